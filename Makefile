@@ -1,0 +1,59 @@
+# make tables   builds .venv, then every table and figure of one scale:  make tables SCALE=tiny
+# make test     lint, dry runs of every scale, the whole pipeline at scale tiny, all tests
+# make setup, make lint: the first steps of these alone
+SCALE ?= cpu
+CORES ?= all
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+SNAKEMAKE := $(VENV)/bin/snakemake --config scale=$(SCALE)
+MAIN_TABLES := bar_main rar_main
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export OMP_NUM_THREADS := 1
+
+.DELETE_ON_ERROR:
+.PHONY: tables test lint dry-runs setup repository
+tables: setup repository
+	$(SNAKEMAKE) --cores $(CORES)
+	$(SNAKEMAKE) --report results/$(SCALE)/report.html
+	@for table in $(MAIN_TABLES); do echo; cat results/$(SCALE)/tables/$$table.md; done
+	@echo; echo "All tables: results/$(SCALE)/tables/   Report: results/$(SCALE)/report.html"
+
+test: setup repository lint dry-runs
+	snakemake --cores 2 --config scale=tiny
+	pytest
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	codespell
+	snakefmt --check Snakefile workflow
+	.ci/lint-snakemake
+
+# The paper's scale is planned for a cluster; planning needs neither its tools nor its data.
+dry-runs: setup repository
+	snakemake -n --quiet --config scale=tiny
+	snakemake -n --quiet --config scale=cpu
+	snakemake -n --quiet --config scale=imagenet256
+	snakemake -n --quiet --profile profiles/slurm --config scale=imagenet256
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is `$(PYTHON) --version 2>&1`; nextbasis needs Python 3.11 or newer:" \
+	    "make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --requirement requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+# DVC wants to know which version of the code made a result.
+repository:
+	@[ -e .git ] || [ "`dvc config core.no_scm 2>/dev/null`" = true ] || { \
+	  echo "error: this folder is not a git clone (a downloaded archive?). Clone it, or run" \
+	    "'make setup && .venv/bin/dvc config --local core.no_scm true' to work without git." >&2; \
+	  exit 1; }

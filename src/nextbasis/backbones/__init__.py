@@ -1,0 +1,1 @@
+"""Backbones: MAR, xAR and RAR, one readable file each."""

@@ -1,0 +1,1 @@
+"""y = A x: bases, their objectives and their construction."""

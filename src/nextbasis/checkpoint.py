@@ -1,0 +1,86 @@
+"""Trained models on disk, and the state that lets a killed training go on."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from nextbasis.config import as_dict, section
+from nextbasis.files import read_json, write_atomic, write_json
+from nextbasis.generator import Generator, TokenSpec, build
+
+MODEL, CONFIG = "model.safetensors", "config.json"
+
+
+def save_generator(
+    folder: Path, raw: Generator, ema: Generator, config: Any, spec: TokenSpec
+) -> None:
+    """Write raw and EMA weights, the host's token order and the config.
+
+    Keys are `raw.…` and `ema.…`; A is `….basis.weight`, its first value `….basis.start`.
+    """
+    tensors = {f"raw.{name}": tensor for name, tensor in raw.state_dict().items()}
+    tensors |= {f"ema.{name}": tensor for name, tensor in ema.state_dict().items()}
+    tensors["host_order"] = raw.backbone.host_order
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomic(folder / MODEL, lambda path: save_file(tensors, path))
+    write_json(folder / CONFIG, as_dict(config) | {"spec": asdict(spec)})
+
+
+def load_generator(folder: Path, weights: str = "ema") -> tuple[Generator, dict[str, Any]]:
+    """A trained generator and the config it was trained with.
+
+    Raises: FileNotFoundError or ValueError naming the file and what to do.
+    """
+    path = folder / MODEL
+    if not path.is_file():
+        raise FileNotFoundError(f"no trained model {path}; make it with the train stage")
+    config = read_json(folder / CONFIG)
+    spec = TokenSpec(**config["spec"] | {"grid": tuple(config["spec"]["grid"])})
+    parts = {name: section(name, config[name]) for name in ("model", "basis", "order")}
+    generator = build(**parts, spec=spec)
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is corrupt ({error}); delete it and train again") from error
+    prefix = f"{weights}."
+    state = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+    try:
+        generator.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit its {CONFIG}: {error}") from error
+    return generator.eval(), config
+
+
+class Resumable:
+    """The state of one training in a scratch folder; the last state survives a kill."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use `folder`, whose name must change with everything the training depends on."""
+        self.folder, self.path = folder, folder / "state.pt"
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the state atomically."""
+        write_atomic(self.path, lambda path: torch.save(state, path))
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state, or None if there is none.
+
+        Raises: ValueError naming the file if it cannot be read.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            return torch.load(self.path, weights_only=True)
+        except Exception as error:
+            raise ValueError(
+                f"{self.path} is corrupt ({error}); delete it to start over"
+            ) from error
+
+    def delete(self) -> None:
+        """Forget the state: the training is complete."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Data: sources, memory-mapped arrays, resumable order."""

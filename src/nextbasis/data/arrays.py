@@ -1,0 +1,150 @@
+"""Memory-mapped .npy arrays with an index.json that says what they must look like."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from numpy.lib.format import open_memmap
+from torch import Tensor
+
+from nextbasis.files import read_json, sha256
+from nextbasis.progress import track
+
+DATASET_KEYS = ("image_size", "channels", "num_classes", "num_train", "num_test", "sha256")
+TOKEN_KEYS = ("grid", "channels", "codebook_size", "num_classes", "flips", "tokens_sha256")
+Shape = Sequence[int | None]  # None where any length is right
+
+
+def create(path: Path, shape: Sequence[int], dtype: type) -> np.memmap:
+    """A new .npy file to be filled slice by slice; flush it when done."""
+    return open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
+
+
+def write_rows(
+    path: Path, rows: Iterable[np.ndarray], shape: Sequence[int], dtype: type, what: str
+) -> None:
+    """Write shape[0] rows one after another, showing progress; memory holds one row."""
+    array = create(path, shape, dtype)
+    count = 0
+    for row in track(rows, total=shape[0], unit="images", what=what):
+        array[count] = row
+        count += 1
+    array.flush()
+    assert count == shape[0]
+
+
+def open_array(path: Path, dtype: type, shape: Shape, checksum: str = "") -> np.ndarray:
+    """Map an existing .npy file, read-only, after checking what it is.
+
+    Raises: FileNotFoundError or ValueError naming the file, expected and found.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; run the stage that makes it")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is not a complete .npy file ({error}); delete it") from error
+    if array.dtype != dtype:
+        raise ValueError(f"{path} has dtype {array.dtype}, expected {np.dtype(dtype)}")
+    if len(array.shape) != len(shape) or any(
+        want not in (None, have) for have, want in zip(array.shape, shape, strict=True)
+    ):
+        raise ValueError(f"{path} has shape {array.shape}, expected {tuple(shape)}")
+    if checksum and (found := sha256(path)) != checksum:
+        raise ValueError(f"{path} has SHA-256 {found}, expected {checksum}; delete it")
+    return array
+
+
+class Dataset:
+    """The arrays of results/<scale>/dataset, checked against their index."""
+
+    def __init__(self, folder: Path) -> None:
+        """Map the arrays.
+
+        Raises: FileNotFoundError or ValueError naming the file, expected and found.
+        """
+        self.folder, self.index = folder, read_index(folder, DATASET_KEYS)
+        self.image_size: int = self.index["image_size"]
+        self.channels: int = self.index["channels"]
+        self.num_classes: int = self.index["num_classes"]
+        self.train_images, self.train_labels = self._split("train")
+        self.test_images, self.test_labels = self._split("test")
+
+    def _split(self, split: str) -> tuple[UInt8[np.ndarray, "n h w c"], Int64[np.ndarray, " n"]]:
+        count, size = self.index[f"num_{split}"], self.image_size
+        images = open_array(
+            self.folder / f"{split}_images.npy",
+            np.uint8,
+            (count, size, size, self.channels),
+            self.index["sha256"][f"{split}_images.npy"],
+        )
+        path = self.folder / f"{split}_labels.npy"
+        labels = open_array(path, np.int64, (count,), self.index["sha256"][path.name])
+        if labels.min() < 0 or labels.max() >= self.num_classes:
+            raise ValueError(f"{path} holds labels outside 0..{self.num_classes - 1}")
+        return images, labels
+
+
+class TokenCache:
+    """The arrays of results/<scale>/tokens/<key>, checked against their index."""
+
+    def __init__(self, folder: Path) -> None:
+        """Map the arrays and verify their checksum.
+
+        Raises: FileNotFoundError or ValueError naming the file, expected and found.
+        """
+        self.folder, self.index = folder, read_index(folder, TOKEN_KEYS)
+        self.grid: tuple[int, int] = (self.index["grid"][0], self.index["grid"][1])
+        self.channels: int = self.index["channels"]
+        self.codebook_size: int = self.index["codebook_size"]
+        self.num_classes: int = self.index["num_classes"]
+        count = self.grid[0] * self.grid[1]
+        discrete = self.codebook_size > 0
+        self.tokens = open_array(  # (num, flips, n, d) or, for ids, (num, flips, n)
+            folder / "tokens.npy",
+            np.int32 if discrete else np.float32,
+            (None, self.index["flips"], count) + (() if discrete else (self.channels,)),
+            self.index["tokens_sha256"],
+        )
+        self.labels: Int64[np.ndarray, " n"] = open_array(
+            folder / "labels.npy", np.int64, (len(self.tokens),)
+        )
+
+
+def read_index(folder: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """The index.json of a folder, which must have `keys`.
+
+    Raises: FileNotFoundError or ValueError naming the file.
+    """
+    path = folder / "index.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; run the stage that makes it")
+    index: dict[str, Any] = read_json(path)
+    if missing := [key for key in keys if key not in index]:
+        raise ValueError(f"{path} has no {', '.join(missing)}; delete it and rerun")
+    return index
+
+
+def as_images(
+    array: UInt8[np.ndarray, "b h w c"], device: torch.device
+) -> Float[Tensor, "b c h w"]:
+    """Bytes 0 to 255 as pixels in [-1, 1]."""
+    pixels = torch.from_numpy(np.array(array)).to(device)
+    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def as_bytes(images: Float[Tensor, "b c h w"]) -> UInt8[np.ndarray, "b h w c"]:
+    """Pixels in about [-1, 1] as bytes, clipped and rounded half to even."""
+    pixels = images.add(1).mul(127.5).clamp(0, 255).round().to(torch.uint8)
+    return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def batches(
+    images: np.ndarray, size: int, device: torch.device
+) -> Iterator[Float[Tensor, "b c h w"]]:
+    """All images in order, `size` at a time, as pixels in [-1, 1]."""
+    for start in range(0, len(images), size):
+        yield as_images(images[start : start + size], device)

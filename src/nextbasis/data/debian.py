@@ -1,0 +1,55 @@
+"""Fetch a Debian package with the system's own client, without root, and unpack it."""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+TIMEOUT = 180  # seconds that one call of the client may take
+
+
+def fetch(package: str, wanted: str, folder: Path) -> None:
+    """Download `package` and copy its files that match the pattern `wanted` into `folder`.
+
+    The client works on a private copy of its state, so neither root nor the system's lists are
+    needed. Raises: ValueError saying which step failed.
+    """
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise ValueError(f"{tool} is not installed (this source needs Debian or Ubuntu)")
+    with tempfile.TemporaryDirectory(prefix="nextbasis-") as name:
+        work = Path(name)
+        for part in ("lists/partial", "cache/archives/partial"):
+            (work / part).mkdir(parents=True)
+        client = [
+            "apt-get",
+            "-q",
+            f"-oDir::State::Lists={work}/lists",
+            f"-oDir::Cache={work}/cache",
+        ]
+        client += ["-oDebug::NoLocking=1", "-oAPT::Sandbox::User=", "-oAcquire::Retries=0"]
+        client += ["-oAcquire::http::Timeout=20", "-oAcquire::https::Timeout=20"]
+        _call([*client, "update"], work)
+        _call([*client, "download", package], work)
+        archives = list(work.glob("*.deb"))
+        if len(archives) != 1:
+            raise ValueError(f"package {package} gave {len(archives)} archives, expected 1")
+        _call(["dpkg-deb", "-x", str(archives[0]), "unpacked"], work)
+        found = sorted((work / "unpacked").rglob(wanted))
+        if not found:
+            raise ValueError(f"package {package} holds no file {wanted}")
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in found:
+            temporary = folder / f".{path.name}.tmp"
+            shutil.copyfile(path, temporary)
+            temporary.replace(folder / path.name)
+
+
+def _call(command: list[str], folder: Path) -> None:
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"'{command[0]} {command[-1]}' took over {TIMEOUT} s") from error
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise ValueError(f"{command[0]} failed with status {done.returncode}: {last}")

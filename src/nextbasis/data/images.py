@@ -1,0 +1,49 @@
+"""Square crops of photographs, as in guided-diffusion (ADM), and padding of small pictures."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+
+
+def centre_crop(image: Image.Image, size: int) -> Image.Image:
+    """The central square of `size` pixels after shrinking the shorter side to `size`.
+
+    ADM's rule: halve with a box filter while the shorter side is at least 2 * size, then resize
+    bicubically, then cut (rounding the offsets down).
+    """
+    while min(image.size) >= 2 * size:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    factor = size / min(image.size)
+    shape = (round(image.width * factor), round(image.height * factor))
+    image = image.resize(shape, Image.Resampling.BICUBIC)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return image.crop((left, top, left + size, top + size))
+
+
+def load_photo(path: Path, size: int, channels: int) -> UInt8[np.ndarray, "h w c"]:
+    """Read an image file as RGB (or grey for one channel), cropped to `size` pixels a side.
+
+    Raises: ValueError naming the file if it is not a readable image.
+    """
+    try:
+        with Image.open(path) as image:
+            crop = centre_crop(image.convert("RGB" if channels == 3 else "L"), size)
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{path} is not a readable image ({error})") from error
+    return np.asarray(crop).reshape(size, size, channels)
+
+
+def pad(image: UInt8[np.ndarray, "h w c"], size: int) -> UInt8[np.ndarray, "s s c"]:
+    """Put zeros (black) around an image, equally on opposite sides where possible.
+
+    Raises: ValueError if the image is larger than `size`.
+    """
+    height, width, _ = image.shape
+    if max(height, width) > size:
+        raise ValueError(f"dataset.image_size is {size}, but images are {height}x{width}")
+    top, left = (size - height) // 2, (size - width) // 2
+    return np.pad(
+        image, ((top, size - height - top), (left, size - width - left), (0, 0)), mode="constant"
+    )

@@ -1,0 +1,1 @@
+"""Heads: the distribution of one token given its condition z."""

@@ -1,0 +1,45 @@
+"""Start a stage from the command line: help, config, threads, and errors a user can act on."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from nextbasis.config import CONFIG_FOLDER, SCHEMAS, SECTIONS, compose
+
+
+def run(stage: str, main: Callable[[Any], None], doc: str | None) -> None:
+    """Compose the config from the command line's overrides and run `main` with it.
+
+    Exits with status 1 and one line when the input is bad; bugs keep their traceback.
+    """
+    arguments = sys.argv[1:]
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(_help(stage, doc or ""))
+        return
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.use_deterministic_algorithms(True)
+    # Off because it costs time and only hides reads of memory that nobody wrote.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        main(compose(stage, arguments))
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _help(stage: str, doc: str) -> str:
+    lines = [doc.strip(), "", f"usage: python -m nextbasis.stages.{stage} KEY=VALUE …", ""]
+    for name in SCHEMAS[stage].__dataclass_fields__:
+        if name in SECTIONS:
+            root = CONFIG_FOLDER / name
+            files = sorted(
+                str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.yaml")
+            )
+            lines.append(f"  {name}=…  one of: {', '.join(files)}; then {name}.KEY=VALUE")
+        else:
+            lines.append(f"  {name}=…")
+    lines += ["", "config/README.md explains every key. Example: dvc.yaml, stage " + stage + "."]
+    return "\n".join(lines)

@@ -1,0 +1,50 @@
+"""A crude generator whose scores show what "bad" means: per class, a Gaussian of low rank."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Int64, UInt8
+from torch import Tensor
+
+RANK = 24
+NAME = f"ppca{RANK}"  # class-conditional principal components of pixels
+MAX_IMAGES = 2_000  # of a class that the components are fitted to
+MAX_NUMBERS = 2**26  # pixels of one class held in memory, which limits large images further
+
+
+def sample_anchor(
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Int[np.ndarray, " n"],
+    per_class: int,
+    seed: int,
+) -> tuple[UInt8[np.ndarray, "m h w c"], Int64[np.ndarray, " m"]]:
+    """`per_class` images of each class, sorted by class, in memory."""
+    generator = torch.Generator().manual_seed(seed)
+    classes = np.unique(labels)
+    most = min(MAX_IMAGES, MAX_NUMBERS // int(np.prod(images.shape[1:])))
+    out = np.empty((len(classes) * per_class, *images.shape[1:]), np.uint8)
+    for position, label in enumerate(classes):
+        members = np.flatnonzero(labels == label)[:most]
+        pixels = torch.from_numpy(np.array(images[members])).flatten(1).float()
+        mean, factors = fit_gaussian(pixels)
+        noise = torch.randn(per_class, len(factors), generator=generator)
+        made = (mean + noise @ factors).clamp(0, 255).round().to(torch.uint8).numpy()
+        out[position * per_class : (position + 1) * per_class] = made.reshape(-1, *images.shape[1:])
+    return out, np.repeat(classes, per_class).astype(np.int64)
+
+
+def fit_gaussian(
+    pixels: Float[Tensor, "n p"],
+) -> tuple[Float[Tensor, " p"], Float[Tensor, "r p"]]:
+    """Mean and the leading components, each scaled by its standard deviation.
+
+    The smaller one of covariance (p, p) and Gram matrix (n, n) is decomposed.
+    """
+    mean = pixels.mean(0)
+    centred = (pixels - mean) / (len(pixels) - 1) ** 0.5
+    rank = min(RANK, len(pixels) - 1, pixels.shape[1])
+    if len(pixels) > pixels.shape[1]:
+        values, vectors = torch.linalg.eigh(centred.T @ centred)
+        return mean, vectors[:, -rank:].T * values[-rank:, None].clamp(min=0).sqrt()
+    # The Gram matrix's eigenvectors, carried over by the data, have length sqrt(eigenvalue).
+    _, vectors = torch.linalg.eigh(centred @ centred.T)
+    return mean, vectors[:, -rank:].T @ centred

@@ -1,0 +1,178 @@
+"""Which features an image has: the networks behind FID, IS, precision and recall.
+
+`fashion128` is a small classifier of Fashion-MNIST shipped with this package; it is registered
+with torch-fidelity, so that its public `calculate_metrics` can use it too. `inception-v3-compat`
+is torch-fidelity's conversion of the 2015 Inception graph, from a file that the user provides.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
+
+from nextbasis.config import EvaluationConfig
+from nextbasis.files import sha256
+
+FASHION = "fashion128"
+SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "fashion128.safetensors"
+IMAGE_SIZE = 32  # pixels a side that fashion128 was trained on
+LAYERS = {FASHION: ("128", "logits"), "inception-v3-compat": ("2048", "logits_unbiased")}
+OBTAIN = {
+    FASHION: "it is shipped with nextbasis: restore it with git",
+    "inception-v3-compat": "download weights-inception-2015-12-05-6726825d.pth from release v0.2.0 "
+    "of toshas/torch-fidelity on GitHub (96 MB; it is never fetched for you) and save it there, "
+    "or pass evaluation.weights=PATH",
+}
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
+
+
+class FashionClassifier(nn.Module):
+    """Four 3x3 convolutions (32-64-64-128), global average pool, ten classes."""
+
+    def __init__(self) -> None:
+        """Build the layers with PyTorch's initialisation."""
+        super().__init__()
+        self.body = nn.Sequential(
+            _block(1, 32),
+            nn.MaxPool2d(2),
+            _block(32, 64),
+            nn.MaxPool2d(2),
+            _block(64, 64),
+            _block(64, 128),
+        )
+        self.classify = nn.Linear(128, 10)
+
+    def forward(
+        self, images: UInt8[Tensor, "b 1 h w"]
+    ) -> tuple[Float[Tensor, "b 128"], Float[Tensor, "b 10"]]:
+        """Pooled features and logits."""
+        x = images.to(self.classify.weight.dtype) / 127.5 - 1
+        if x.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):  # only the tiny scale: plumbing, no claim
+            x = functional.interpolate(x, (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear")
+        x = self.body(x.contiguous(memory_format=torch.channels_last))
+        pooled = x.mean(dim=(2, 3))
+        return pooled, self.classify(pooled)
+
+
+class FashionExtractor(FeatureExtractorBase):
+    """The classifier behind torch-fidelity's interface, with features "128" and "logits"."""
+
+    def __init__(
+        self,
+        name: str,
+        features_list: list[str],
+        feature_extractor_weights_path: str | None = None,
+        **_options: Any,  # torch-fidelity hands over everything that it was given
+    ) -> None:
+        """Load the weights: the shipped ones unless another file is named."""
+        super().__init__(name, features_list)
+        self.classifier = FashionClassifier().to(memory_format=torch.channels_last)
+        self.classifier.load_state_dict(
+            load_file(feature_extractor_weights_path or SHIPPED_WEIGHTS)
+        )
+        self.requires_grad_(False).eval()
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        """Names of the features."""
+        return "128", "logits"
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric: str) -> str:
+        """IS reads the logits, every other metric the pooled features."""
+        return "logits" if metric == "isc" else "128"
+
+    @staticmethod
+    def can_be_compiled() -> bool:
+        """Compiling costs more than it gains at this size."""
+        return False
+
+    @staticmethod
+    def get_dummy_input_for_compile() -> Tensor:
+        """One black image."""
+        return torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
+
+    def forward(self, images: UInt8[Tensor, "b 1 h w"]) -> tuple[Tensor, ...]:
+        """The requested features, in the order of `features_list`.
+
+        Raises: ValueError unless the images are uint8 with one channel.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 1:
+            raise ValueError(
+                f"{FASHION} reads uint8 images of shape (b, 1, h, w), "
+                f"got {images.dtype} {tuple(images.shape)}"
+            )
+        found = dict(zip(("128", "logits"), self.classifier(images), strict=True))
+        return tuple(found[name] for name in self.features_list)
+
+
+def register() -> None:
+    """Make `fashion128` known to torch-fidelity; a second call does nothing."""
+    if FASHION not in FEATURE_EXTRACTORS_REGISTRY:
+        register_feature_extractor(FASHION, FashionExtractor)
+
+
+class Extractor:
+    """A loaded network together with what names it in a score."""
+
+    def __init__(self, network: FeatureExtractorBase, digest: str, device: torch.device) -> None:
+        """Keep `network` on `device`; `digest` is the SHA-256 of its weights file."""
+        self.network, self.sha256, self.device = network.to(device), digest, device
+        self.name = network.get_name()
+
+    @torch.no_grad()
+    def features(
+        self, images: UInt8[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b k"]]:
+        """Pooled features and logits, float32 on the CPU."""
+        pooled, logits = self.network(images.to(self.device))
+        return pooled.float().cpu(), logits.float().cpu()
+
+
+def load_extractor(config: EvaluationConfig, device: torch.device) -> Extractor:
+    """Load the network that `config` names, after checking its file's SHA-256.
+
+    Raises: FileNotFoundError or ValueError naming the file and what to do.
+    """
+    register()
+    path, obtain = Path(config.weights), OBTAIN[config.extractor]
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"evaluation.weights: {config.extractor} needs the file {path}, which is not there; "
+            f"{obtain}"
+        )
+    digest = sha256(path)
+    if digest != config.weights_sha256:
+        raise ValueError(
+            f"evaluation.weights: {path} has SHA-256 {digest}, expected {config.weights_sha256} "
+            f"(evaluation.weights_sha256); {obtain}"
+        )
+    try:
+        network = _build(config.extractor, path)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} does not hold weights of {config.extractor}: {reason}") from error
+    return Extractor(network.requires_grad_(False).eval(), digest, device)
+
+
+def _build(name: str, path: Path) -> FeatureExtractorBase:
+    layers = list(LAYERS[name])
+    if name == FASHION:
+        return FashionExtractor(name, layers, str(path))
+    # Only reached with a verified hash, since torch-fidelity unpickles without restriction.
+    network = FeatureExtractorInceptionV3(name, layers, feature_extractor_weights_path=str(path))
+    return network.to(memory_format=torch.channels_last)

@@ -1,0 +1,27 @@
+"""What made a file: the config's hash, the versions of the libraries, the device."""
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from nextbasis.config import config_hash
+
+LIBRARIES = ("nextbasis", "torch", "torchvision", "torch-fidelity", "numpy")
+
+
+def device() -> torch.device:
+    """The first GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def record(config: Any) -> dict[str, Any]:
+    """The part of metrics.json that says how its outputs were made."""
+    return {
+        "config_sha256": config_hash(config),
+        "versions": {name: version(name) for name in LIBRARIES}
+        | {"python": platform.python_version()},
+        "device": device().type,
+        "dtype": "float32",
+    }

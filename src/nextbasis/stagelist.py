@@ -1,0 +1,91 @@
+"""Which stages dvc.yaml defines, with commands, dependencies and outputs: its templates resolved.
+
+DVC can tell too, but importing it takes seconds; tests/test_pipeline.py checks that both agree.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nextbasis.tables.inputs import Catalog
+
+PLACEHOLDER = re.compile(r"\$\{\s*([\w.]+)\s*\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One DVC stage; paths are relative to the repository."""
+
+    name: str  # as DVC addresses it: <kind>-<scale>[@<key>]
+    kind: str
+    scale: str
+    key: str  # empty where the scale has one such stage
+    cmd: str
+    deps: tuple[str, ...]
+    params: tuple[str, ...]  # files
+    outs: tuple[str, ...]  # outputs, metrics and plots
+    frozen: bool
+
+
+def load_stages(catalog: Catalog, root: Path = Path()) -> list[Stage]:
+    """Every stage of dvc.yaml, in its order.
+
+    Raises: ValueError if a group's name is not <kind>-<scale> or a placeholder leads nowhere.
+    """
+    groups = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    return [stage for name, group in groups.items() for stage in _stages(name, group, catalog)]
+
+
+def _stages(name: str, group: dict[str, Any], catalog: Catalog) -> list[Stage]:
+    kind, separator, scale = name.partition("-")
+    if not separator or scale not in catalog:
+        raise ValueError(f"dvc.yaml: stage '{name}' must be named <kind>-<scale of the catalog>")
+    if "foreach" not in group:
+        return [_stage(name, kind, scale, "", group, dict(catalog))]
+    items = _lookup(PLACEHOLDER.fullmatch(group["foreach"]), catalog, name)
+    return [
+        _stage(f"{name}@{key}", kind, scale, key, group["do"], catalog | {"key": key, "item": item})
+        for key, item in items.items()
+    ]
+
+
+def _stage(
+    name: str, kind: str, scale: str, key: str, body: dict[str, Any], context: dict[str, Any]
+) -> Stage:
+    for extra in body.get("vars", []):
+        context = context | extra
+
+    def resolve(text: str) -> str:
+        return PLACEHOLDER.sub(lambda match: str(_lookup(match, context, name)), text)
+
+    def paths(*lists: str) -> tuple[str, ...]:
+        entries = [entry for which in lists for entry in body.get(which, [])]
+        return tuple(
+            resolve(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries
+        )
+
+    return Stage(
+        name=name,
+        kind=kind,
+        scale=scale,
+        key=key,
+        cmd=resolve(body["cmd"]).strip(),
+        deps=paths("deps"),
+        params=paths("params"),
+        outs=paths("outs", "metrics", "plots"),
+        frozen=body.get("frozen", False),
+    )
+
+
+def _lookup(match: re.Match[str] | None, context: dict[str, Any], stage: str) -> Any:
+    if match is None:
+        raise ValueError(f"dvc.yaml: the foreach of '{stage}' must be one ${{placeholder}}")
+    value: Any = context
+    for part in match[1].split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise ValueError(f"dvc.yaml: {match[0]} of stage '{stage}' leads nowhere")
+        value = value[part]
+    return value

@@ -1,0 +1,153 @@
+"""Draw the figures of one scale: a plain rule, not a DVC stage."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+from safetensors.numpy import load_file
+
+from nextbasis.files import result_folder, write_atomic
+from nextbasis.tables import plots, published
+from nextbasis.tables.inputs import (
+    FIGURES,
+    PUBLISHED,
+    Catalog,
+    basis_runs,
+    evals_of,
+    load_catalog,
+    section,
+)
+from nextbasis.tables.measured import collect, estimate, read_score
+
+SIGMA_LOW, SIGMA_HIGH, DISTANCE = "sigma_min", "sigma_max", "distance_from_start"
+
+
+def systems(catalog: Catalog, scale: str) -> list[str]:
+    """Every system that the scale evaluates, in the catalog's order."""
+    evals = section(catalog, scale)["evals"].values()
+    return list(dict.fromkeys(entry["system"] for entry in evals))
+
+
+def read_curves(catalog: Catalog, scale: str) -> list[plots.Curve]:
+    """The curves of every evaluated run.
+
+    Raises: FileNotFoundError naming the file and the command that makes it.
+    """
+    part = section(catalog, scale)
+    curves = []
+    for entry in part["evals"].values():
+        run = entry["run"]
+        path = _existing(result_folder(scale, "train", run) / "metrics.csv", scale, "train", run)
+        curves.append(plots.Curve(part["runs"][run]["family"], entry["system"], pd.read_csv(path)))
+    return curves
+
+
+def read_bases(catalog: Catalog, scale: str) -> list[plots.BasisMap]:
+    """A and the host's order of every system whose basis is not the identity."""
+    bases = []
+    for system, run in basis_runs(catalog, scale).items():
+        folder = result_folder(scale, "train", run)
+        tensors = load_file(_existing(folder / "model.safetensors", scale, "train", run))
+        bases.append(plots.BasisMap(system, tensors["ema.basis.weight"], tensors["host_order"]))
+    return bases
+
+
+def read_points(catalog: Catalog, scale: str) -> list[plots.Point]:
+    """Measured FID of every system of the scale, and what the tables quote as published."""
+    names = systems(catalog, scale)
+    frame = collect(catalog, scale, names)
+    quoted = _quoted(catalog, scale)
+    points = []
+    for name in names:
+        found = estimate(frame, name, "fid")
+        assert found is not None
+        seeds = frame[(frame["system"] == name) & (frame["metric"] == "fid")]["value"].tolist()
+        numbers = sorted(quoted.get(name, set()))
+        points.append(plots.Point(name, seeds, found.value, found.spread, numbers))
+    return points
+
+
+def _quoted(catalog: Catalog, scale: str) -> dict[str, set[float]]:
+    numbers = published.load(PUBLISHED)
+    quoted: dict[str, set[float]] = {}
+    for table in catalog["tables"].values():
+        for row in table["rows"]:
+            for system, references in (
+                (row.get("system"), row.get("published")),
+                (row.get("baseline"), row.get("published_baseline")),
+            ):
+                if system is None or references is None:
+                    continue
+                number = published.look_up(numbers, references, "fid")
+                for entry in evals_of(catalog, scale, system).values():
+                    if number:
+                        quoted.setdefault(entry["system"], set()).add(number.value)
+    return quoted
+
+
+def read_pictures(catalog: Catalog, scale: str) -> list[tuple[str, np.ndarray]]:
+    """The sample grid of each system's first seed, with system and FID as caption."""
+    pictures = []
+    for system in systems(catalog, scale):
+        entries = evals_of(catalog, scale, system)
+        key = min(entries, key=lambda name: entries[name]["seed"])
+        folder = result_folder(scale, "sample", key)
+        with Image.open(_existing(folder / "grid.png", scale, "sample", key)) as image:
+            picture = np.asarray(image)
+        fid = read_score(scale, "score", key)["values"]["fid"]
+        pictures.append((f"{key}, FID {fid:.2f}", picture))
+    return pictures
+
+
+def _existing(path: Path, scale: str, kind: str, key: str) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; `dvc repro {kind}-{scale}@{key}` makes it")
+    return path
+
+
+def draw(catalog: Catalog, scale: str, folder: Path) -> None:
+    """Write every figure of one scale into `folder`."""
+    curves = read_curves(catalog, scale)
+    learned = [curve for curve in curves if SIGMA_LOW in curve.frame]
+    tokenizers = section(catalog, scale)["tokenizers"]
+    floors = {name: read_score(scale, "reconstruct", name)["values"]["fid"] for name in tokenizers}
+    makers: dict[str, Callable[[], Figure]] = {
+        "loss_curves.png": lambda: plots.loss_curves(curves),
+        "basis_maps.png": lambda: plots.basis_maps(read_bases(catalog, scale)),
+        "singular_values.png": lambda: plots.basis_curves(learned, SIGMA_LOW, SIGMA_HIGH, DISTANCE),
+        "fid_overview.png": lambda: plots.fid_overview(read_points(catalog, scale), floors),
+        "contact_sheet.png": lambda: plots.contact_sheet(read_pictures(catalog, scale)),
+    }
+    assert tuple(makers) == FIGURES
+    matplotlib.use("Agg")
+    with plt.rc_context(plots.STYLE):
+        for name, make in makers.items():
+            figure = make()
+            write_atomic(folder / name, figure.savefig)
+            plt.close(figure)
+            print(folder / name, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and draw; bad input ends in one line and status 1."""
+    parser = argparse.ArgumentParser(prog="python -m nextbasis.stages.figures", description=__doc__)
+    parser.add_argument("--scale", default="cpu", help="section of config/catalog.yaml")
+    parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/figures")
+    options = parser.parse_args(arguments)
+    try:
+        folder = options.out or result_folder(options.scale, "figures")
+        draw(load_catalog(), options.scale, folder)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

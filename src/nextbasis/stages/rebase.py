@@ -1,0 +1,101 @@
+"""Stage rebase: an extension that quantises A z instead of a VQ encoder's latents z.
+
+The encoder, the decoder and A are fixed; only one codebook a position is fitted, by k-means.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.cluster import MiniBatchKMeans
+from torch import Tensor
+
+from nextbasis.basis.constructions import initial
+from nextbasis.config import BasisConfig, RebaseStage, section
+from nextbasis.data.arrays import Dataset, batches
+from nextbasis.files import read_json, result_folder, staged_folder, write_json
+from nextbasis.launch import run
+from nextbasis.progress import track
+from nextbasis.provenance import device, record
+from nextbasis.tokenizers import VQTokenizer, load_tokenizer, save_tokenizer
+from nextbasis.tokenizers.rebased import RebasedTokenizer
+
+BATCH = 250  # images encoded together
+FIT_IMAGES = 20_000  # training images, evenly spaced, that the basis and the codebooks see
+KMEANS_BATCH = 2_048  # vectors a k-means step sees
+KMEANS_EPOCHS = 10  # at most, over those vectors
+
+
+def main(config: RebaseStage) -> None:
+    """Write results/<scale>/tokenizer/<key>."""
+    check(config.basis)
+    data = Dataset(result_folder(config.scale, "dataset"))
+    source = result_folder(config.scale, "tokenizer", config.parent)
+    parent = load_tokenizer(source)
+    if not isinstance(parent, VQTokenizer):
+        raise ValueError(f"parent must be a tokenizer of kind vq, got '{config.parent}' ({source})")
+    every = max(1, len(data.train_images) // FIT_IMAGES)
+    tokenizer = RebasedTokenizer(parent).to(device())
+    images = batches(data.train_images[::every], BATCH, device())
+    latents = torch.cat([parent.latents(batch).cpu() for batch in images])
+    generator = torch.Generator().manual_seed(config.seed)
+    size = latents.shape[1]
+    weight = initial(config.basis.init, size, config.basis.scale, latents, generator)
+    tokenizer.weight.copy_(weight)
+    y = torch.einsum("kn,bnd->bkd", weight, latents)
+    codebooks = fit_codebooks(y, tokenizer.codebook_size, config.seed, f"rebase {config.key}")
+    tokenizer.codebooks.copy_(codebooks)
+    with staged_folder(result_folder(config.scale, "tokenizer", config.key)) as folder:
+        trained = read_json(source / "index.json")
+        save_tokenizer(
+            tokenizer, section("tokenizer", trained["tokenizer"]), trained["image"], folder
+        )
+        write_json(folder / "metrics.json", record(config) | describe(y, codebooks))
+
+
+def check(basis: BasisConfig) -> None:
+    """Only a fixed orthogonal A is possible here.
+
+    Raises: ValueError naming the key.
+    """
+    if basis.learned:
+        raise ValueError("basis.learned must be false: rebase has no loss that could train A")
+    if basis.init == "scaled":
+        raise ValueError("basis.init must be klt, random or identity for rebase, got 'scaled'")
+
+
+def fit_codebooks(
+    y: Float[Tensor, "m n d"], codebook_size: int, seed: int, what: str
+) -> Float[Tensor, "n k d"]:
+    """One k-means codebook for every position.
+
+    Raises: ValueError if there are fewer images than codes.
+    """
+    if len(y) < codebook_size:
+        raise ValueError(f"{what}: {codebook_size} codes cannot be fitted to {len(y)} images")
+    codebooks = []
+    for k in track(range(y.shape[1]), total=y.shape[1], unit="codebooks", what=what):
+        kmeans = MiniBatchKMeans(
+            codebook_size,
+            init="random",
+            batch_size=KMEANS_BATCH,
+            max_iter=KMEANS_EPOCHS,
+            n_init=1,
+            random_state=seed + k,
+        )
+        kmeans.fit(y[:, k].double().numpy())
+        codebooks.append(torch.from_numpy(kmeans.cluster_centers_).float())
+    return torch.stack(codebooks)
+
+
+def describe(y: Float[Tensor, "m n d"], codebooks: Float[Tensor, "n k d"]) -> dict[str, float]:
+    """Relative squared error of the quantisation, and the share of energy in the first quarter."""
+    lost = 0.0
+    for k, codebook in enumerate(codebooks):
+        lost += torch.cdist(y[:, k], codebook).min(1).values.square().sum().item()
+    energy = y.double().square().sum((0, 2)).numpy()
+    quarter = float(np.sum(energy[: len(energy) // 4]) / np.sum(energy))
+    return {"relative_error": lost / float(np.sum(energy)), "energy_first_quarter": quarter}
+
+
+if __name__ == "__main__":
+    run("rebase", main, __doc__)

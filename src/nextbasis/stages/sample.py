@@ -1,0 +1,174 @@
+"""Sample images from a trained model: results/<scale>/sample/<evaluation>.
+
+Equally many images of every class, in class order; image i depends on the seed and i alone, so
+neither batch size nor a kill changes it. Also measures seconds per image at batch 1 and images
+per second at the configured batch, decoding included.
+"""
+
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+
+from nextbasis.checkpoint import load_generator
+from nextbasis.config import SampleStage, config_hash
+from nextbasis.data.arrays import create
+from nextbasis.data.pictures import save_grid, to_uint8
+from nextbasis.files import (
+    code_hash,
+    read_json,
+    result_folder,
+    scratch_folder,
+    sha256,
+    staged_folder,
+    write_json,
+)
+from nextbasis.generator import Generator
+from nextbasis.launch import run
+from nextbasis.noise import ImageNoise
+from nextbasis.progress import Progress
+from nextbasis.provenance import device, record
+from nextbasis.tokenizers import load_tokenizer
+
+ROUNDING = "round"  # of pixels to uint8
+GRID_PER_CLASS = 8  # images of each class in grid.png
+WARMUP_IMAGES = 2  # sampled before latency is measured
+
+
+class Sampler:
+    """A trained generator and its tokenizer, ready to make images."""
+
+    def __init__(self, config: SampleStage) -> None:
+        """Load both.
+
+        Raises: FileNotFoundError or ValueError naming the file or key.
+        """
+        self.config, self.device = config, device()
+        folder = result_folder(config.scale, "train", config.run)
+        generator, trained = load_generator(folder)
+        family = trained["model"]["family"]
+        if family != config.sampler.family:
+            raise ValueError(f"sampler.family={config.sampler.family} cannot sample a {family}")
+        self.generator: Generator = generator.to(self.device)
+        tokenizer = result_folder(config.scale, "tokenizer", trained["tokens"])
+        self.tokenizer = load_tokenizer(tokenizer).to(self.device).eval()
+        self.num_classes: int = trained["spec"]["num_classes"]
+
+    def labels(self) -> Int64[np.ndarray, " n"]:
+        """The class of every image, sorted.
+
+        Raises: ValueError if the images cannot be shared equally.
+        """
+        per_class, rest = divmod(self.config.sampler.num_images, self.num_classes)
+        if rest or not per_class:
+            raise ValueError(
+                f"sampler.num_images must be a multiple of the {self.num_classes} classes, "
+                f"got {self.config.sampler.num_images}"
+            )
+        return np.repeat(np.arange(self.num_classes), per_class)
+
+    @torch.no_grad()
+    def images(
+        self, indices: range, labels: Int64[np.ndarray, " b"]
+    ) -> UInt8[np.ndarray, "b h w c"]:
+        """The images with these indices.
+
+        Raises: ValueError naming the first index whose tokens or pixels are not finite.
+        """
+        noise = ImageNoise(self.config.seed, indices, self.device)
+        classes = torch.from_numpy(labels).to(self.device)
+        tokens = self.generator.sample(classes, noise, self.config.sampler)
+        decoded = self.tokenizer.decode(tokens)
+        finite = decoded.isfinite().flatten(1).all(1)
+        if not finite.all():
+            first = indices[int((~finite).nonzero()[0])]
+            raise ValueError(f"image {first} of {self.config.key} is not finite: training diverged")
+        return to_uint8(decoded, ROUNDING).transpose(0, 2, 3, 1)
+
+
+def latency(sampler: Sampler, labels: Int64[np.ndarray, " n"]) -> float:
+    """Median seconds of sampling and decoding one image at batch 1."""
+    seconds = []
+    for index in range(WARMUP_IMAGES + sampler.config.sampler.latency_images):
+        started = time.perf_counter()
+        sampler.images(range(index, index + 1), labels[index : index + 1])
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds[WARMUP_IMAGES:]))
+
+
+def fill(
+    sampler: Sampler, labels: Int64[np.ndarray, " n"], scratch: Path
+) -> tuple[np.ndarray, float]:
+    """Sample all images into a file in scratch; returns them and images per second.
+
+    Goes on after the last complete batch if it was killed.
+    """
+    settings = sampler.config.sampler
+    path, state = scratch / "samples.npy", scratch / "done.json"
+    first = sampler.images(range(1), labels[:1])
+    if state.exists() and path.exists():
+        images, done = np.load(path, mmap_mode="r+"), read_json(state)
+    else:
+        scratch.mkdir(parents=True, exist_ok=True)
+        images = create(path, (len(labels), *first.shape[1:]), np.uint8)
+        done = {"images": 0, "seconds": 0.0}
+    progress = Progress(len(labels), "images", f"sample {sampler.config.key}", done["images"])
+    while done["images"] < len(labels):
+        start, stop = done["images"], min(done["images"] + settings.batch_size, len(labels))
+        began = time.perf_counter()
+        images[start:stop] = sampler.images(range(start, stop), labels[start:stop])
+        images.flush()
+        seconds = done["seconds"] + time.perf_counter() - began
+        done = {"images": stop, "seconds": seconds}
+        write_json(state, done)
+        progress.update(stop - start)
+    progress.close()
+    return images, len(labels) / done["seconds"]
+
+
+def speed(
+    config: SampleStage, seconds_per_image: float, images_per_second: float
+) -> dict[str, Any]:
+    """What speed.json holds: times and what they were measured on."""
+    return {
+        "seconds_per_image": seconds_per_image,
+        "latency_images": config.sampler.latency_images,
+        "images_per_second": images_per_second,
+        "batch_size": config.sampler.batch_size,
+        "decoding_included": True,
+        "device": device().type,
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "dtype": "float32",
+    }
+
+
+def main(config: SampleStage) -> None:
+    """Sample and write images, labels, a grid and speeds."""
+    sampler = Sampler(config)
+    labels = sampler.labels()
+    model = result_folder(config.scale, "train", config.run) / "model.safetensors"
+    identity = [config_hash(config), sha256(model), code_hash()]
+    scratch = scratch_folder(config.scale, "sample", config.key, identity)
+    images, images_per_second = fill(sampler, labels, scratch)
+    seconds_per_image = latency(sampler, labels)
+    per_class = min(GRID_PER_CLASS, len(labels) // sampler.num_classes)
+    shown = np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)])
+    how = {"num_images": len(labels), "weights": "ema", "rounding": ROUNDING}
+    with staged_folder(result_folder(config.scale, "sample", config.key)) as folder:
+        np.save(folder / "samples.npy", images)
+        np.save(folder / "labels.npy", labels)
+        save_grid(images[shown[: 8 * 32]], folder / "grid.png", columns=per_class * 2)
+        write_json(folder / "speed.json", speed(config, seconds_per_image, images_per_second))
+        write_json(folder / "metrics.json", record(config) | how)
+    for path in scratch.iterdir():
+        path.unlink()
+    scratch.rmdir()
+
+
+if __name__ == "__main__":
+    run("sample", main, __doc__)

@@ -1,0 +1,110 @@
+"""What makes a table's numbers comparable, as printed above it."""
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from nextbasis.files import result_folder
+from nextbasis.tables.inputs import Catalog, table_evals, table_tokenizers
+from nextbasis.tables.measured import read_result, read_score
+
+SHORT = 12  # digits of a checksum that are printed
+SOURCES = ("src", "config", "workflow", "Snakefile", "dvc.yaml", "pyproject.toml")
+PLUMBING_SCALES = ("tiny",)
+PLUMBING = (
+    "Plumbing only: this scale checks that every stage runs; its numbers mean nothing and must "
+    "not be compared with the published ones."
+)
+
+
+def facts(catalog: Catalog, scale: str, name: str) -> list[tuple[str, str]]:
+    """Names and values of everything a reader needs to compare the table's numbers.
+
+    Raises: FileNotFoundError naming the missing file and the command that makes it.
+    """
+    evals = table_evals(catalog, scale, name)
+    found = [("scale", scale), ("dataset", _dataset(scale))]
+    if evals:
+        protocol = read_score(scale, "score", next(iter(evals)))["protocol"]
+        found += [
+            ("protocol", str(protocol["name"])),
+            (
+                "extractor",
+                f"{protocol['extractor']}, SHA-256 {protocol['extractor_sha256'][:SHORT]}",
+            ),
+            ("reference", _reference(scale)),
+        ]
+        found += _speed(scale, evals)
+    for tokenizer in table_tokenizers(catalog, scale, name):
+        values = read_score(scale, "reconstruct", tokenizer)["values"]
+        text = f"{values['fid']:.2f} ± {values['fid_se']:.2f}"
+        found.append((f"floor: FID of reconstructions, tokenizer {tokenizer}", text))
+    found += _anchors(scale)
+    found.append(("made by", commit()))
+    return found
+
+
+def warning(scale: str) -> str:
+    """A sentence for scales whose numbers mean nothing; else empty."""
+    return PLUMBING if scale in PLUMBING_SCALES else ""
+
+
+def commit(folder: Path = Path(".")) -> str:
+    """The commit the code stands at, with `-dirty` if code or config differ from it."""
+    try:
+        head = _git(folder, "rev-parse", f"--short={SHORT}", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--", *SOURCES)
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return "no git commit"
+    return f"commit {head}" + ("-dirty" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _dataset(scale: str) -> str:
+    folder = result_folder(scale, "dataset")
+    index = read_result(folder / "index.json", scale, "dataset", "")
+    arrays = read_result(folder / "metrics.json", scale, "dataset", "")["sha256"]
+    size = index["image_size"]
+    return (
+        f"{index['name']}, {size}x{size}, {index['num_classes']} classes, "
+        f"{index['num_train']:,} training images (SHA-256 {arrays['train_images.npy'][:SHORT]})"
+    )
+
+
+def _reference(scale: str) -> str:
+    index = read_result(result_folder(scale, "reference") / "index.json", scale, "reference", "")
+    return f"{index['computed_on']}, SHA-256 {index['sha256'][:SHORT]}"
+
+
+def _anchors(scale: str) -> list[tuple[str, str]]:
+    """FID of real test images, the best to hope for, and of a crude generator."""
+    path = result_folder(scale, "reference") / "metrics.json"
+    scores: dict[str, Any] = read_result(path, scale, "reference", "")["scores"]
+    names = {
+        "floor": "floor: FID of the test images",
+        "anchor": "bad anchor: FID of a class-conditional Gaussian of rank 24 in pixel space",
+    }
+    return [
+        (
+            text,
+            f"{scores[key]['fid']:.3g} ± {scores[key]['fid_se']:.1g}, "
+            f"{scores[key]['num_images']:,} images",
+        )
+        for key, text in names.items()
+    ]
+
+
+def _speed(scale: str, evals: Iterable[str]) -> list[tuple[str, str]]:
+    seen = set()
+    for key in evals:
+        path = result_folder(scale, "sample", key) / "speed.json"
+        speed = read_result(path, scale, "sample", key)
+        threads = f"{speed['threads']} thread" + "s" * (speed["threads"] != 1)
+        machine = f"{speed['device']} ({speed['processor']}), {threads}"
+        seen.add(f"{machine}, throughput at batch {speed['batch_size']}")
+    return [("speed measured on", "; ".join(sorted(seen)))]

@@ -1,0 +1,145 @@
+"""Which files a table or figure needs: pure functions of the catalog, so Snakemake can ask too."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CATALOG = Path("config/catalog.yaml")
+PUBLISHED = Path("config/published.csv")
+TEMPLATES = Path("workflow/templates")
+FORMATS = ("md", "tex", "html", "csv")
+FIGURES = (
+    "loss_curves.png",
+    "basis_maps.png",
+    "singular_values.png",
+    "fid_overview.png",
+    "contact_sheet.png",
+)
+CODE = Path("src/nextbasis")
+
+Catalog = dict[str, Any]
+Table = dict[str, Any]
+Evals = dict[str, dict[str, Any]]
+
+
+def load_catalog(path: Path = CATALOG) -> Catalog:
+    """Read the catalog.
+
+    Raises: FileNotFoundError naming the file.
+    """
+    return yaml.safe_load(path.read_text())
+
+
+def scales(catalog: Catalog) -> list[str]:
+    """Names of the catalog's scales: the sections that have evaluations."""
+    return [name for name, part in catalog.items() if isinstance(part, dict) and "evals" in part]
+
+
+def section(catalog: Catalog, scale: str) -> dict[str, Any]:
+    """The catalog's section of one scale.
+
+    Raises: ValueError naming the scales there are.
+    """
+    if scale not in scales(catalog):
+        raise ValueError(f"scale must be one of {', '.join(scales(catalog))}; got '{scale}'")
+    return catalog[scale]
+
+
+def table_of(catalog: Catalog, name: str) -> Table:
+    """One table's entry.
+
+    Raises: ValueError naming the tables there are.
+    """
+    tables = catalog.get("tables", {})
+    if name not in tables:
+        raise ValueError(f"table must be one of {', '.join(tables)}; got '{name}'")
+    return tables[name]
+
+
+def evals_of(catalog: Catalog, scale: str, system: str) -> Evals:
+    """The evaluations of one system at one scale, one a seed; none where it is not run there."""
+    part = section(catalog, scale)
+    name = part.get("same", {}).get(system, system)
+    return {key: entry for key, entry in part["evals"].items() if entry["system"] == name}
+
+
+def systems_of(table: Table) -> list[str]:
+    """Every system a table names, once, in the order of its rows."""
+    names = [row.get(key) for row in table["rows"] for key in ("baseline", "system")]
+    return list(dict.fromkeys(name for name in names if name is not None))
+
+
+def check_systems(catalog: Catalog, name: str) -> None:
+    """Check that every system of a table is evaluated at one scale at least.
+
+    Raises: ValueError naming table and system.
+    """
+    for system in systems_of(table_of(catalog, name)):
+        if not any(evals_of(catalog, scale, system) for scale in scales(catalog)):
+            raise ValueError(
+                f"tables.{name}: no scale evaluates the system '{system}'; add an eval with "
+                f"'system: {system}' to {CATALOG} or correct the row"
+            )
+
+
+def table_evals(catalog: Catalog, scale: str, name: str) -> Evals:
+    """The evaluations that a table shows at one scale."""
+    check_systems(catalog, name)
+    found: Evals = {}
+    for system in systems_of(table_of(catalog, name)):
+        found |= evals_of(catalog, scale, system)
+    return found
+
+
+def table_tokenizers(catalog: Catalog, scale: str, name: str) -> list[str]:
+    """Tokenizers whose reconstruction a table's header gives: the scale's own, then re-expressed
+    ones that the table uses.
+    """
+    used = [entry["tokens"] for entry in table_evals(catalog, scale, name).values()]
+    return list(dict.fromkeys([*section(catalog, scale).get("tokenizers", {}), *used]))
+
+
+def table_inputs(catalog: Catalog, scale: str, name: str) -> list[str]:
+    """Files under results/<scale>/ that a table is made from."""
+    root = f"results/{scale}"
+    files = [f"{root}/dataset/index.json", f"{root}/dataset/metrics.json"]
+    files += [f"{root}/reference/index.json", f"{root}/reference/metrics.json"]
+    for tokenizer in table_tokenizers(catalog, scale, name):
+        files.append(f"{root}/reconstruct/{tokenizer}/score.json")
+    for key, entry in table_evals(catalog, scale, name).items():
+        files.append(f"{root}/score/{key}/score.json")
+        files.append(f"{root}/sample/{key}/speed.json")
+        files.append(f"{root}/train/{entry['run']}/metrics.json")
+    return list(dict.fromkeys(files))
+
+
+def figure_inputs(catalog: Catalog, scale: str) -> list[str]:
+    """Files under results/<scale>/ that the figures are made from."""
+    part, root = section(catalog, scale), f"results/{scale}"
+    files = [f"{root}/reconstruct/{key}/score.json" for key in part["tokenizers"]]
+    for key, entry in part["evals"].items():
+        files.append(f"{root}/score/{key}/score.json")
+        files.append(f"{root}/sample/{key}/speed.json")
+        files.append(f"{root}/train/{entry['run']}/metrics.json")
+        files.append(f"{root}/sample/{key}/grid.png")
+        files.append(f"{root}/train/{entry['run']}/metrics.csv")
+    for run in basis_runs(catalog, scale).values():
+        files.append(f"{root}/train/{run}/model.safetensors")
+    return list(dict.fromkeys(files))
+
+
+def basis_runs(catalog: Catalog, scale: str) -> dict[str, str]:
+    """System -> run (that of the lowest seed) whose basis is pictured: all continuous ones."""
+    part = section(catalog, scale)
+    found: dict[str, str] = {}
+    for entry in sorted(part["evals"].values(), key=lambda entry: entry["seed"]):
+        if part["runs"][entry["run"]].get("basis", "identity") != "identity":
+            found.setdefault(entry["system"], entry["run"])
+    return found
+
+
+def code_inputs(stage: str) -> list[str]:
+    """Code, templates, catalog and published numbers that the stage `tables` or `figures` uses."""
+    files = [CODE / "stages" / f"{stage}.py", *sorted((CODE / "tables").glob("*.py"))]
+    return [str(path) for path in [*files, *sorted(TEMPLATES.glob("*.j2")), PUBLISHED, CATALOG]]

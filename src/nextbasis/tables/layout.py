@@ -1,0 +1,250 @@
+"""Which cell says what: a catalog entry and its numbers become rows of text with footnotes."""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from nextbasis.tables.inputs import Catalog, check_systems, evals_of, table_of
+from nextbasis.tables.measured import (
+    ANALYTIC,
+    SEED_SPREAD,
+    Estimate,
+    estimate,
+    paired_difference,
+)
+from nextbasis.tables.published import Number, Numbers, look_up
+
+NAMES = {
+    "fid": "FID ↓",
+    "is_mean": "IS ↑",
+    "precision": "precision ↑",
+    "recall": "recall ↑",
+    "params": "parameters ↓",
+    "seconds_per_image": "s/image ↓",
+    "images_per_second": "images/s ↑",
+}
+MEASURED_DIGITS = {"fid": 2, "is_mean": 2, "precision": 3, "recall": 3}
+PUBLISHED_DIGITS = {
+    "fid": 2,
+    "is_mean": 1,
+    "precision": 2,
+    "recall": 2,
+    "seconds_per_image": 2,
+    "images_per_second": 1,
+}
+NOTHING = "–"
+PUBLISHED_ONLY = "published only"
+NOT_PUBLISHED = "not in the paper"
+NOT_MEASURED = "not at this scale"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of one cell and the letters of its footnotes."""
+
+    text: str
+    marks: tuple[str, ...] = ()
+
+
+@dataclass
+class Layout:
+    """A table ready to be rendered: nothing in it needs another look-up."""
+
+    name: str
+    title: str
+    caption: str
+    warning: str
+    header: list[tuple[str, str]]
+    columns: list[str] = field(default_factory=list)
+    rows: list[list[Cell]] = field(default_factory=list)
+    footnotes: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    tidy: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Builder:
+    """Fills a Layout row by row, collecting footnotes and sources on the way."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        scale: str,
+        name: str,
+        numbers: tuple[pd.DataFrame, Numbers],
+        header: tuple[list[tuple[str, str]], str],
+    ) -> None:
+        """Take the measured and the published numbers and the facts printed above the table.
+
+        Raises: ValueError for a system that no scale evaluates.
+        """
+        check_systems(catalog, name)
+        self.catalog, self.scale, self.table = catalog, scale, table_of(catalog, name)
+        self.measured, self.published = numbers
+        self.letters: dict[str, str] = {}
+        self.kinds: set[str] = set()
+        self.layout = Layout(
+            name=name,
+            title=self.table["title"],
+            caption=self.table["caption"],
+            header=header[0],
+            warning=header[1],
+        )
+
+    def build(self) -> Layout:
+        """The finished layout."""
+        row = {"systems": self._system_row, "pairs": self._pair_row}[self.table["kind"]]
+        frame = pd.DataFrame([row(entry) for entry in self.table["rows"]])
+        blank, always = {Cell(NOTHING), Cell("")}, ("system", "images")
+        keep = [str(name) for name in frame if name in always or set(frame[name]) - blank]
+        self.layout.columns = keep
+        self.layout.rows = frame[keep].values.tolist()
+        self.layout.footnotes = [(letter, flag) for flag, letter in self.letters.items()]
+        self.layout.notes = self._notes()
+        self.layout.sources = list(dict.fromkeys(self.layout.sources))
+        return self.layout
+
+    def _system_row(self, entry: dict[str, Any]) -> dict[str, Cell]:
+        system = entry.get("system")
+        references = entry.get("published", [])
+        found = {metric: self._estimate(system, metric) for metric in self.table["metrics"]}
+        cells = {"group": Cell(entry.get("group", "")), "system": Cell(entry["label"])}
+        places: dict[str, None] = {}
+        for metric, value in found.items():
+            number = look_up(self.published, references, metric) if references else None
+            name, first = NAMES[metric], metric == self.table["metrics"][0]
+            missing = PUBLISHED_ONLY if references else NOT_MEASURED
+            cells[name] = self._measured(value, metric, missing if first else NOTHING)
+            cells[f"{name.split()[0]}, published"] = self._published(number, metric)
+            if number:
+                places[number.place] = None
+            self._tidy(entry["label"], entry.get("group", ""), system, metric, value, number)
+        cells["images"] = self._images(next(iter(found.values())))
+        cells["published in"] = Cell(", ".join(places) if references else NOT_PUBLISHED)
+        cells["what it is"] = Cell(entry.get("note", ""))
+        return cells
+
+    def _pair_row(self, entry: dict[str, Any]) -> dict[str, Cell]:
+        metric, label = self.table["metrics"][0], entry["label"]
+        sides = (("", "baseline", "published_baseline"), (" + BAR", "system", "published"))
+        values, numbers = [], []
+        for suffix, key, reference in sides:
+            values.append(self._estimate(entry[key], metric))
+            numbers.append(look_up(self.published, entry[reference], metric))
+            self._tidy(label + suffix, "", entry[key], metric, values[-1], numbers[-1])
+        gain = paired_difference(self.measured, entry["baseline"], entry["system"], metric)
+        cells = {"system": Cell(label)}
+        cells["FID ↓"] = self._measured(values[0], metric, PUBLISHED_ONLY)
+        cells["+ BAR ↓"] = self._measured(values[1], metric, NOTHING)
+        cells["difference"] = self._measured(gain, metric, NOTHING, sign="+")
+        cells["images"] = self._images(gain)
+        cells["FID, published"] = self._published(numbers[0], metric)
+        cells["+ BAR, published"] = self._published(numbers[1], metric)
+        change = _difference(numbers[0], numbers[1])
+        cells["difference, published"] = Cell(NOTHING)
+        if change:
+            text = _number(change.value, metric, PUBLISHED_DIGITS, "+")
+            cells["difference, published"] = Cell(text)
+            cells["published in"] = Cell(change.place)
+        self._tidy(f"{label} difference", "", entry["system"], f"{metric}_difference", gain, change)
+        return cells
+
+    def _estimate(self, system: str | None, metric: str) -> Estimate | None:
+        if system is None:
+            return None
+        found = evals_of(self.catalog, self.scale, system)
+        return estimate(self.measured, system, metric) if found else None
+
+    def _measured(self, value: Estimate | None, metric: str, missing: str, sign: str = "") -> Cell:
+        if value is None:
+            return Cell(missing)
+        text = _number(value.value, metric, MEASURED_DIGITS, sign)
+        if math.isnan(value.spread):
+            return Cell(text)
+        self.kinds.add(value.kind)
+        mark = " SE" if value.kind == ANALYTIC else ""
+        spread = _number(value.spread, metric, MEASURED_DIGITS)
+        return Cell(f"{text} ± {spread}{mark} ({value.num_seeds})")
+
+    def _published(self, number: Number | None, metric: str) -> Cell:
+        if number is None:
+            return Cell(NOTHING)
+        self.layout.sources.append(f"{number.place}: {number.source}")
+        text = _number(number.value, metric, PUBLISHED_DIGITS)
+        if not number.flag:
+            return Cell(text)
+        letter = self.letters.setdefault(number.flag, _letters(len(self.letters)))
+        return Cell(text, (letter,))
+
+    def _images(self, value: Estimate | None) -> Cell:
+        return Cell(NOTHING if value is None else f"{value.num_images:,}")
+
+    def _tidy(
+        self,
+        label: str,
+        group: str,
+        system: str | None,
+        metric: str,
+        value: Estimate | None,
+        number: Number | None,
+    ) -> None:
+        self.layout.tidy.append(
+            {
+                "group": group,
+                "row": label,
+                "system": system or "",
+                "metric": metric,
+                "measured": value.value if value else None,
+                "spread": value.spread if value and not math.isnan(value.spread) else None,
+                "spread_is": value.kind if value else "",
+                "n_seeds": value.num_seeds if value else None,
+                "n_images": value.num_images if value else None,
+                "published": number.value if number else None,
+                "unit": number.unit if number else "",
+                "source": f"{number.source}, {number.place}" if number else "",
+                "flag": number.flag if number else "",
+            }
+        )
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if SEED_SPREAD in self.kinds:
+            notes.append("mean ± standard deviation over seeds (number of seeds)")
+        if "standard error" in self.kinds:
+            notes.append("differences: mean ± standard error over seeds (number of seeds)")
+        if ANALYTIC in self.kinds:
+            notes.append(
+                "SE: one seed only; the standard error due to the finite number of images, which "
+                "does not contain the variation between trainings"
+            )
+        if {"precision", "recall"} & set(self.table["metrics"]):
+            notes.append("precision and recall depend on the number of images; FID a little")
+        return notes
+
+
+def _number(value: float, metric: str, digits: dict[str, int], sign: str = "") -> str:
+    if metric == "params":
+        return count(value)
+    text = f"{value:{sign}.{digits[metric]}f}" if metric in digits else f"{value:{sign}.3g}"
+    return text.replace("-", "−")
+
+
+def count(value: float) -> str:
+    """A number of parameters as in the papers: 1.1B, 172M, 0.31M."""
+    if value >= 1e9:
+        return f"{value / 1e9:.1f}B"
+    return f"{value / 1e6:.0f}M" if value >= 1e7 else f"{value / 1e6:.2f}M"
+
+
+def _difference(baseline: Number | None, other: Number | None) -> Number | None:
+    """Other minus baseline, as published."""
+    if baseline is None or other is None:
+        return None
+    return replace(other, value=round(other.value - baseline.value, 6), flag="")
+
+
+def _letters(index: int) -> str:
+    text = chr(ord("a") + index % 26)
+    return text if index < 26 else _letters(index // 26 - 1) + text

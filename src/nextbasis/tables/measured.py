@@ -1,0 +1,171 @@
+"""Measured numbers: what the pipeline's score, speed and training files say about each system."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nextbasis.files import read_json, result_folder
+from nextbasis.tables.inputs import Catalog, evals_of
+
+SCORES = ("fid", "is_mean", "precision", "recall")
+SPEEDS = ("seconds_per_image", "images_per_second")
+PROTOCOL = ("name", "extractor_sha256", "reference_sha256")  # equal or not comparable
+SEED_SPREAD = "standard deviation over seeds"
+ANALYTIC = "analytic standard error of one seed"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds; `spread` is what `kind` says and NaN where nothing is known about it."""
+
+    value: float
+    spread: float
+    kind: str
+    num_seeds: int
+    num_images: int
+
+
+def read_result(path: Path, scale: str, kind: str, key: str) -> Any:
+    """Read one result file.
+
+    Raises: FileNotFoundError naming the file and the command that makes it.
+    """
+    if not path.is_file():
+        stage = f"{kind}-{scale}@{key}" if key else f"{kind}-{scale}"
+        raise FileNotFoundError(f"{path} is missing; `dvc repro {stage}` makes it")
+    return read_json(path)
+
+
+def read_score(scale: str, kind: str, key: str) -> dict[str, Any]:
+    """Read a score file and check that it holds every score.
+
+    Raises: FileNotFoundError; ValueError naming the file and what it lacks.
+    """
+    path = result_folder(scale, kind, key) / "score.json"
+    score = read_result(path, scale, kind, key)
+    lacking = [name for name in (*SCORES, "fid_se") if name not in score.get("values", {})]
+    lacking += [name for name in PROTOCOL if name not in score.get("protocol", {})]
+    if lacking:
+        raise ValueError(f"{path} lacks {', '.join(lacking)}; delete it and rerun its stage")
+    return score
+
+
+def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFrame:
+    """One row per system, seed and metric: value, standard error (NaN if unknown), images, eval.
+
+    Raises: FileNotFoundError for an evaluation that the scale has but that was not made;
+    ValueError if evaluations differ in protocol, or one system's in number of images or by a seed
+    that is there twice.
+    """
+    rows: list[dict[str, Any]] = []
+    protocols: dict[tuple[str, ...], str] = {}
+    for system in systems:
+        entries = evals_of(catalog, scale, system)
+        seeds = [entry["seed"] for entry in entries.values()]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"{scale}.evals: system '{system}' has one seed twice: {seeds}")
+        for key, entry in entries.items():
+            found = read_score(scale, "score", key)
+            protocols.setdefault(tuple(str(found["protocol"][name]) for name in PROTOCOL), key)
+            rows += _rows(scale, key, entry, found, system)
+    if len(protocols) > 1:
+        raise ValueError(
+            f"the scores of {' and '.join(protocols.values())} cannot be compared: they differ in "
+            f"{', '.join(PROTOCOL)}; run `dvc repro` on both"
+        )
+    columns = ["system", "seed", "metric", "value", "se", "num_images", "eval"]
+    frame = pd.DataFrame(rows, columns=columns)
+    for name, group in frame.groupby("system"):
+        if group["num_images"].nunique() > 1:
+            raise ValueError(
+                f"{scale}.evals: system '{name}' is sampled with different numbers of images, "
+                f"{sorted(group['num_images'].unique().tolist())}; FID depends on it"
+            )
+    return frame
+
+
+def _rows(
+    scale: str, key: str, entry: dict[str, Any], score: dict[str, Any], system: str
+) -> list[dict[str, Any]]:
+    speed = read_result(result_folder(scale, "sample", key) / "speed.json", scale, "sample", key)
+    run = entry["run"]
+    path = result_folder(scale, "train", run) / "metrics.json"
+    values = {name: score["values"][name] for name in SCORES}
+    values |= {name: speed[name] for name in SPEEDS}
+    values |= {"params": read_result(path, scale, "train", run)["parameters"]}
+    return [
+        {
+            "system": system,
+            "seed": entry["seed"],
+            "metric": metric,
+            "value": float(value),
+            "se": score["values"]["fid_se"] if metric == "fid" else math.nan,
+            "num_images": score["protocol"]["num_images"],
+            "eval": key,
+        }
+        for metric, value in values.items()
+    ]
+
+
+def estimate(frame: pd.DataFrame, system: str, metric: str) -> Estimate | None:
+    """Mean and spread over the seeds of one system; None where it was not measured."""
+    rows = frame[(frame["system"] == system) & (frame["metric"] == metric)]
+    if rows.empty:
+        return None
+    num_seeds = len(rows)
+    if metric == "params":
+        spread, kind = math.nan, ""
+    elif num_seeds > 1:
+        spread, kind = float(rows["value"].std(ddof=1)), SEED_SPREAD
+    else:
+        spread = float(rows["se"].iloc[0])
+        kind = "" if math.isnan(spread) else ANALYTIC
+    return Estimate(
+        value=float(rows["value"].mean()),
+        spread=spread,
+        kind=kind,
+        num_seeds=num_seeds,
+        num_images=int(rows["num_images"].iloc[0]),
+    )
+
+
+def paired_difference(
+    frame: pd.DataFrame, baseline: str, system: str, metric: str
+) -> Estimate | None:
+    """System minus baseline, seed by seed: mean and standard error of the mean over seeds.
+
+    With one common seed the spread joins the two analytic standard errors as if independent,
+    which exaggerates it where noise is shared. None where either was not measured.
+    Raises: ValueError if there are seeds of both but none in common.
+    """
+    sides = []
+    for name, suffix in ((baseline, "_a"), (system, "_b")):
+        rows = frame[(frame["system"] == name) & (frame["metric"] == metric)]
+        if rows.empty:
+            return None
+        columns = rows.set_index("seed")[["value", "se", "num_images"]]
+        sides.append(columns.add_suffix(suffix))
+    both = sides[0].join(sides[1], how="inner")
+    if both.empty:
+        raise ValueError(
+            f"{baseline} and {system} have no seed in common: {sorted(sides[0].index)} and "
+            f"{sorted(sides[1].index)}; a paired difference needs one"
+        )
+    if (both["num_images_a"] != both["num_images_b"]).any():
+        raise ValueError(f"{baseline} and {system} are sampled with different numbers of images")
+    difference = both["value_b"] - both["value_a"]
+    if len(both) > 1:
+        spread, kind = float(difference.std(ddof=1)) / math.sqrt(len(both)), "standard error"
+    else:
+        spread, kind = math.hypot(both["se_a"].iloc[0], both["se_b"].iloc[0]), ANALYTIC
+    return Estimate(
+        value=float(difference.mean()),
+        spread=spread,
+        kind=kind,
+        num_seeds=len(both),
+        num_images=int(both["num_images_a"].iloc[0]),
+    )

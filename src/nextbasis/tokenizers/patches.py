@@ -1,0 +1,50 @@
+"""The tokenizer without training: square patches of pixels, standardised; exactly invertible."""
+
+from collections.abc import Iterable
+
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nextbasis.config import TokenizerConfig
+from nextbasis.tokenizers.standardise import Standardise
+
+
+class PatchTokenizer(nn.Module):
+    """encode: images -> flattened patches (b n d), d = colours times pixels of a patch."""
+
+    codebook_size = 0
+
+    def __init__(self, config: TokenizerConfig, image_size: int, image_channels: int) -> None:
+        """Check that the channels are those of a patch.
+
+        Raises: ValueError naming tokenizer.latent_channels.
+        """
+        super().__init__()
+        self.patch = config.downsample
+        side = image_size // self.patch
+        self.grid, self.channels = (side, side), image_channels * self.patch**2
+        if config.latent_channels != self.channels:
+            raise ValueError(
+                f"tokenizer.latent_channels must be {self.channels} for patches of {self.patch}x"
+                f"{self.patch} pixels with {image_channels} colours, got {config.latent_channels}"
+            )
+        self.standardise = Standardise(self.channels)
+
+    def fit(self, batches: Iterable[Float[Tensor, "b c h w"]]) -> None:
+        """Record the mean and the scale of each place in a patch over all batches."""
+        self.standardise.fit(rearrange(self._cut(images), "b n d -> (b n) d") for images in batches)
+
+    def encode(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d"]:
+        """Standardised patches in raster order."""
+        return self.standardise(self._cut(images))
+
+    def decode(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b c h w"]:
+        """Put the patches back in place."""
+        p = self.patch
+        pixels = self.standardise.inverse(tokens)
+        return rearrange(pixels, "b (h w) (c p q) -> b c (h p) (w q)", h=self.grid[0], p=p, q=p)
+
+    def _cut(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d"]:
+        p = self.patch
+        return rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p)

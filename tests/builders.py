@@ -1,0 +1,86 @@
+"""Small models and configs that tests share."""
+
+from typing import Any
+
+import torch
+
+from nextbasis.config import (
+    BasisConfig,
+    MARConfig,
+    MARSamplerConfig,
+    OrderConfig,
+    RARConfig,
+    RARSamplerConfig,
+    XARConfig,
+    XARSamplerConfig,
+)
+from nextbasis.generator import Generator, TokenSpec, build
+
+SAMPLER = {"num_images": 4, "batch_size": 4, "latency_images": 1}
+
+
+def basis_config(**changes: Any) -> BasisConfig:
+    values = {
+        "init": "identity",
+        "scale": 1.0,
+        "learned": False,
+        "objective": "l_bar",
+        "residual_weight": 0.5,
+        "regulariser": 0.1,
+        "projection": "soft",
+        "delta": 0.5,
+        "lr": 1e-3,
+    }
+    return BasisConfig(**values | changes)
+
+
+def model_config(family: str, **changes: Any) -> Any:
+    shared = {"family": family, "dropout": 0.0, "label_drop": 0.1}
+    if family == "mar":
+        parts = {"encoder_width": 16, "encoder_depth": 1, "encoder_heads": 2}
+        parts |= {"decoder_width": 24, "decoder_depth": 1, "decoder_heads": 2}
+        parts |= {"mlp_ratio": 2.0, "buffer_size": 3, "head_width": 16, "head_depth": 1}
+        parts |= {"head_batch_mul": 2, "mask_ratio_min": 0.7, "mask_ratio_std": 0.25}
+        return MARConfig(**shared | parts | changes)
+    if family == "xar":
+        parts = {"width": 16, "encoder_depth": 1, "decoder_depth": 1, "num_heads": 2}
+        return XARConfig(**shared | parts | {"cells_per_side": 2} | changes)
+    parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24}
+    return RARConfig(**shared | parts | changes)
+
+
+def order_config(scan: str = "raster", start: float = 0.5, end: float = 0.75) -> OrderConfig:
+    return OrderConfig(scan=scan, anneal_start=start, anneal_end=end)
+
+
+def token_spec(family: str, grid: tuple[int, int] = (4, 4)) -> TokenSpec:
+    size = 11 if family == "rar" else 0
+    return TokenSpec(grid=grid, channels=3, codebook_size=size, num_classes=5)
+
+
+def sampler_config(family: str, **changes: Any) -> Any:
+    shared = {"family": family, "guidance": 2.0} | SAMPLER
+    if family == "mar":
+        parts = {"guidance_schedule": "linear", "num_iter": 3, "num_steps": 5, "temperature": 1.0}
+        return MARSamplerConfig(**shared | parts | changes)
+    if family == "xar":
+        return XARSamplerConfig(**shared | {"solver": "euler", "num_steps": 4} | changes)
+    return RARSamplerConfig(**shared | {"guidance_power": 1.0, "temperature": 1.0} | changes)
+
+
+def generator(family: str, basis: BasisConfig | None = None, **changes: Any) -> Generator:
+    """A generator whose weights are all away from their zero initialisation."""
+    spec, order = token_spec(family), changes.pop("order", order_config())
+    torch.manual_seed(0)
+    made = build(model_config(family, **changes), basis or basis_config(), order, spec)
+    with torch.no_grad():
+        for parameter in made.backbone.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return made
+
+
+def tokens(family: str, batch: int = 4) -> torch.Tensor:
+    random = torch.Generator().manual_seed(1)
+    if family == "rar":
+        return torch.randint(11, (batch, 16), generator=random)
+    return torch.randn(batch, 16, 3, generator=random)

@@ -1,0 +1,259 @@
+"""A miniature of this repository for tests: real Snakefile, rules and dvc.yaml, fake stages.
+
+Every stage waits for a moment and writes files that depend on what it read, so a whole run takes
+seconds and a test can tell what was executed, and whether a result is the right one.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+from nextbasis.stagelist import load_stages
+from nextbasis.tables.inputs import CATALOG, load_catalog
+
+REPOSITORY = Path(__file__).parents[1]
+TOOLS = Path(sys.executable).parent
+SCALE = "cpu"  # its .gitignore rules are those of the real scale: metrics in git, the rest in cache
+FAKE_STAGE = """
+import hashlib, json, os, sys, time
+from pathlib import Path
+from nextbasis.stagelist import load_stages
+from nextbasis.tables.inputs import load_catalog
+
+kind, given = sys.argv[1], dict(word.split("=", 1) for word in sys.argv[2:])
+key, name = given.get("key", ""), f"{sys.argv[1]} {given.get('key', '')}".strip()
+stage = next(s for s in load_stages(load_catalog()) if (s.kind, s.key) == (kind, key))
+behaviour = json.loads(Path("behaviour.json").read_text())
+
+def log(what):
+    with open("executions.log", "a") as stream:
+        stream.write(f"{what} {os.getpid()} {name}\\n")
+
+log("start")
+digest = hashlib.sha256(stage.cmd.encode())
+for path in (*stage.deps, *stage.params):
+    digest.update(Path(path).read_bytes())
+time.sleep(behaviour["seconds"].get(kind, 0))
+if name in behaviour["fail"]:
+    sys.exit(f"{name} fails as told")
+value = int(digest.hexdigest()[:8], 16)
+for path in map(Path, stage.outs):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = path.suffix
+    path.write_text(
+        json.dumps({"value": value}) if suffix == ".json"
+        else f"step,loss\\n0,{value}\\n1,{value / 2}\\n" if suffix == ".csv"
+        else f"{path} {digest.hexdigest()}"
+    )
+log("end")
+"""
+TABLE_RULES = """
+TABLES = f"results/{SCALE}/tables/main.md"
+PICTURES = [path for stage in STAGES.of_scale(SCALE) for path in stage.outs]  # make everything
+
+
+rule table:
+    input:
+        expand("results/{{scale}}/score/{key}/score.json", key=STAGES.keys("score", SCALE)),
+    output:
+        "results/{scale}/tables/main.md",
+    shell:
+        "cat {input} > {output}"
+"""
+
+
+class Project:
+    """One miniature in `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def create(cls, root: Path) -> "Project":
+        """A committed miniature with two runs, nothing computed yet."""
+        project = cls(root)
+        for name in ("workflow", "profiles"):
+            shutil.copytree(REPOSITORY / name, root / name)
+        for name in ("Snakefile", ".gitignore", ".dvcignore", "config/resources.yaml"):
+            (root / name).parent.mkdir(exist_ok=True)
+            shutil.copy(REPOSITORY / name, root / name)
+        project.write("workflow/rules/tables.smk", TABLE_RULES)
+        project.write("fake.py", FAKE_STAGE)
+        project.set_runs("mar_b", "xar_b")
+        project.write("dvc.yaml", yaml.safe_dump(_dvc_file(), sort_keys=False))
+        for stage in load_stages(load_catalog(root / CATALOG), root):
+            for path in (*stage.deps, *stage.params):
+                if not path.startswith("results/"):
+                    project.write(path, "value: 1\n")
+        project.behave()
+        with (root / ".gitignore").open("a") as stream:
+            stream.write("behaviour.json\nexecutions.log\n")
+        project.run("git", "init", "--quiet")
+        project.run("dvc", "init", "--quiet")
+        project.run("dvc", "config", "core.analytics", "false")
+        project.commit("miniature")
+        return project
+
+    def copy(self, root: Path) -> "Project":
+        """The same project, results and cache included, in another folder."""
+        shutil.copytree(self.root, root, symlinks=True)
+        (root / "executions.log").unlink(missing_ok=True)
+        return Project(root)
+
+    def set_runs(self, *keys: str) -> None:
+        """Let the catalog have exactly these runs and their evaluations."""
+        section = {
+            "tokenizers": {"kl": {"tokenizer": "any", "seed": 0}},
+            "rebased": {"vq_klt": {"parent": "kl", "basis": "klt", "seed": 0}},
+            "runs": {key: _run(key) for key in keys},
+            "evals": {key: _eval(key) for key in keys},
+        }
+        section["encoders"] = section["tokenizers"] | section["rebased"]
+        self.write("config/catalog.yaml", yaml.safe_dump({SCALE: section}))
+
+    def behave(self, fail: tuple[str, ...] = (), **seconds: float) -> None:
+        """Tell the fake stages which of them fail and how long each kind takes."""
+        self.write("behaviour.json", json.dumps({"seconds": seconds, "fail": fail}))
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file of the project."""
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(text)
+
+    def set_model(self, name: str, value: int) -> None:
+        """Change one model's hyperparameter."""
+        self.write(f"config/model/small/{name}.yaml", f"value: {value}\n")
+
+    def commit(self, message: str) -> str:
+        """Commit everything that git does not ignore; the commit's hash."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--allow-empty", "--message", message)
+        return self.run("git", "rev-parse", "HEAD").stdout.strip()
+
+    def run(self, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command; its output is in the error message if it should have succeeded."""
+        done = subprocess.run(
+            command, cwd=self.root, env=_environment(), capture_output=True, text=True
+        )
+        if ok and done.returncode:
+            raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def snakemake(self, *options: str, ok: bool = True) -> str:
+        """Run Snakemake on two cores; what it printed."""
+        done = self.run("snakemake", "--cores", "2", *options, ok=ok)
+        if not ok:
+            assert done.returncode, f"snakemake should have failed:\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start Snakemake in a process group of its own, return when two trainings run."""
+        with (self.root / "snakemake.out").open("wb") as log:
+            process = subprocess.Popen(
+                ["snakemake", "--cores", "2"],
+                cwd=self.root,
+                env=_environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.wait_for(lambda: len(self.running("train")) == 2)
+        return process
+
+    def running(self, kind: str) -> list[int]:
+        """Process ids of the stages of a kind that started and live."""
+        return [pid for pid in self._pids("start", kind) if _alive(pid)]
+
+    def trained(self) -> Counter[str]:
+        """How often each training has started since the last copy."""
+        return self.executed("train")
+
+    def executed(self, *kinds: str) -> Counter[str]:
+        """How often each stage (of these kinds, or of all) has started since the last copy."""
+        log = self.root / "executions.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        names = [line.split(maxsplit=2)[2] for line in lines if line.startswith("start ")]
+        return Counter(name for name in names if not kinds or name.split()[0] in kinds)
+
+    def forget(self) -> None:
+        """Count executions from here."""
+        (self.root / "executions.log").unlink(missing_ok=True)
+
+    def wait_for(self, condition: object, seconds: float = 60) -> None:
+        """Wait until the condition holds; an assertion error after `seconds`."""
+        end = time.monotonic() + seconds
+        while not condition():  # type: ignore[operator]
+            assert time.monotonic() < end, (self.root / "snakemake.out").read_text()
+            time.sleep(0.05)
+
+    def status(self) -> dict[str, object]:
+        """What DVC says is out of date."""
+        return json.loads(self.run("dvc", "status", "--json").stdout)
+
+    def _pids(self, what: str, kind: str) -> list[int]:
+        log = self.root / "executions.log"
+        lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+        return [int(line[1]) for line in lines if line[0] == what and line[2] == kind]
+
+
+def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
+    """Send a signal to a process's whole group and wait for the process."""
+    os.killpg(process.pid, number)
+    return process.wait(timeout=60)
+
+
+def parent_of(pid: int, name: str) -> int:
+    """The nearest ancestor of a process whose command line contains `name`, by walking /proc."""
+    while pid > 1:
+        status = Path(f"/proc/{pid}/status").read_text()
+        pid = int(next(line for line in status.splitlines() if line.startswith("PPid:")).split()[1])
+        if name in Path(f"/proc/{pid}/cmdline").read_text():
+            return pid
+    raise AssertionError(f"no ancestor runs {name}")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def _environment() -> dict[str, str]:
+    identity = {"NAME": "tester", "EMAIL": "tester@example.org"}
+    git = {f"GIT_{who}_{k}": v for who in ("AUTHOR", "COMMITTER") for k, v in identity.items()}
+    return os.environ | git | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
+
+
+def _dvc_file() -> dict[str, object]:
+    """The real dvc.yaml, one scale of it, with fake commands and without the frozen extractor."""
+    real = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
+    stages = {}
+    for name, group in real["stages"].items():
+        if name.endswith(f"-{SCALE}") and not group.get("frozen"):
+            body = group.get("do", group)
+            body["cmd"] = body["cmd"].replace("python -m nextbasis.stages.", "python fake.py ")
+            stages[name] = group
+    return {"vars": [f"config/catalog.yaml:{SCALE}"], "stages": stages}
+
+
+def _run(key: str) -> dict[str, object]:
+    family = key.partition("_")[0]
+    choices = {"model": f"small/{family}_b", "train": f"{SCALE}/{family}", "basis": "identity"}
+    rest = {"tokens": "kl", "order": "raster", "seed": 0, "overrides": f"run={key}"}
+    return {"family": family} | choices | rest
+
+
+def _eval(key: str) -> dict[str, object]:
+    family = key.partition("_")[0]
+    entry = {"family": family, "run": key, "tokens": "kl", "system": key}
+    return entry | {"sampler": f"{SCALE}/{family}", "images": 10, "seed": 0}

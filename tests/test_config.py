@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from nextbasis.config import compose as compose_here
+from nextbasis.config import config_hash, section
+
+ROOT = Path(__file__).parents[1]
+TRAIN = [
+    "scale=cpu",
+    "key=xar_b",
+    "tokens=kl",
+    "model=small/xar_b",
+    "train=cpu/xar",
+    "basis=bar",
+    "order=raster",
+]
+
+
+def compose(stage: str, *overrides: str) -> object:
+    return compose_here(stage, overrides, ROOT / "config")
+
+
+def test_overrides_reach_the_dataclass() -> None:
+    config = compose("train", *TRAIN, "basis.delta=0.25", "seed=3")
+    assert config.basis.delta == 0.25 and config.seed == 3 and config.model.family == "xar"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["train.lrr=1"], "train.lrr"),
+        (["model=small/xar_z"], "small/xar_z"),
+        (["basis.delta=soft"], r"basis.delta: Value 'soft'.*could not be converted to Float"),
+        (["basis.delta=1.5"], r"basis.delta must lie in \[0, 1\), got 1.5"),
+        (["basis.projection=firm"], "basis.projection must be one of none, hard, soft; got 'firm'"),
+        (["model.num_heads=5"], "model.num_heads must divide model.width, got 5 and 64"),
+        (["order.anneal_start=0.9", "order.anneal_end=0.2"], "must not exceed order.anneal_end"),
+        (["+model.widht=3"], "model.widht"),
+        (["+sampler=cpu/xar"], "stage train does not read sampler"),
+        (["model=small/rar_b"], "RAR needs basis=identity"),
+    ],
+)
+def test_bad_overrides_name_key_and_value(overrides: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compose("train", *TRAIN, *[o.replace("+sampler", "sampler") for o in overrides])
+
+
+def test_a_missing_section_and_a_missing_value_are_named() -> None:
+    with pytest.raises(ValueError, match="stage train needs model="):
+        compose("train", *[o for o in TRAIN if not o.startswith("model")])
+    with pytest.raises(ValueError, match="stage train needs tokens="):
+        compose("train", *[o for o in TRAIN if not o.startswith("tokens")])
+    with pytest.raises(ValueError, match="model: no value for depth"):
+        section(
+            "model",
+            {
+                "family": "rar",
+                "width": 8,
+                "num_heads": 2,
+                "mlp_width": 8,
+                "dropout": 0.0,
+                "label_drop": 0.1,
+            },
+        )
+
+
+def test_hash_depends_on_values_only() -> None:
+    assert config_hash(compose("train", *TRAIN)) == config_hash(compose("train", *TRAIN[::-1]))
+    assert config_hash(compose("train", *TRAIN)) != config_hash(compose("train", *TRAIN, "seed=1"))
+
+
+@pytest.mark.parametrize(
+    "group", ["model", "basis", "order", "train", "sampler", "evaluation", "dataset", "tokenizer"]
+)
+def test_every_file_of_a_group_is_valid(group: str) -> None:
+    import yaml
+
+    files = sorted((ROOT / "config" / group).rglob("*.yaml"))
+    assert files
+    for path in files:
+        section(group, yaml.safe_load(path.read_text()))

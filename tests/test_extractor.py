@@ -1,0 +1,158 @@
+"""The feature extractors: shipped weights, torch-fidelity's registry, hashes, images in and out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch_fidelity.utils import create_feature_extractor
+
+from nextbasis.config import EvaluationConfig, compose
+from nextbasis.data.pictures import save_grid, to_uint8
+from nextbasis.files import read_json, sha256
+from nextbasis.metrics.extractor import (
+    SHIPPED_WEIGHTS,
+    FashionClassifier,
+    load_extractor,
+    register,
+)
+from nextbasis.stages.extractor import accuracy, fit
+
+CPU = torch.device("cpu")
+
+
+def evaluation(*changes: str, name: str = "cpu") -> EvaluationConfig:
+    config = compose("reference", [f"evaluation={name}", f"scale={name}", *changes])
+    return config.evaluation
+
+
+def images(count: int, size: int = 32, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (count, 1, size, size), generator=generator, dtype=torch.uint8)
+
+
+def test_shipped_weights_are_those_of_the_config_and_of_the_record() -> None:
+    record = read_json(SHIPPED_WEIGHTS.with_suffix(".json"))
+    assert sha256(SHIPPED_WEIGHTS) == record["sha256"] == evaluation().weights_sha256
+    assert evaluation(name="tiny").weights_sha256 == record["sha256"]
+    assert record["test_accuracy"] > 0.91
+    assert SHIPPED_WEIGHTS.stat().st_size < 600_000
+
+
+def test_features_have_128_numbers_and_ten_logits() -> None:
+    extractor = load_extractor(evaluation(), CPU)
+    pooled, logits = extractor.features(images(3))
+    assert pooled.shape == (3, 128) and logits.shape == (3, 10)
+    assert (pooled >= 0).all()  # mean of a ReLU
+    network = extractor.network.classifier
+    assert torch.allclose(network.classify(pooled), logits)
+
+
+def test_features_of_an_image_do_not_depend_on_its_batch() -> None:
+    extractor = load_extractor(evaluation(), CPU)
+    together, _ = extractor.features(images(7))
+    alone = torch.cat([extractor.features(image)[0] for image in images(7).split(1)])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_small_images_are_enlarged_bilinearly() -> None:
+    extractor = load_extractor(evaluation(name="tiny"), CPU)
+    flat = torch.full((1, 1, 8, 8), 77, dtype=torch.uint8)
+    large = torch.full((1, 1, 32, 32), 77, dtype=torch.uint8)
+    torch.testing.assert_close(extractor.features(flat)[0], extractor.features(large)[0])
+
+
+def test_torch_fidelity_finds_the_extractor_and_registering_twice_is_harmless() -> None:
+    register()
+    register()
+    network = create_feature_extractor("fashion128", ["logits", "128"], cuda=False, verbose=False)
+    logits, pooled = network(images(2))
+    mine = load_extractor(evaluation(), CPU).features(images(2))
+    assert torch.equal(pooled, mine[0]) and torch.equal(logits, mine[1])
+    assert network.get_default_feature_layer_for_metric("isc") == "logits"
+    assert network.get_default_feature_layer_for_metric("prc") == "128"
+
+
+@pytest.mark.parametrize("bad", [images(1).float(), images(1).expand(1, 3, 32, 32), images(1)[0]])
+def test_extractor_refuses_anything_but_grey_bytes(bad: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="fashion128 reads uint8 images"):
+        load_extractor(evaluation(), CPU).network(bad)
+
+
+def test_changed_weights_are_refused_with_both_hashes(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    data = bytearray(SHIPPED_WEIGHTS.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError) as caught:
+        load_extractor(evaluation(f"evaluation.weights={path}"), CPU)
+    for part in (str(path), sha256(path), evaluation().weights_sha256):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_foreign_weights_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"x": torch.zeros(1)}, path)
+    config = evaluation(f"evaluation.weights={path}", f"evaluation.weights_sha256={sha256(path)}")
+    with pytest.raises(ValueError, match="does not hold weights of fashion128") as caught:
+        load_extractor(config, CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_inception_says_what_to_download_and_where_to_put_it(tmp_path: Path) -> None:
+    absent = tmp_path / "inception.pth"
+    config = evaluation(f"evaluation.weights={absent}", name="imagenet256")
+    with pytest.raises(FileNotFoundError, match="weights-inception-2015-12-05") as caught:
+        load_extractor(config, CPU)
+    assert str(absent) in str(caught.value) and "evaluation.weights=PATH" in str(caught.value)
+
+
+def test_training_is_reproducible_and_learns() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(10).repeat(26)
+    patterns = torch.randint(256, (10, 1, 32, 32), generator=generator, dtype=torch.uint8)
+    found = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        classifier = FashionClassifier()
+        fit(classifier, patterns[labels], labels, torch.Generator().manual_seed(0))
+        found.append(classifier.state_dict())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    classifier.train()  # eight steps are too few for running averages; use those of the batch
+    assert accuracy(classifier, patterns[labels], labels) > 0.9
+
+
+def test_bytes_round_truncate_and_clip() -> None:
+    values = torch.tensor([-2.0, -1.0, -1 + 2.6 / 127.5, 0.0, 1.0, 2.0]).reshape(1, 1, 1, 6)
+    assert to_uint8(values, "round").flatten().tolist() == [0, 0, 3, 128, 255, 255]
+    assert to_uint8(values, "truncate").flatten().tolist() == [0, 0, 2, 127, 255, 255]
+
+
+def test_every_byte_survives_the_way_to_float_and_back() -> None:
+    every = torch.arange(256).reshape(1, 1, 16, 16)
+    assert np.array_equal(to_uint8(every / 127.5 - 1, "round"), every.numpy())
+
+
+def test_bytes_refuse_nan_and_say_how_many() -> None:
+    broken = torch.zeros(5, 1, 2, 2)
+    broken[1, 0, 0, 0], broken[3] = float("nan"), float("inf")
+    with pytest.raises(ValueError, match="2 of 5 images"):
+        to_uint8(broken, "round")
+    with pytest.raises(ValueError, match="rounding must be one of"):
+        to_uint8(broken, "ceil")
+
+
+def test_grid_places_pictures_row_by_row(tmp_path: Path) -> None:
+    from PIL import Image
+
+    shades = np.arange(5, dtype=np.uint8).repeat(16).reshape(5, 4, 4, 1) * 40
+    save_grid(shades, tmp_path / "grid.png", columns=3)
+    picture = np.asarray(Image.open(tmp_path / "grid.png"))
+    factor = 64 // 4
+    assert picture.shape == ((2 * 6 + 2) * factor, (3 * 6 + 2) * factor)
+    assert picture[3 * factor, 3 * factor] == 0 and picture[3 * factor, 9 * factor] == 40
+    assert picture[9 * factor, 3 * factor] == 120 and picture[9 * factor, 15 * factor] == 255
+    with pytest.raises(ValueError, match="got 0 and 3"):
+        save_grid(shades[:0], tmp_path / "grid.png", columns=3)

@@ -1,0 +1,100 @@
+# Tables and figures of one scale: not DVC stages, because what they read follows the catalog.
+from nextbasis.tables.inputs import (
+    FIGURES,
+    FORMATS,
+    code_inputs,
+    figure_inputs,
+    table_inputs,
+)
+
+
+report: "../report/workflow.rst"
+
+
+localrules:
+    table,
+    figures,
+
+
+TABLES = expand(
+    "results/{scale}/tables/{table}.{format}",
+    scale=SCALE,
+    table=STAGES.catalog["tables"],
+    format=FORMATS,
+)
+PICTURES = expand("results/{scale}/figures/{name}", scale=SCALE, name=FIGURES)
+
+
+rule table:  # One table in every format.
+    input:
+        lambda wildcards: table_inputs(STAGES.catalog, wildcards.scale, wildcards.table),
+        code_inputs("tables"),
+    output:
+        "results/{scale}/tables/{table}.md",
+        "results/{scale}/tables/{table}.tex",
+        report(
+            "results/{scale}/tables/{table}.html",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}", "format": "page"},
+        ),
+        report(
+            "results/{scale}/tables/{table}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}", "format": "data"},
+        ),
+    log:
+        "results/{scale}/logs/tables/{table}.log",
+    wildcard_constraints:
+        table="|".join(STAGES.catalog["tables"]),
+    priority: 1000
+    threads: 1
+    resources:
+        mem_mb=1000,
+    shell:
+        "python -m nextbasis.stages.tables --scale {wildcards.scale} --table {wildcards.table} > {log} 2>&1"
+
+
+rule figures:  # Curves, maps of A, FID overview and contact sheet.
+    input:
+        lambda wildcards: figure_inputs(STAGES.catalog, wildcards.scale),
+        code_inputs("figures"),
+    output:
+        report(
+            "results/{scale}/figures/loss_curves.png",
+            caption="../report/loss_curves.rst",
+            category="Figures",
+            labels={"figure": "loss curves"},
+        ),
+        report(
+            "results/{scale}/figures/basis_maps.png",
+            caption="../report/basis_maps.rst",
+            category="Figures",
+            labels={"figure": "rows of A as maps"},
+        ),
+        report(
+            "results/{scale}/figures/singular_values.png",
+            caption="../report/singular_values.rst",
+            category="Figures",
+            labels={"figure": "singular values of A"},
+        ),
+        report(
+            "results/{scale}/figures/fid_overview.png",
+            caption="../report/fid_overview.rst",
+            category="Figures",
+            labels={"figure": "FID by system"},
+        ),
+        report(
+            "results/{scale}/figures/contact_sheet.png",
+            caption="../report/contact_sheet.rst",
+            category="Figures",
+            labels={"figure": "samples of every system"},
+        ),
+    log:
+        "results/{scale}/logs/figures.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    shell:
+        "python -m nextbasis.stages.figures --scale {wildcards.scale} > {log} 2>&1"
