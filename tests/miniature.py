@@ -42,6 +42,8 @@ digest = hashlib.sha256(stage.cmd.encode())
 for path in (*stage.deps, *stage.params):
     digest.update(Path(path).read_bytes())
 time.sleep(behaviour["seconds"].get(kind, 0))
+while kind == "train" and Path("hold").exists():
+    time.sleep(0.05)
 if name in behaviour["fail"]:
     sys.exit(f"{name} fails as told")
 value = int(digest.hexdigest()[:8], 16)
@@ -122,6 +124,14 @@ class Project:
     def behave(self, fail: tuple[str, ...] = (), **seconds: float) -> None:
         """Tell the fake stages which of them fail and how long each kind takes."""
         self.write("behaviour.json", json.dumps({"seconds": seconds, "fail": fail}))
+
+    def hold(self) -> None:
+        """Let trainings start but not end, until they are released."""
+        (self.root / "hold").touch()
+
+    def release(self) -> None:
+        """Let trainings end."""
+        (self.root / "hold").unlink(missing_ok=True)
 
     def write(self, path: str, text: str) -> None:
         """Write a file of the project."""

@@ -40,10 +40,11 @@ def project(finished: Project, tmp_path: Path) -> Project:
 
 @pytest.fixture
 def training(project: Project) -> Project:
-    """A finished project whose two trainings have to be repeated and take a while."""
+    """A project whose two trainings are to be repeated and end only when released."""
+
     project.set_model("mar_b", 2)
     project.set_model("xar_b", 2)
-    project.behave(train=4)
+    project.hold()
     return project
 
 
@@ -51,6 +52,7 @@ def check_recovery(project: Project, *trained: str) -> None:
     """A plain run ends well, trains exactly these and leaves nothing to do."""
     project.forget()
     project.behave()
+    project.release()
     project.snakemake()
     assert sorted(project.trained().elements()) == sorted(trained)
     assert project.status() == {}
@@ -112,9 +114,7 @@ def test_going_back_restores_without_training(project: Project) -> None:
     changed = {path.split("/")[3] for path in diff}
     assert changed == {"xar_b"}
     diff = json.loads(project.run("dvc", "params", "diff", "--json", first, second).stdout)
-    assert diff == {
-        "config/model/small/xar_b.yaml": {"value": {"old": 1, "new": 2, "diff": 1}}
-    }
+    assert diff == {"config/model/small/xar_b.yaml": {"value": {"old": 1, "new": 2, "diff": 1}}}
     curve = f"results/{SCALE}/train/xar_b/metrics.csv"
     plots = project.run("dvc", "plots", "diff", first, second, "--targets", curve, "--json").stdout
     assert first[:7] in plots and second[:7] in plots
@@ -164,6 +164,7 @@ def test_interrupt_ends_all_and_reruns(training: Project) -> None:
 def test_sigterm_lets_trainings_finish(training: Project) -> None:
     process = training.start()
     process.send_signal(signal.SIGTERM)
+    training.release()
     assert process.wait(timeout=60) != 0
     check_recovery(training)
 
@@ -175,9 +176,10 @@ def test_killed_snakemake_leaves_trainings_to_finish(training: Project) -> None:
     assert len(training.running("train")) == 2
     assert "LockException" in training.snakemake(ok=False)
     training.run("snakemake", "--unlock")
-    if training.running("train"):
-        blocked = training.snakemake(ok=False)
-        assert "dvc status failed" in blocked and "busy" in blocked
+    blocked = training.snakemake(ok=False)
+    assert "dvc status failed" in blocked and "busy" in blocked
+    assert len(training.running("train")) == 2
+    training.release()
     training.wait_for(lambda: not training.running("train"))
     training.wait_for(lambda: _dvc_is_idle(training))
     check_recovery(training)
@@ -196,6 +198,7 @@ def test_killed_group_needs_unlock_only(training: Project) -> None:
 def test_killed_dvc_fails_its_job(training: Project) -> None:
     process = training.start()
     os.kill(parent_of(training.running("train")[0], "dvc"), signal.SIGKILL)
+    training.release()
     assert process.wait(timeout=60) != 0
     training.wait_for(lambda: not training.running("train"))
     training.forget()
@@ -209,6 +212,7 @@ def test_killed_training_fails_its_job_alone(training: Project) -> None:
     process = training.start()
     victim = training.running("train")[0]
     os.kill(victim, signal.SIGKILL)
+    training.release()
     assert process.wait(timeout=60) != 0
     training.forget()
     training.behave()
