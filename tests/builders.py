@@ -62,6 +62,7 @@ def sampler_config(family: str, **changes: Any) -> Any:
     shared = {"family": family, "guidance": 2.0} | SAMPLER
     if family == "mar":
         parts = {"guidance_schedule": "linear", "num_iter": 3, "num_steps": 5, "temperature": 1.0}
+        parts |= {"clip": 0.0}
         return MARSamplerConfig(**shared | parts | changes)
     if family == "xar":
         return XARSamplerConfig(**shared | {"solver": "euler", "num_steps": 4} | changes)

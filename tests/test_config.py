@@ -36,7 +36,7 @@ def test_overrides_reach_the_dataclass() -> None:
         (["basis.projection=firm"], "basis.projection must be one of none, hard, soft; got 'firm'"),
         (["model.num_heads=5"], "model.num_heads must divide model.width, got 5 and 64"),
         (["order.anneal_start=0.9", "order.anneal_end=0.2"], "must not exceed order.anneal_end"),
-        (["+model.widht=3"], "model.widht"),
+        (["+model.wide=3"], "model.wide"),
         (["+sampler=cpu/xar"], "stage train does not read sampler"),
         (["model=small/rar_b"], "RAR needs basis=identity"),
     ],

@@ -75,7 +75,13 @@ def test_diffusion_sampling_finds_a_gaussian_with_the_exact_denoiser(
     monkeypatch.setattr(head, "net", exact)
     random = torch.Generator().manual_seed(0)
     x = head.sample(
-        torch.zeros(4000, 2), None, 1.0, 100, 1.0, lambda: torch.randn(4000, 1, generator=random)
+        torch.zeros(4000, 2),
+        None,
+        1.0,
+        100,
+        1.0,
+        0.0,
+        lambda: torch.randn(4000, 1, generator=random),
     )
     assert abs(x.mean().item() - 2.0) < 0.05
     assert abs(x.std().item() - 0.5) < 0.05

@@ -162,6 +162,7 @@ def test_mar_samples_equal_official(run: str) -> None:
         temperature=settings["temperature"],
         num_iter=description["num_iter"],
         num_steps=description["diffusion_steps"],
+        clip=0.0,
         **SAMPLER,
     )
     model.eval()

@@ -289,6 +289,7 @@ class MARSamplerConfig(SamplerBase):
     num_iter: int  # autoregressive iterations
     num_steps: int  # denoising steps per token
     temperature: float  # scales the noise added at each denoising step
+    clip: float  # bound on predicted clean tokens, which have unit variance; 0 = none, as released
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -297,6 +298,8 @@ class MARSamplerConfig(SamplerBase):
         _positive("sampler", self, "num_iter", "temperature")
         if self.num_steps < 2:
             raise ValueError(f"sampler.num_steps must be at least 2, got {self.num_steps}")
+        if self.clip < 0:
+            raise ValueError(f"sampler.clip must not be negative, got {self.clip}")
 
 
 @dataclass(kw_only=True)

@@ -204,6 +204,7 @@ class MAR(nn.Module):
             guidance,
             sampler.num_steps,
             sampler.temperature,
+            sampler.clip,
             lambda: noise.normal(per_image, self.channels).flatten(0, 1),
         )
 

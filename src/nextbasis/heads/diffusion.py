@@ -122,13 +122,15 @@ class DiffusionHead(nn.Module):
         guidance: float,
         num_steps: int,
         temperature: float,
+        clip: float,
         normal: Callable[[], Float[Tensor, "r c"]],
     ) -> Float[Tensor, "r c"]:
         """Ancestral sampling over respaced steps (MAR: 100 of 1000).
 
         With `null_z`, noise is guided as eps_null + guidance (eps - eps_null); the variance stays
         the conditional one. `normal` draws standard normal rows; `temperature` scales all of them
-        but the first.
+        but the first. `clip` bounds predicted clean tokens where it is above 0: at the first step
+        an error of the noise is multiplied by thousands, which only long training survives.
         """
         schedule = Schedule(space_steps(num_steps)).to(z.device)
         condition = self.cond_embed(z if null_z is None else torch.cat((z, null_z)))
@@ -142,7 +144,10 @@ class DiffusionHead(nn.Module):
                 eps, eps_null = eps.chunk(2)
                 eps = eps_null + guidance * (eps - eps_null)
                 v = v.chunk(2)[0]
-            x = schedule.posterior_mean(schedule.predict_x0(x, step, eps), x, step)
+            x0 = schedule.predict_x0(x, step, eps)
+            if clip > 0:
+                x0 = x0.clamp(-clip, clip)
+            x = schedule.posterior_mean(x0, x, step)
             if i > 0:
                 std = torch.exp(0.5 * schedule.log_variance(step, v))
                 x = x + temperature * std * normal()
