@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 SNAKEMAKE := $(VENV)/bin/snakemake --config scale=$(SCALE)
-MAIN_TABLES := bar_main rar_main
+MAIN_TABLES := bar_main bar_gains rar_main
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1
@@ -22,7 +22,8 @@ tables: setup repository
 
 test: setup repository lint dry-runs
 	snakemake --cores 2 --config scale=tiny
-	pytest
+	pytest -m slow
+	pytest -m "not slow" -n 2
 
 lint: setup
 	ruff check .

@@ -2,6 +2,7 @@
 
 import platform
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,16 @@ LIBRARIES = ("nextbasis", "torch", "torchvision", "torch-fidelity", "numpy")
 def device() -> torch.device:
     """The first GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def processor() -> str:
+    """The name of the GPU or CPU model, as far as the system tells it."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
 
 
 def record(config: Any) -> dict[str, Any]:

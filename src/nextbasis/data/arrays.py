@@ -136,12 +136,6 @@ def as_images(
     return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
-def as_bytes(images: Float[Tensor, "b c h w"]) -> UInt8[np.ndarray, "b h w c"]:
-    """Pixels in about [-1, 1] as bytes, clipped and rounded half to even."""
-    pixels = images.add(1).mul(127.5).clamp(0, 255).round().to(torch.uint8)
-    return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
-
-
 def batches(
     images: np.ndarray, size: int, device: torch.device
 ) -> Iterator[Float[Tensor, "b c h w"]]:

@@ -5,7 +5,6 @@ neither batch size nor a kill changes it. Also measures seconds per image at bat
 per second at the configured batch, decoding included.
 """
 
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from nextbasis.generator import Generator
 from nextbasis.launch import run
 from nextbasis.noise import ImageNoise
 from nextbasis.progress import Progress
-from nextbasis.provenance import device, record
+from nextbasis.provenance import device, processor, record
 from nextbasis.tokenizers import load_tokenizer
 
 ROUNDING = "round"  # of pixels to uint8
@@ -141,7 +140,7 @@ def speed(
         "batch_size": config.sampler.batch_size,
         "decoding_included": True,
         "device": device().type,
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "dtype": "float32",
     }
