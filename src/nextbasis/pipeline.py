@@ -181,7 +181,7 @@ class Stages:
 
     def _digest_of_configs(self, scale: str) -> str:
         files = [self.root / "dvc.yaml", *sorted((self.root / "config").rglob("*.yaml"))]
-        files.append(Path(__file__).with_name("config.py"))
+        files += sorted(Path(__file__).with_name("config").glob("*.py"))
         digest = hashlib.sha256(scale.encode())
         for path in files:
             digest.update(path.name.encode() + path.read_bytes())

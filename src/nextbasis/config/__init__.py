@@ -1,0 +1,84 @@
+"""What a stage may be told: dataclasses, one per part, composed from config/ by Hydra and checked.
+
+Values live in YAML only; a field here has no default. A stage receives exactly the sections that
+its schema names, which are those dvc.yaml tracks for it, so it cannot read a hyperparameter that
+DVC does not know (config/README.md lists every key with its unit and source).
+"""
+
+from nextbasis.config.composition import (
+    CONFIG_FOLDER,
+    as_dict,
+    compose,
+    config_hash,
+    section,
+)
+from nextbasis.config.data import (
+    DatasetConfig,
+    EvaluationConfig,
+    SourceConfig,
+    TokenizerConfig,
+)
+from nextbasis.config.model import (
+    BasisConfig,
+    MARConfig,
+    OrderConfig,
+    RARConfig,
+    XARConfig,
+)
+from nextbasis.config.running import (
+    MARSamplerConfig,
+    RARSamplerConfig,
+    SamplerBase,
+    TrainConfig,
+    XARSamplerConfig,
+)
+from nextbasis.config.stages import (
+    SCHEMAS,
+    SECTIONS,
+    DatasetStage,
+    ExtractorStage,
+    RebaseStage,
+    ReconstructStage,
+    ReferenceStage,
+    SampleStage,
+    ScoreStage,
+    StageConfig,
+    TokenizerStage,
+    TokensStage,
+    TrainStage,
+)
+
+__all__ = [
+    "BasisConfig",
+    "CONFIG_FOLDER",
+    "DatasetConfig",
+    "DatasetStage",
+    "EvaluationConfig",
+    "ExtractorStage",
+    "MARConfig",
+    "MARSamplerConfig",
+    "OrderConfig",
+    "RARConfig",
+    "RARSamplerConfig",
+    "RebaseStage",
+    "ReconstructStage",
+    "ReferenceStage",
+    "SCHEMAS",
+    "SECTIONS",
+    "SampleStage",
+    "SamplerBase",
+    "ScoreStage",
+    "SourceConfig",
+    "StageConfig",
+    "TokenizerConfig",
+    "TokenizerStage",
+    "TokensStage",
+    "TrainConfig",
+    "TrainStage",
+    "XARConfig",
+    "XARSamplerConfig",
+    "as_dict",
+    "compose",
+    "config_hash",
+    "section",
+]

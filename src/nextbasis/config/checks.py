@@ -1,0 +1,41 @@
+"""Checks of values that several sections share; each raises ValueError naming the key."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def choose(key: str, value: str, choices: Sequence[str]) -> None:
+    """One of a few names."""
+    if value not in choices:
+        raise ValueError(f"{key} must be one of {', '.join(choices)}; got '{value}'")
+
+
+def positive(section: str, part: object, *names: str) -> None:
+    """Numbers above 0."""
+    for name in names:
+        if getattr(part, name) <= 0:
+            raise ValueError(f"{section}.{name} must be above 0, got {getattr(part, name)}")
+
+
+def fraction(section: str, part: object, *names: str) -> None:
+    """Numbers from 0 to 1."""
+    for name in names:
+        if not 0 <= getattr(part, name) <= 1:
+            raise ValueError(f"{section}.{name} must lie in [0, 1], got {getattr(part, name)}")
+
+
+def check_heads(model: Any, width: str, heads: str) -> None:
+    """Attention heads divide the width."""
+    positive("model", model, width, heads)
+    if getattr(model, width) % getattr(model, heads):
+        raise ValueError(
+            f"model.{heads} must divide model.{width}, "
+            f"got {getattr(model, heads)} and {getattr(model, width)}"
+        )
+
+
+def check_dropout(model: Any) -> None:
+    """Probabilities of dropping something."""
+    if not 0 <= model.dropout < 1:
+        raise ValueError(f"model.dropout must lie in [0, 1), got {model.dropout}")
+    fraction("model", model, "label_drop")

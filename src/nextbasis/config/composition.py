@@ -1,0 +1,79 @@
+"""Compose the config of one stage from config/ with Hydra and check it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nextbasis.config.checks import choose
+from nextbasis.config.stages import SCHEMAS, SECTIONS
+
+CONFIG_FOLDER = Path("config")
+
+
+def compose(stage: str, overrides: Sequence[str], folder: Path = CONFIG_FOLDER) -> Any:
+    """Compose and check the config of one stage from Hydra overrides such as `model=small/xar_b`.
+
+    Raises: ValueError naming the key, the value and what would be right.
+    """
+    try:
+        with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
+            raw = hydra_compose("config", list(overrides))
+    except HydraException as error:
+        raise ValueError(f"stage {stage}: {error}") from error
+    schema = SCHEMAS[stage]
+    wanted = {field.name: field.type for field in fields(schema)}
+    given = {str(name) for name in raw if str(name) in SECTIONS}
+    if superfluous := sorted(given - wanted.keys()):
+        raise ValueError(
+            f"stage {stage} does not read {', '.join(superfluous)}; it reads {', '.join(wanted)}"
+        )
+    values = {}
+    for name in wanted:
+        if OmegaConf.is_missing(raw, name) or name not in raw:
+            choice = f"{name}=<file in {folder / name}>" if name in SECTIONS else f"{name}=<value>"
+            raise ValueError(f"stage {stage} needs {choice}")
+        values[name] = section(name, raw[name]) if name in SECTIONS else raw[name]
+    return schema(**values)
+
+
+def section(name: str, raw: DictConfig | dict[str, Any]) -> Any:
+    """Turn one section's raw values into its dataclass.
+
+    Raises: ValueError naming the key for unknown or missing keys, wrong types and bad values.
+    """
+    schema = SECTIONS[name]
+    if isinstance(schema, dict):
+        family = str(raw.get("family", ""))
+        choose(f"{name}.family", family, tuple(schema))
+        schema = schema[family]
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), raw)
+        missing = sorted(str(key) for key in OmegaConf.missing_keys(merged))
+        if missing:
+            raise ValueError(f"{name}: no value for {', '.join(missing)}")
+        return OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        keys = ", ".join(field.name for field in fields(schema))
+        key = f"{name}.{error.full_key}" if error.full_key else name
+        message = str(error).splitlines()[0]
+        raise ValueError(f"{key}: {message}; the keys of {name} are {keys}") from error
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """A config dataclass as nested plain dicts, for files and hashes."""
+    assert is_dataclass(config) and not isinstance(config, type)
+    return asdict(config)
+
+
+def config_hash(config: Any) -> str:
+    """SHA-256 of a config's values, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(as_dict(config), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,127 @@
+"""What is modelled: backbones, bases and orders."""
+
+from dataclasses import dataclass
+
+from nextbasis.config.checks import check_dropout, check_heads, choose, fraction, positive
+
+
+@dataclass(kw_only=True)
+class MARConfig:
+    """MAR: masked encoder and decoder, per-token diffusion head (Li et al. 2024)."""
+
+    family: str
+    encoder_width: int
+    encoder_depth: int
+    encoder_heads: int
+    decoder_width: int
+    decoder_depth: int
+    decoder_heads: int
+    mlp_ratio: float
+    buffer_size: int  # class tokens in front of the image tokens
+    dropout: float  # after attention projection and inside the MLP, and on attention weights
+    label_drop: float  # probability of the null class, for guidance
+    head_width: int
+    head_depth: int  # residual blocks
+    head_batch_mul: int  # noise levels drawn per token and step
+    mask_ratio_min: float  # truncated normal on [min, 1] around 1
+    mask_ratio_std: float
+
+    def __post_init__(self) -> None:
+        """Check sizes."""
+        check_heads(self, "encoder_width", "encoder_heads")
+        check_heads(self, "decoder_width", "decoder_heads")
+        check_dropout(self)
+        positive("model", self, "encoder_depth", "decoder_depth", "buffer_size", "head_batch_mul")
+        positive("model", self, "head_width", "head_depth")
+        fraction("model", self, "mask_ratio_min")
+
+
+@dataclass(kw_only=True)
+class XARConfig:
+    """xAR: cells, flow matching, noisy context (Ren et al. 2025)."""
+
+    family: str
+    width: int
+    encoder_depth: int  # blocks before the middle projection
+    decoder_depth: int  # blocks after it
+    num_heads: int
+    cells_per_side: int  # the grid is cut into this many cells along each side
+    dropout: float
+    label_drop: float
+
+    def __post_init__(self) -> None:
+        """Check sizes."""
+        check_heads(self, "width", "num_heads")
+        check_dropout(self)
+        positive("model", self, "encoder_depth", "decoder_depth", "cells_per_side")
+        if self.width // self.num_heads % 4:
+            raise ValueError(
+                f"model.width / model.num_heads must be a multiple of 4 for two-dimensional RoPE, "
+                f"got {self.width} / {self.num_heads}"
+            )
+
+
+@dataclass(kw_only=True)
+class RARConfig:
+    """RAR: causal transformer over permuted ids, target-aware positions (Yu et al. 2024)."""
+
+    family: str
+    width: int
+    depth: int
+    num_heads: int
+    mlp_width: int
+    dropout: float
+    label_drop: float
+
+    def __post_init__(self) -> None:
+        """Check sizes."""
+        check_heads(self, "width", "num_heads")
+        check_dropout(self)
+        positive("model", self, "depth", "mlp_width")
+
+
+@dataclass(kw_only=True)
+class BasisConfig:
+    """How tokens are re-expressed before the backbone sees them: y = A x."""
+
+    init: str  # A at the start: identity, scaled, random or klt
+    scale: float  # factor of init=scaled; 1 elsewhere
+    learned: bool
+    objective: str  # l_bar or residual
+    residual_weight: float  # share of the residual objective; open in the paper
+    regulariser: float  # weight of |A^T A - I|_F^2; open in the paper
+    projection: str  # none, hard or soft
+    delta: float  # soft: singular values stay in [1 - delta, 1 + delta]
+    lr: float  # learning rate of A; open in the paper
+
+    def __post_init__(self) -> None:
+        """Check choices and ranges."""
+        choose("basis.init", self.init, ("identity", "scaled", "random", "klt"))
+        choose("basis.objective", self.objective, ("l_bar", "residual"))
+        choose("basis.projection", self.projection, ("none", "hard", "soft"))
+        if not 0 <= self.delta < 1:
+            raise ValueError(f"basis.delta must lie in [0, 1), got {self.delta}")
+        positive("basis", self, "scale")
+        fraction("basis", self, "residual_weight")
+        if self.regulariser < 0:
+            raise ValueError(f"basis.regulariser must not be negative, got {self.regulariser}")
+        if not self.learned and self.objective != "l_bar":
+            raise ValueError("basis.objective=residual needs basis.learned=true: it trains A")
+
+
+@dataclass(kw_only=True)
+class OrderConfig:
+    """In which order RAR's training visits the tokens."""
+
+    scan: str  # the order annealed to; see nextbasis.orders.SCANS
+    anneal_start: float  # fraction of training before which every order is random
+    anneal_end: float  # fraction after which every order is the scan
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        fraction("order", self, "anneal_start", "anneal_end")
+        if self.anneal_start > self.anneal_end:
+            raise ValueError(
+                f"order.anneal_start must not exceed order.anneal_end, "
+                f"got {self.anneal_start} and {self.anneal_end}"
+            )

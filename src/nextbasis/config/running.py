@@ -1,0 +1,96 @@
+"""How long and how: training budgets and samplers."""
+
+from dataclasses import dataclass
+
+from nextbasis.config.checks import choose, fraction, positive
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """Budget and optimiser of one training."""
+
+    steps: int
+    batch_size: int  # images, over all processes
+    lr: float
+    warmup: float  # fraction of the steps with linearly rising rate
+    decay_start: float  # fraction of the steps after which the rate falls as a half cosine
+    min_lr: float
+    weight_decay: float
+    beta1: float
+    beta2: float
+    clip: float  # largest norm of the gradient
+    ema_decay: float
+    log_every: int  # steps between rows of metrics.csv
+    checkpoint_every: int  # steps between resumable states
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        positive("train", self, "steps", "batch_size", "lr", "clip", "log_every")
+        positive("train", self, "checkpoint_every")
+        fraction("train", self, "warmup", "decay_start", "ema_decay", "beta1", "beta2")
+
+
+@dataclass(kw_only=True)
+class SamplerBase:
+    """What every sampler is told."""
+
+    family: str
+    num_images: int  # the same number of every class
+    batch_size: int  # images sampled together; the batch of the measured throughput
+    latency_images: int  # images sampled one by one to measure seconds per image
+    guidance: float  # classifier-free guidance at full strength; 1 = off
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        positive("sampler", self, "num_images", "batch_size", "latency_images")
+        if self.guidance < 1:
+            raise ValueError(f"sampler.guidance must be at least 1 (off), got {self.guidance}")
+
+
+@dataclass(kw_only=True)
+class MARSamplerConfig(SamplerBase):
+    """MAR: iterations of a cosine mask schedule, ancestral diffusion in each."""
+
+    guidance_schedule: str  # linear (grows with the share of known tokens) or constant
+    num_iter: int  # autoregressive iterations
+    num_steps: int  # denoising steps per token
+    temperature: float  # scales the noise added at each denoising step
+    clip: float  # bound on predicted clean tokens, which have unit variance; 0 = none, as released
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        super().__post_init__()
+        choose("sampler.guidance_schedule", self.guidance_schedule, ("linear", "constant"))
+        positive("sampler", self, "num_iter", "temperature")
+        if self.num_steps < 2:
+            raise ValueError(f"sampler.num_steps must be at least 2, got {self.num_steps}")
+        if self.clip < 0:
+            raise ValueError(f"sampler.clip must not be negative, got {self.clip}")
+
+
+@dataclass(kw_only=True)
+class XARSamplerConfig(SamplerBase):
+    """xAR: cell after cell, an ODE or SDE in each; guidance grows linearly over cells."""
+
+    solver: str  # euler or euler_maruyama
+    num_steps: int  # network calls per cell
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        super().__post_init__()
+        choose("sampler.solver", self.solver, ("euler", "euler_maruyama"))
+        if self.num_steps < 3:
+            raise ValueError(f"sampler.num_steps must be at least 3, got {self.num_steps}")
+
+
+@dataclass(kw_only=True)
+class RARSamplerConfig(SamplerBase):
+    """RAR: one id after another; guidance grows as a power-cosine."""
+
+    guidance_power: float  # 0 = constant guidance
+    temperature: float
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        super().__post_init__()
+        positive("sampler", self, "temperature")

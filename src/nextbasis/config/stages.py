@@ -1,0 +1,133 @@
+"""What each stage is told: the sections it reads and the names of its inputs."""
+
+from dataclasses import dataclass
+
+from nextbasis.config.data import DatasetConfig, EvaluationConfig, TokenizerConfig
+from nextbasis.config.model import BasisConfig, MARConfig, OrderConfig, RARConfig, XARConfig
+from nextbasis.config.running import (
+    MARSamplerConfig,
+    RARSamplerConfig,
+    TrainConfig,
+    XARSamplerConfig,
+)
+
+
+@dataclass(kw_only=True)
+class StageConfig:
+    """What every stage is told: where its results live."""
+
+    scale: str
+    key: str  # name of the run, tokenizer or evaluation; empty where a scale has one
+
+
+@dataclass(kw_only=True)
+class DatasetStage(StageConfig):
+    """Config of nextbasis.stages.dataset."""
+
+    dataset: DatasetConfig
+
+
+@dataclass(kw_only=True)
+class ExtractorStage(StageConfig):
+    """Config of nextbasis.stages.extractor."""
+
+    seed: int
+    evaluation: EvaluationConfig
+
+
+@dataclass(kw_only=True)
+class ReferenceStage(StageConfig):
+    """Config of nextbasis.stages.reference."""
+
+    evaluation: EvaluationConfig
+
+
+@dataclass(kw_only=True)
+class TokenizerStage(StageConfig):
+    """Config of nextbasis.stages.tokenizer."""
+
+    seed: int
+    tokenizer: TokenizerConfig
+
+
+@dataclass(kw_only=True)
+class RebaseStage(StageConfig):
+    """Config of nextbasis.stages.rebase: a VQ tokenizer whose latents are re-expressed first."""
+
+    seed: int
+    parent: str  # name of the VQ tokenizer
+    basis: BasisConfig
+
+
+@dataclass(kw_only=True)
+class ReconstructStage(StageConfig):
+    """Config of nextbasis.stages.reconstruct; `key` names the tokenizer."""
+
+    evaluation: EvaluationConfig
+
+
+@dataclass(kw_only=True)
+class TokensStage(StageConfig):
+    """Config of nextbasis.stages.tokens; `key` names the tokenizer."""
+
+
+@dataclass(kw_only=True)
+class TrainStage(StageConfig):
+    """Config of nextbasis.stages.train; `key` names the run."""
+
+    seed: int
+    tokens: str  # name of the tokenizer whose tokens are modelled
+    model: MARConfig | XARConfig | RARConfig
+    basis: BasisConfig
+    order: OrderConfig
+    train: TrainConfig
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit each other."""
+        if self.model.family == "rar" and (self.basis.learned or self.basis.init != "identity"):
+            raise ValueError(
+                "basis: ids cannot be mixed, so RAR needs basis=identity; a basis for discrete "
+                "tokens is a tokenizer made by the rebase stage"
+            )
+
+
+@dataclass(kw_only=True)
+class SampleStage(StageConfig):
+    """Config of nextbasis.stages.sample; `key` names the evaluation."""
+
+    seed: int
+    run: str  # name of the training that made the model
+    sampler: MARSamplerConfig | XARSamplerConfig | RARSamplerConfig
+
+
+@dataclass(kw_only=True)
+class ScoreStage(StageConfig):
+    """Config of nextbasis.stages.score; `key` names the evaluation."""
+
+    evaluation: EvaluationConfig
+
+
+SCHEMAS: dict[str, type[StageConfig]] = {
+    "dataset": DatasetStage,
+    "extractor": ExtractorStage,
+    "reference": ReferenceStage,
+    "tokenizer": TokenizerStage,
+    "rebase": RebaseStage,
+    "reconstruct": ReconstructStage,
+    "tokens": TokensStage,
+    "train": TrainStage,
+    "sample": SampleStage,
+    "score": ScoreStage,
+}
+
+
+SECTIONS: dict[str, type | dict[str, type]] = {
+    "dataset": DatasetConfig,
+    "tokenizer": TokenizerConfig,
+    "model": {"mar": MARConfig, "xar": XARConfig, "rar": RARConfig},
+    "basis": BasisConfig,
+    "order": OrderConfig,
+    "train": TrainConfig,
+    "sampler": {"mar": MARSamplerConfig, "xar": XARSamplerConfig, "rar": RARSamplerConfig},
+    "evaluation": EvaluationConfig,
+}
