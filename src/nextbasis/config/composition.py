@@ -28,7 +28,8 @@ def compose(stage: str, overrides: Sequence[str], folder: Path = CONFIG_FOLDER) 
         with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
             raw = hydra_compose("config", list(overrides))
     except HydraException as error:
-        raise ValueError(f"stage {stage}: {error}") from error
+        message = str(error).split("To append")[0].strip()
+        raise ValueError(f"stage {stage}: {message} config/README.md lists every key") from error
     schema = SCHEMAS[stage]
     wanted = {field.name: field.type for field in fields(schema)}
     given = {str(name) for name in raw if str(name) in SECTIONS}
