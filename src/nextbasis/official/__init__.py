@@ -1,0 +1,27 @@
+"""Official checkpoints of MAR, xAR and RAR: read, checked, renamed, and written back.
+
+The tokenizers' official files are read beside their models, in `nextbasis.tokenizers`.
+"""
+
+from nextbasis.official.imports import (
+    Imported,
+    export_state,
+    import_checkpoint,
+    import_state,
+    load_imported,
+    save_imported,
+)
+from nextbasis.official.names import official_name, our_name
+from nextbasis.official.reading import read_checkpoint
+
+__all__ = [
+    "Imported",
+    "export_state",
+    "import_checkpoint",
+    "import_state",
+    "load_imported",
+    "official_name",
+    "our_name",
+    "read_checkpoint",
+    "save_imported",
+]

@@ -1,0 +1,183 @@
+"""Official weights as ours and back, exactly; the folder of an imported model."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nextbasis import orders
+from nextbasis.checkpoint import CONFIG, MODEL
+from nextbasis.config import BasisConfig, OrderConfig, XARConfig, as_dict, section
+from nextbasis.config.checks import choose
+from nextbasis.files import read_json, staged_folder, write_json
+from nextbasis.generator import TokenSpec
+from nextbasis.official.names import (
+    RAR_SURPLUS,
+    RENAMES,
+    official_name,
+    official_shapes,
+    our_name,
+    rar_rows,
+    xar_buffers,
+)
+from nextbasis.official.reading import check_family, read_checkpoint
+from nextbasis.official.sizes import infer
+
+BUFFER_ERROR = 1e-5  # between stored and recomputed constants: other processors round otherwise
+STATE, EXTRA = "ema.backbone.", "official."  # prefixes in an imported model's file
+
+
+@dataclass(kw_only=True)
+class Imported:
+    """An official model in our terms."""
+
+    family: str
+    source: str  # what the file called the weights: model_ema, model or flat
+    model: Any  # MARConfig, XARConfig or RARConfig
+    spec: TokenSpec
+    state: dict[str, Tensor]  # a backbone's state dict
+    extra: dict[str, Tensor]  # official.<name>: what we never read but exporting needs
+
+
+def import_checkpoint(
+    family: str, path: Path, given: Mapping[str, Any], grid: tuple[int, int] | None = None
+) -> Imported:
+    """Read an official file of a family: mar, xar or rar; the moving average where there is one.
+
+    `given` are values of the model's config. It must hold those that shapes cannot tell; others
+    must agree with the file. `grid` is needed if the tokens form no square.
+
+    Raises: FileNotFoundError; ValueError naming every wrong tensor, or what else is wrong.
+    """
+    choose("family", family, tuple(RENAMES))
+    state, source = read_checkpoint(path)
+    try:
+        return import_state(family, state, given, grid, source)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def import_state(
+    family: str,
+    official: Mapping[str, Tensor],
+    given: Mapping[str, Any],
+    grid: tuple[int, int] | None = None,
+    source: str = "flat",
+) -> Imported:
+    """Turn an official state dict into ours; see import_checkpoint.
+
+    Raises: ValueError naming every wrong tensor, or what else is wrong.
+    """
+    official = dict(official)
+    check_family(family, official)
+    shapes = {name: tuple(tensor.shape) for name, tensor in official.items()}
+    model, spec = infer(family, shapes, given, grid)
+    _check_shapes(shapes, official_shapes(model, spec))
+    if integers := [name for name, t in official.items() if not t.is_floating_point()]:
+        raise ValueError(f"tensors that are not floating-point numbers: {', '.join(integers)}")
+    extra: dict[str, Tensor] = {}
+    if isinstance(model, XARConfig):
+        extra |= _take_buffers(official, xar_buffers(model, spec))
+    if family == "rar":
+        rows = rar_rows(spec.num_tokens)
+        for name in RAR_SURPLUS:
+            extra[EXTRA + name] = official[name][:, rows:].contiguous()
+            official[name] = official[name][:, :rows].contiguous()
+    state = {our_name(family, name): tensor for name, tensor in official.items()}
+    return Imported(family=family, source=source, model=model, spec=spec, state=state, extra=extra)
+
+
+def _check_shapes(
+    found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
+) -> None:
+    missing = [f"missing: {name}" for name in wanted if name not in found]
+    unexpected = [f"unexpected: {name}" for name in found if name not in wanted]
+    shaped = [
+        f"{name} has shape {list(found[name])} instead of {list(shape)}"
+        for name, shape in wanted.items()
+        if name in found and found[name] != shape
+    ]
+    if problems := missing + unexpected + shaped:
+        raise ValueError(f"{len(problems)} tensors do not fit: {'; '.join(problems)}")
+
+
+def _take_buffers(official: dict[str, Tensor], computed: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Remove constants from `official`; return those whose bits we would not recompute."""
+    wrong, extra = [], {}
+    for name, ours in computed.items():
+        theirs = official.pop(name)
+        if not torch.allclose(theirs.float(), ours, rtol=0.0, atol=BUFFER_ERROR):
+            wrong.append(name)
+        if theirs.dtype != ours.dtype or not torch.equal(theirs, ours):
+            extra[EXTRA + name] = theirs.contiguous()
+    if wrong:
+        raise ValueError(
+            f"constants differ from those of such a model: {', '.join(wrong)}; "
+            "the checkpoint is damaged or of another variant"
+        )
+    return extra
+
+
+def export_state(imported: Imported) -> dict[str, Tensor]:
+    """The official state dict of an imported model, bit for bit as it was read."""
+    official = {official_name(imported.family, n): t for n, t in imported.state.items()}
+    if isinstance(imported.model, XARConfig):
+        official |= xar_buffers(imported.model, imported.spec)
+    for key, tensor in imported.extra.items():
+        name = key.removeprefix(EXTRA)
+        rows = imported.family == "rar"
+        official[name] = torch.cat((official[name], tensor), 1) if rows else tensor
+    return official
+
+
+def save_imported(folder: Path, imported: Imported, basis: BasisConfig, order: OrderConfig) -> None:
+    """Write an imported model as `checkpoint.load_generator` reads it; all of it or nothing.
+
+    `basis` must leave the tokens as they are: A = I, not learned.
+    """
+    spec, model = imported.spec, imported.model
+    tensors = {STATE + name: tensor for name, tensor in imported.state.items()} | imported.extra
+    tensors["host_order"] = orders.raster(*spec.grid)
+    if isinstance(model, XARConfig):
+        tensors["host_order"] = orders.cells(*spec.grid, model.cells_per_side)
+    if not spec.codebook_size:
+        tensors["ema.basis.weight"] = torch.eye(spec.num_tokens)
+        tensors["ema.basis.start"] = torch.eye(spec.num_tokens)
+    parts = {"model": model, "basis": basis, "order": order}
+    config: dict[str, Any] = {name: as_dict(part) for name, part in parts.items()}
+    config |= {"spec": asdict(spec), "imported": imported.source}
+    with staged_folder(folder) as staged:
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, staged / MODEL)
+        write_json(staged / CONFIG, config)
+
+
+def load_imported(folder: Path) -> Imported:
+    """Read what `save_imported` wrote.
+
+    Raises: FileNotFoundError or ValueError naming the file.
+    """
+    path = folder / MODEL
+    if not path.is_file():
+        raise FileNotFoundError(f"no imported model {path}")
+    config = read_json(folder / CONFIG)
+    if "imported" not in config:
+        raise ValueError(f"{folder} holds a model trained here, not an imported one")
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is corrupt ({error}); import it again") from error
+    spec = TokenSpec(**config["spec"] | {"grid": tuple(config["spec"]["grid"])})
+    return Imported(
+        family=config["model"]["family"],
+        source=config["imported"],
+        model=section("model", config["model"]),
+        spec=spec,
+        state={k.removeprefix(STATE): t for k, t in tensors.items() if k.startswith(STATE)},
+        extra={key: tensor for key, tensor in tensors.items() if key.startswith(EXTRA)},
+    )

@@ -1,0 +1,112 @@
+"""Compare MAR's sampler with a fixture: it runs as in production, on the fixture's noise."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nextbasis.backbones.mar import MAR
+from nextbasis.config import MARSamplerConfig
+from nextbasis.layers.parts import unpatchify
+from nextbasis.noise import ImageNoise
+from nextbasis.official import our_name
+from nextbasis.parity.fixture import Fixture
+
+RECORDED = ("tokens_before_iter", "mask_before_iter", "cfg_iter", "z", "new")  # per iteration
+
+
+class RecordedNoise(ImageNoise):
+    """Replays the fixture's noise, which is laid out by token position."""
+
+    def __init__(self, fixture: Fixture, name: str, num_steps: int) -> None:
+        """Noise of one run; `new` becomes the tokens that the present iteration draws."""
+        self.order = fixture["sample.orders"].long()
+        self.start = fixture[f"sample.{name}.noise_init"]
+        self.steps = fixture[f"sample.{name}.noise_steps"]
+        self.num_steps, self.calls = num_steps, 0
+        self.new = torch.empty(0)
+
+    def orders(self, num_tokens: int) -> Tensor:
+        """The fixture's orders."""
+        return self.order
+
+    def normal(self, *shape: int) -> Tensor:
+        """Call 0 of an iteration is the start, call i + 1 the noise after its i-th step."""
+        call = self.calls % self.num_steps
+        self.calls += 1
+        rows = self.start if call == 0 else self.steps[call - 1]
+        return rows[self.new].view(len(rows), *shape)
+
+
+class RecordedMAR(MAR):
+    """A MAR that writes down what its sampler does in every iteration."""
+
+    record: dict[str, list[Tensor]]
+
+    def _conditions(self, y: Tensor, hidden: Tensor, labels: Tensor, guided: bool) -> list[Tensor]:
+        z = super()._conditions(y, hidden, labels, guided)
+        self.record["tokens_before_iter"].append(y.clone())
+        self.record["mask_before_iter"].append(hidden.float())
+        return z
+
+    def _draw_tokens(
+        self, z: list[Tensor], new: Tensor, guidance: float, noise: Any, sampler: Any
+    ) -> Tensor:
+        noise.new = new
+        self.record["z"].append(torch.cat([part[new] for part in z]))
+        self.record["cfg_iter"].append(torch.tensor(guidance, dtype=torch.float64))
+        self.record["new"].append(new)
+        return super()._draw_tokens(z, new, guidance, noise, sampler)
+
+
+def run(fixture: Fixture, model: MAR) -> None:
+    """Compare every run under sample.*, all of which use the weights meant for sampling."""
+    runs = fixture.value("description", "sampling_runs") if fixture.holds("sample.") else {}
+    special = fixture.part("weights_sampling.")
+    state = model.state_dict() | {our_name("mar", name): t for name, t in special.items()}
+    for name, settings in runs.items():
+        if not fixture.holds(f"sample.{name}."):
+            continue
+        grid, classes = _grid(model), model.class_emb.num_embeddings
+        recorded = RecordedMAR(model.config, grid, model.channels, classes)
+        recorded.load_state_dict(state)
+        check_run(fixture, name, settings, recorded.eval(), grid[0])
+
+
+def _grid(model: MAR) -> tuple[int, int]:
+    side = round(model.num_tokens**0.5)
+    return side, model.num_tokens // side
+
+
+def check_run(
+    fixture: Fixture, name: str, settings: dict[str, Any], model: RecordedMAR, height: int
+) -> None:
+    """Compare tokens, masks, guidance and z of one run."""
+    sampler = MARSamplerConfig(
+        family="mar",
+        num_images=1,
+        batch_size=1,
+        latency_images=1,
+        guidance=settings["cfg"],
+        guidance_schedule=settings["cfg_schedule"],
+        temperature=settings["temperature"],
+        num_iter=fixture.value("description", "num_iter"),
+        num_steps=fixture.value("description", "diffusion_steps"),
+        clip=0.0,
+    )
+    labels = fixture["sample.labels"].long()
+    if not settings.get("labels", True):  # every class becomes the null class
+        model.class_emb.weight.data[:] = model.null_class.data
+    model.record = {key: [] for key in RECORDED}
+    out = model.sample(labels, RecordedNoise(fixture, name, sampler.num_steps), sampler)
+    tokens = torch.stack(model.record["tokens_before_iter"])
+    fixture.check_sampled(name, "tokens_before_iter", tokens)
+    for key in ("mask_before_iter", "cfg_iter"):
+        fixture.check(f"sample.{name}.{key}", torch.stack(model.record[key]))
+    # The official code counts at least one token as hidden.
+    revealed = torch.stack([new[0].sum() for new in model.record["new"]]).cumsum(0)
+    left = (model.num_tokens - revealed).clamp(min=1)
+    fixture.check(f"sample.{name}.mask_len", left.float())
+    fixture.check(f"sample.{name}.z_iter0", model.record["z"][0])
+    patch = fixture.value("description", "config", "patch_size")
+    fixture.check_sampled(name, "out", unpatchify(out, patch, height))

@@ -1,0 +1,85 @@
+"""Training steps as the fixtures took them, with the package's own optimiser and average."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from nextbasis.config import TrainConfig
+from nextbasis.generator import Backbone, Generator
+from nextbasis.heads.loss import Loss
+from nextbasis.official import official_name
+from nextbasis.optimiser import moving_average, optimiser, rate_factor
+from nextbasis.parity.fixture import Fixture
+
+
+def recipe(**values: Any) -> TrainConfig:
+    """A training recipe with a constant rate where `values` do not say otherwise."""
+    constant = {"warmup": 0.0, "decay_start": 1.0, "min_lr": 0.0, "ema_decay": 0.0}
+    rest = {"batch_size": 1, "log_every": 1, "checkpoint_every": 1, "weight_decay": 0.0}
+    betas = {"beta1": 0.9, "beta2": 0.95, "clip": 1.0}
+    return TrainConfig(**constant | rest | betas | values)
+
+
+def recipe_of(settings: dict[str, Any]) -> TrainConfig:
+    """The recipe that a fixture's metadata states."""
+    beta1, beta2 = settings["betas"]
+    return recipe(
+        steps=settings["steps"],
+        lr=settings["lr"],
+        beta1=beta1,
+        beta2=beta2,
+        weight_decay=settings["weight_decay"],
+        clip=settings["clip"],
+        ema_decay=settings.get("ema_rate", 0.0),
+    )
+
+
+def train(
+    model: Backbone, config: TrainConfig, loss_of: Callable[[int], Loss]
+) -> tuple[torch.Tensor, torch.Tensor, nn.Module]:
+    """Losses, gradient norms before clipping, and the moving average of all steps."""
+    generator = Generator(model, None)
+    optim = optimiser(generator, config)
+    ema = moving_average(generator, config.ema_decay)
+    losses, norms = [], []
+    for step in range(config.steps):
+        optim.zero_grad(set_to_none=True)
+        loss = loss_of(step).value
+        loss.backward()
+        norms.append(clip_grad_norm_(generator.parameters(), config.clip).item())
+        optim.step()
+        ema.update_parameters(generator)
+        losses.append(loss.item())
+    averaged = ema.module
+    assert isinstance(averaged, Generator)
+    return torch.tensor(losses).double(), torch.tensor(norms).double(), averaged.backbone
+
+
+def check_training(
+    fixture: Fixture, family: str, model: Backbone, loss_of: Callable[[int], Loss]
+) -> None:
+    """Compare train.{losses,grad_norms,param.*,ema.*}; changes the model."""
+    config = recipe_of(fixture.value("description", "train"))
+    losses, norms, average = train(model, config, loss_of)
+    fixture.check("train.losses", losses)
+    fixture.check("train.grad_norms", norms)
+    for kind, source in (("param", model), ("ema", average)):
+        for name, parameter in source.named_parameters():
+            fixture.check(f"train.{kind}.{official_name(family, name)}", parameter)
+
+
+def check_gradients(fixture: Fixture, family: str, model: nn.Module) -> None:
+    """Compare grads.* with the gradients that the model holds."""
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        fixture.check(f"grads.{official_name(family, name)}", parameter.grad)
+
+
+def check_rates(fixture: Fixture, name: str, config: TrainConfig, epochs: int) -> None:
+    """Compare a table of learning rates at lr.epochs of a training."""
+    steps = (fixture["lr.epochs"] / epochs * config.steps).round().long().tolist()
+    rates = [config.lr * rate_factor(config, step) for step in steps]
+    fixture.check(name, torch.tensor(rates, dtype=torch.float64), relative=True)

@@ -1,0 +1,45 @@
+"""Compare our MaskGIT-VQGAN with a fixture: encoder, ids, code vectors, loss, decoder."""
+
+import torch
+
+from nextbasis.parity.fixture import Fixture
+from nextbasis.tokenizers.maskgit_vqgan import MaskGITVQGAN, MaskGITVQGANConfig
+
+ENCODER, DECODER = 5e-5, 3e-5  # absolute; a wrong epsilon of the norms moves them by more
+
+
+@torch.no_grad()
+def run(fixture: Fixture) -> None:
+    """Compare every output."""
+    model = build(fixture)
+    images = fixture["in.images"]
+    vectors = model.encoder(images)
+    ids = model.encode(images)
+    fixture.check("out.encoder_hidden", vectors, absolute=ENCODER)
+    fixture.check("out.indices", ids.flatten(1))
+    fixture.check("out.z_q", model.quantize.codes(ids), absolute=ENCODER)
+    fixture.check("out.vq_loss", model.quantize.loss(vectors, ids))
+    grid = vectors.shape[2:]
+    codes = fixture["in.codes"].unflatten(1, grid)
+    from_ids = model.decoder(model.quantize.codes(ids))
+    fixture.check("out.decoded_from_indices", from_ids, absolute=DECODER)
+    from_codes = model.decoder(model.quantize.codes(codes))
+    fixture.check("out.decoded_from_codes", from_codes, absolute=DECODER)
+    fixture.check("out.decoded_from_codes_clamped", model.decode(codes), absolute=DECODER)
+
+
+def build(fixture: Fixture) -> MaskGITVQGAN:
+    """The network with the fixture's weights."""
+    c = fixture.value("config")
+    config = MaskGITVQGANConfig(
+        image_channels=c["num_channels"],
+        width=c["hidden_channels"],
+        multipliers=tuple(c["channel_mult"]),
+        num_blocks=c["num_res_blocks"],
+        latent_channels=c["embedding_dim"],
+        codebook_size=c["num_embeddings"],
+        commitment=c["commitment_cost"],
+    )
+    model = MaskGITVQGAN(config)
+    model.load_state_dict(fixture.part("weights."))
+    return model.eval()
