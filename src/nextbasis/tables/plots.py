@@ -192,11 +192,12 @@ def fid_overview(points: Sequence[Point], floors: dict[str, float]) -> Figure:
 
 
 def contact_sheet(pictures: Sequence[tuple[str, np.ndarray]]) -> Figure:
-    """Sample grids with captions."""
-    lines = max(1, math.ceil(len(pictures) / COLUMNS))
-    figure, axes = plt.subplots(
-        lines, COLUMNS, figsize=(2.3 * COLUMNS, 2.5 * lines), squeeze=False, layout="constrained"
-    )
+    """Sample grids with captions; wide grids stand in fewer columns."""
+    aspect = max((picture.shape[0] / picture.shape[1] for _, picture in pictures), default=1.0)
+    columns = COLUMNS if aspect > 0.7 else COLUMNS // 2
+    lines, width = max(1, math.ceil(len(pictures) / columns)), 2.3 * COLUMNS / columns
+    size = (width * columns, (width * aspect + 0.3) * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, (caption, picture) in zip(axes.flat, pictures, strict=False):
