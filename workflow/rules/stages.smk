@@ -9,8 +9,6 @@ rule dataset:  # Images and labels, checked and converted.
         STAGES.outputs("dataset"),
     log:
         "results/{scale}/logs/dataset.log",
-    benchmark:
-        "results/{scale}/benchmarks/dataset.tsv"
     priority: STAGES.priority("dataset")
     threads: STAGES.resource("dataset", "threads")
     resources:
@@ -28,8 +26,6 @@ rule reference:  # Feature statistics of the real images.
         STAGES.outputs("reference"),
     log:
         "results/{scale}/logs/reference.log",
-    benchmark:
-        "results/{scale}/benchmarks/reference.tsv"
     priority: STAGES.priority("reference")
     threads: STAGES.resource("reference", "threads")
     resources:
@@ -47,8 +43,6 @@ rule tokenizer:  # A tokenizer, trained or given.
         STAGES.outputs("tokenizer"),
     log:
         "results/{scale}/logs/tokenizer/{key}.log",
-    benchmark:
-        "results/{scale}/benchmarks/tokenizer/{key}.tsv"
     wildcard_constraints:
         key=STAGES.key_pattern("tokenizer", SCALE),
     priority: STAGES.priority("tokenizer")
@@ -68,8 +62,6 @@ rule rebase:  # A VQ tokenizer on re-expressed latents.
         STAGES.outputs("rebase"),
     log:
         "results/{scale}/logs/rebase/{key}.log",
-    benchmark:
-        "results/{scale}/benchmarks/rebase/{key}.tsv"
     wildcard_constraints:
         key=STAGES.key_pattern("rebase", SCALE),
     priority: STAGES.priority("rebase")
@@ -95,8 +87,6 @@ rule reconstruct:  # What the tokenizer loses: the floor of every score.
         ),
     log:
         "results/{scale}/logs/reconstruct/{key}.log",
-    benchmark:
-        "results/{scale}/benchmarks/reconstruct/{key}.tsv"
     wildcard_constraints:
         key=STAGES.key_pattern("reconstruct", SCALE),
     priority: STAGES.priority("reconstruct")
@@ -116,8 +106,6 @@ rule tokens:  # Every training image as tokens, once and flipped.
         STAGES.outputs("tokens"),
     log:
         "results/{scale}/logs/tokens/{key}.log",
-    benchmark:
-        "results/{scale}/benchmarks/tokens/{key}.tsv"
     wildcard_constraints:
         key=STAGES.key_pattern("tokens", SCALE),
     priority: STAGES.priority("tokens")
@@ -137,8 +125,6 @@ rule train:  # One training.
         STAGES.outputs("train"),
     log:
         "results/{scale}/logs/train/{key}.log",
-    benchmark:
-        "results/{scale}/benchmarks/train/{key}.tsv"
     wildcard_constraints:
         key=STAGES.key_pattern("train", SCALE),
     priority: STAGES.priority("train")
@@ -164,8 +150,6 @@ rule sample:  # Class-balanced samples of one run.
         ),
     log:
         "results/{scale}/logs/sample/{key}.log",
-    benchmark:
-        "results/{scale}/benchmarks/sample/{key}.tsv"
     wildcard_constraints:
         key=STAGES.key_pattern("sample", SCALE),
     priority: STAGES.priority("sample")
@@ -185,8 +169,6 @@ rule score:  # FID, IS, precision and recall of one set of samples.
         STAGES.outputs("score"),
     log:
         "results/{scale}/logs/score/{key}.log",
-    benchmark:
-        "results/{scale}/benchmarks/score/{key}.tsv"
     wildcard_constraints:
         key=STAGES.key_pattern("score", SCALE),
     priority: STAGES.priority("score")
