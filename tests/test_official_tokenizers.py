@@ -10,7 +10,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from nextbasis.tokenizers.kl16 import KL16, KL16Autoencoder, KL16Config
+from nextbasis.parity.kl16 import config_of
+from nextbasis.tokenizers.kl16 import KL16, KL16Autoencoder
 from nextbasis.tokenizers.maskgit_vqgan import MASKGIT_VQGAN, MaskGITVQGAN
 from nextbasis.tokenizers.posterior import Posterior
 
@@ -31,20 +32,6 @@ def load(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if "description" in metadata:
         return tensors, json.loads(metadata["description"])["config"]
     return tensors, json.loads(metadata["config"])
-
-
-def kl_config(c: dict[str, Any]) -> KL16Config:
-    sides = [c["resolution"] >> level for level in range(len(c["ch_mult"]))]
-    return KL16Config(
-        image_channels=c.get("in_channels", 3),
-        width=c["ch"],
-        multipliers=tuple(c["ch_mult"]),
-        num_blocks=c["num_res_blocks"],
-        latent_channels=c["embed_dim"],
-        encoder_attention=tuple(sides.index(side) for side in c["enc_attn_resolutions"]),
-        decoder_attention=tuple(sides.index(side) for side in c["dec_attn_resolutions"]),
-        scale=c["scale_factor"],
-    )
 
 
 def assert_near(found: Tensor, expected: Tensor, relative: float = 1e-5) -> None:
@@ -121,6 +108,6 @@ def check_kl_outputs(model: KL16Autoencoder, t: dict[str, Tensor]) -> None:
 def test_kl16_checkpoint_file_gives_the_official_outputs():
     path = fixture_file("ckpt/vae_open/kl16.ckpt")
     t, config = load("kl16_open.safetensors")
-    model = KL16Autoencoder(kl_config(config))
+    model = KL16Autoencoder(config_of(config))
     model.load_state_dict(torch.load(path, weights_only=True)["model"], strict=True)
     check_kl_outputs(model.eval().requires_grad_(False), t)

@@ -1,5 +1,7 @@
 """Compare our KL-16 with a fixture: encoder, posterior, decoder, pixels."""
 
+from typing import Any
+
 import torch
 
 from nextbasis.parity.fixture import Fixture
@@ -43,9 +45,15 @@ def run(fixture: Fixture) -> None:
 
 def build(fixture: Fixture) -> KL16Autoencoder:
     """The network with the fixture's weights."""
-    c = fixture.value("description", "config")
+    model = KL16Autoencoder(config_of(fixture.value("description", "config")))
+    model.load_state_dict(fixture.part("weights."))
+    return model.eval()
+
+
+def config_of(c: dict[str, Any]) -> KL16Config:
+    """Our config of what the metadata tell; attention is given there by resolution."""
     sides = [c["resolution"] >> level for level in range(len(c["ch_mult"]))]
-    config = KL16Config(
+    return KL16Config(
         image_channels=c.get("in_channels", 3),
         width=c["ch"],
         multipliers=tuple(c["ch_mult"]),
@@ -55,6 +63,3 @@ def build(fixture: Fixture) -> KL16Autoencoder:
         decoder_attention=tuple(sides.index(side) for side in c["dec_attn_resolutions"]),
         scale=c["scale_factor"],
     )
-    model = KL16Autoencoder(config)
-    model.load_state_dict(fixture.part("weights."))
-    return model.eval()
