@@ -101,9 +101,9 @@ def test_xar_cell_ignores_later_cells() -> None:
     backbone = generator("xar").backbone
     y = tokens("xar")
     condition = backbone.condition(LABELS, torch.full((4, 4), 0.3))
-    before = backbone.velocity(y, condition, attend=backbone.attend)
+    before = backbone.velocity(y, condition)
     y[:, 8:] += 1
-    after = backbone.velocity(y, condition, attend=backbone.attend)
+    after = backbone.velocity(y, condition)
     torch.testing.assert_close(after[:, :8], before[:, :8])
     assert not torch.allclose(after[:, 8:], before[:, 8:])
 
@@ -113,9 +113,7 @@ def test_xar_cached_context_equals_a_full_pass() -> None:
     backbone = generator("xar").backbone.eval()
     y, m = tokens("xar"), backbone.cell_size
     time = torch.tensor([[0.0, 0.0, 0.7]]).expand(4, 3)
-    full = backbone.velocity(
-        y[:, : 3 * m], backbone.condition(LABELS, time), attend=backbone.attend[: 3 * m, : 3 * m]
-    )
+    full = backbone.velocity(y[:, : 3 * m], backbone.condition(LABELS, time))
     cache = backbone._cache(4)
     for cell in range(2):
         backbone._remember(y[:, cell * m : (cell + 1) * m], LABELS, cell, cache)

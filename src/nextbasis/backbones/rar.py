@@ -54,7 +54,7 @@ class AdaLNBlock(nn.Module):
         """`modulation` holds shifts, scales and gates of both halves, each (b, m, w)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation
         h = modulate(self.norm1(x), scale1, shift1)
-        x = torch.addcmul(x, gate1, self.attn(h, is_causal=x.shape[1] > 1, cache=cache))
+        x = torch.addcmul(x, gate1, self.attn(h, causal=1, cache=cache))
         return torch.addcmul(x, gate2, self.mlp(modulate(self.norm2(x), scale2, shift2)))
 
 

@@ -55,11 +55,11 @@ class CellBlock(nn.Module):
         self,
         x: Float[Tensor, "b n w"],
         condition: Float[Tensor, "b k w"],
-        attend: Bool[Tensor, "n m"] | None,
+        causal: int,
         rotation: Rotation,
         cache: LayerCache | None,
     ) -> Float[Tensor, "b n w"]:
-        """Tokens of k cells in a row, `condition` one vector per cell."""
+        """Tokens of k cells in a row, `condition` one vector per cell; `causal` as in Attention."""
         parts = rearrange(self.ada_lin(condition), "b k (six w) -> six b k 1 w", six=6)
         gate1, gate2, scale1, scale2, shift1, shift2 = parts.unbind()
         num_cells = condition.shape[1]
@@ -68,7 +68,7 @@ class CellBlock(nn.Module):
             return rearrange(h, "b (k m) w -> b k m w", k=num_cells)
 
         h = modulate(per_cell(rms_norm(x)), scale1, shift1).flatten(1, 2)
-        h = self.attn(h, attend=attend, rotation=rotation, cache=cache)
+        h = self.attn(h, causal=causal, rotation=rotation, cache=cache)
         x = x + (gate1 * per_cell(h)).flatten(1, 2)
         h = modulate(per_cell(rms_norm(x)), scale2, shift2).flatten(1, 2)
         return x + (gate2 * per_cell(self.mlp(h))).flatten(1, 2)
@@ -80,7 +80,6 @@ class XAR(nn.Module):
     host_order: Tensor
     cos: Tensor
     sin: Tensor
-    attend: Tensor
 
     def __init__(
         self, config: XARConfig, grid: tuple[int, int], channels: int, num_classes: int
@@ -116,8 +115,6 @@ class XAR(nn.Module):
         self.register_buffer("host_order", host_order, persistent=False)
         self.register_buffer("cos", cos[host_order], persistent=False)
         self.register_buffer("sin", sin[host_order], persistent=False)
-        attend = orders.block_causal(self.num_cells, self.cell_size)
-        self.register_buffer("attend", attend, persistent=False)
 
     def _init_weights(self) -> None:
         """Embeddings normal(0.02), linear layers Xavier, biases zero."""
@@ -144,7 +141,7 @@ class XAR(nn.Module):
         t = draws.time.repeat_interleave(self.cell_size, 1)[..., None]
         noisy = flow.interpolate(y, draws.noise, t)
         condition = self.condition(labels, draws.time)
-        velocity = self.velocity(noisy, condition, attend=self.attend)
+        velocity = self.velocity(noisy, condition)
         error = draws.noise - y - velocity
         return Loss(value=error.square().mean(), error=error)
 
@@ -159,21 +156,20 @@ class XAR(nn.Module):
         self,
         tokens: Float[Tensor, "b p d"],
         condition: Float[Tensor, "b q w"],
-        attend: Bool[Tensor, "p m"] | None = None,
         start: int = 0,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "b p d"]:
-        """dz/dt of the p tokens from position `start` on, q cells in a row."""
+        """dz/dt of the p tokens from position `start` on, q cells in a row, block-causally."""
         rows = slice(start, start + tokens.shape[1])
         rotation = self.cos[rows], self.sin[rows]
         num_blocks = len(self.encoder_blocks) + len(self.decoder_blocks)
         caches = iter(cache.layers() if cache is not None else [None] * num_blocks)
         h = self.z_proj_ln(self.z_proj(tokens) + self.encoder_pos[:, rows])
         for block in self.encoder_blocks:
-            h = block(h, condition, attend, rotation, next(caches))
+            h = block(h, condition, self.cell_size, rotation, next(caches))
         h = self.decoder_embed(self.encoder_norm(h)) + self.decoder_pos[:, rows]
         for block in self.decoder_blocks:
-            h = block(h, condition, attend, rotation, next(caches))
+            h = block(h, condition, self.cell_size, rotation, next(caches))
         return self.pred(self.decoder_norm(h))
 
     @torch.no_grad()

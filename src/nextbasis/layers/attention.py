@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from nextbasis.layers.dropout import Dropout
 
 Rotation = tuple[Tensor, Tensor]  # cosines and sines, (n, head_dim) each
 
@@ -58,39 +60,76 @@ class Attention(nn.Module):
     ) -> None:
         """`dropout` acts on attention weights and on the output, in training only."""
         super().__init__()
-        self.num_heads, self.dropout = num_heads, dropout
+        self.num_heads = num_heads
         self.qkv = nn.Linear(width, 3 * width)
         head_dim = width // num_heads
         self.q_norm = nn.LayerNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
         self.k_norm = nn.LayerNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
+        self.attn_drop = Dropout(dropout)
         self.proj = nn.Linear(width, width)
-        self.proj_drop = nn.Dropout(dropout)
+        self.proj_drop = Dropout(dropout)
 
     def forward(
         self,
         x: Float[Tensor, "b n d"],
-        attend: Bool[Tensor, "n m"] | None = None,
-        is_causal: bool = False,
+        queries: Int[Tensor, "b m"] | None = None,
+        causal: int = 0,
         rotation: Rotation | None = None,
         cache: LayerCache | None = None,
-    ) -> Float[Tensor, "b n d"]:
-        """Attend; `attend` is True where a query may look at a key, cached keys first."""
-        qkv = rearrange(self.qkv(x), "b n (three h e) -> three b h n e", three=3, h=self.num_heads)
-        q, k, v = qkv.unbind()
+    ) -> Float[Tensor, "b m d"]:
+        """Attend to all tokens, or only to the own cell of `causal` tokens and those before it.
+
+        The output has a row for each token, or only for those that `queries` lists. Cached keys
+        come before those of x; everything looks at them.
+        """
+        q, k, v = (self._split(part) for part in self._project(x, queries))
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
         if cache is not None:
             k, v = cache.update(k, v)
-        out = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=attend,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=is_causal,
-        )
+        out = self._attend(q, k, v, causal)
         return self.proj_drop(self.proj(rearrange(out, "b h n e -> b n (h e)")))
+
+    def _project(self, x: Tensor, queries: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values before they are split into heads."""
+        if queries is None:
+            q, k, v = self.qkv(x).chunk(3, -1)
+            return q, k, v
+        width = x.shape[-1]
+        rows = x.gather(1, queries[..., None].expand(-1, -1, width))
+        q = F.linear(rows, self.qkv.weight[:width], self.qkv.bias[:width])
+        k, v = F.linear(x, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, -1)
+        return q, k, v
+
+    def _split(self, x: Tensor) -> Tensor:
+        return rearrange(x, "b n (h e) -> b h n e", h=self.num_heads)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, causal: int) -> Tensor:
+        """Mix values; cell by cell, so that no work is done for what a token may not see."""
+        count, total = q.shape[2], k.shape[2]
+        if causal == 0 or total == causal:
+            return self._mix(q, k, v)
+        if causal == 1 and count == total:
+            return self._mix(q, k, v, is_causal=True)
+        ends = range(total - count + causal, total + 1, causal)
+        cells = q.split(causal, 2)
+        mixed = [
+            self._mix(cell, k[:, :, :end], v[:, :, :end])
+            for cell, end in zip(cells, ends, strict=True)
+        ]
+        return torch.cat(mixed, 2)
+
+    def _mix(self, q: Tensor, k: Tensor, v: Tensor, is_causal: bool = False) -> Tensor:
+        """Softmax attention; torch's fused kernel for CPUs knows no dropout."""
+        if q.device.type != "cpu" or not self.attn_drop.active:
+            dropout = self.attn_drop.probability if self.attn_drop.active else 0.0
+            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=is_causal)
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        if is_causal:
+            future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+            scores = scores.masked_fill(future, float("-inf"))
+        return self.attn_drop(scores.softmax(-1)) @ v
 
 
 def rotate(x: Float[Tensor, "b h n e"], rotation: Rotation) -> Float[Tensor, "b h n e"]:

@@ -4,11 +4,12 @@ import math
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nextbasis.layers.attention import Attention
+from nextbasis.layers.dropout import Dropout
 
 NORM_EPS = 1e-6
 
@@ -51,7 +52,7 @@ class MLP(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """Apply to the last axis."""
@@ -67,7 +68,7 @@ class GEGLU(nn.Module):
         self.fc1_g = nn.Linear(width, hidden)
         self.fc1_x = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """Apply to the last axis."""
@@ -85,9 +86,14 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
         self.mlp = MLP(width, hidden, dropout)
 
-    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Every token looks at every token."""
-        x = x + self.attn(self.norm1(x))
+    def forward(
+        self, x: Float[Tensor, "b n d"], queries: Int[Tensor, "b m"] | None = None
+    ) -> Float[Tensor, "b m d"]:
+        """Every token looks at every token; `queries` lists the rows to return, None means all."""
+        mixed = self.attn(self.norm1(x), queries=queries)
+        if queries is not None:
+            x = x.gather(1, queries[..., None].expand(-1, -1, x.shape[-1]))
+        x = x + mixed
         return x + self.mlp(self.norm2(x))
 
 

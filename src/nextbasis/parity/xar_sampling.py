@@ -152,6 +152,5 @@ def plain_velocity(model: XAR, clean: list[Tensor], call: Call, labels: Tensor) 
     """Velocity of a cell from one pass over it and all clean cells before it, at time 0."""
     tokens = torch.cat((*clean, call.z), 1)
     time = torch.cat((torch.zeros(1, len(clean)), call.time), 1)
-    attend = model.attend[: tokens.shape[1], : tokens.shape[1]]
-    v = model.velocity(tokens, model.condition(labels, time), attend=attend)
+    v = model.velocity(tokens, model.condition(labels, time))
     return v[:, -model.cell_size :]
