@@ -221,5 +221,18 @@ def test_killed_training_fails_its_job_alone(training: Project) -> None:
     assert training.status() == {}
 
 
+def test_lock_of_a_reused_pid_goes_when_deleted(project: Project) -> None:
+    project.set_model("xar_b", 2)
+    project.snakemake("--dry-run")  # DVC's folder of locks exists
+    rwlock = project.root / ".dvc/tmp/rwlock"
+    output = project.root / f"results/{SCALE}/train/xar_b/metrics.json"
+    owner = {"pid": os.getpid(), "cmd": "dvc repro, long dead; another process has its number"}
+    rwlock.write_text(json.dumps({"write": {str(output): owner}}))
+    blocked = project.snakemake(ok=False)
+    assert "busy" in blocked and str(os.getpid()) in blocked and ".dvc/tmp/rwlock" in blocked
+    rwlock.unlink()
+    check_recovery(project, XAR)
+
+
 def _dvc_is_idle(project: Project) -> bool:
     return project.run("dvc", "status", ok=False).returncode == 0

@@ -21,6 +21,10 @@ from nextbasis.catalog import check_references, headline
 from nextbasis.stagelist import Stage, load_stages
 from nextbasis.tables.inputs import CATALOG, load_catalog, scales
 
+BUSY_ADVICE = (
+    "Wait until that process has ended. If no dvc is running at all, its number has been given to "
+    "another process: delete .dvc/tmp/rwlock."
+)
 RESOURCES = Path("config/resources.yaml")
 MARKERS = Path(".snakemake/dvc")
 PICTURE = "grid.png"
@@ -158,7 +162,8 @@ class Stages:
             text=True,
         )
         if status.returncode:
-            raise RuntimeError(f"dvc status failed:\n{status.stderr}")
+            advice = BUSY_ADVICE if "busy" in status.stderr else ""
+            raise RuntimeError(f"dvc status failed:\n{status.stderr}{advice}")
         changed = json.loads(status.stdout)
         folder = self.root / MARKERS
         folder.mkdir(parents=True, exist_ok=True)
