@@ -1,5 +1,6 @@
 # make tables   builds .venv, then every table and figure of one scale:  make tables SCALE=tiny
 # make test     lint, dry runs of every scale, the whole pipeline at scale tiny, all tests
+# make bench    speed of training and sampling on one thread, beside the official code's
 # make setup, make lint: the first steps of these alone
 SCALE ?= cpu
 CORES ?= all
@@ -13,7 +14,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: tables test lint dry-runs setup repository
+.PHONY: tables test bench lint dry-runs setup repository
 tables: setup repository
 	$(SNAKEMAKE) --cores $(CORES)
 	$(SNAKEMAKE) --report results/$(SCALE)/report.html
@@ -24,6 +25,9 @@ test: setup repository lint dry-runs
 	snakemake --cores 2 --config scale=tiny
 	pytest -m slow
 	pytest -m "not slow" -n 2
+
+bench: setup
+	python -m benchmarks --write
 
 lint: setup
 	ruff check .

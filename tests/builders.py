@@ -17,6 +17,7 @@ from nextbasis.config import (
 from nextbasis.generator import Generator, TokenSpec, build
 
 SAMPLER = {"num_images": 4, "batch_size": 4, "latency_images": 1}
+SAMPLER |= {"precision": "float32", "compile": False}
 
 
 def basis_config(**changes: Any) -> BasisConfig:

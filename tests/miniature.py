@@ -113,8 +113,8 @@ class Project:
     def set_runs(self, *keys: str) -> None:
         """Let the catalog have exactly these runs and their evaluations."""
         section = {
-            "tokenizers": {"kl": {"tokenizer": "any", "seed": 0}},
-            "rebased": {"vq_klt": {"parent": "kl", "basis": "klt", "seed": 0}},
+            "tokenizers": {"kl": {"tokenizer": "any", "views": "flip", "seed": 0}},
+            "rebased": {"vq_klt": {"parent": "kl", "basis": "klt", "views": "flip", "seed": 0}},
             "runs": {key: _run(key) for key in keys},
             "evals": {key: _eval(key) for key in keys},
         }

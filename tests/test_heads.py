@@ -6,6 +6,7 @@ import torch
 from scipy.stats import norm
 
 from nextbasis.heads import flow
+from nextbasis.heads.ancestral import AncestralSampler
 from nextbasis.heads.categorical import CategoricalHead, draw, power_cosine_guidance
 from nextbasis.heads.diffusion import DiffusionHead
 from nextbasis.heads.schedule import Schedule, cosine_alpha_bar, gaussian_kl, space_steps
@@ -53,36 +54,28 @@ def test_gaussian_kl_equals_numerical_integral() -> None:
 def test_fresh_diffusion_head_predicts_zero_noise() -> None:
     head = DiffusionHead(3, 5, 8, 2)
     noise = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
-    rows = {"x0": torch.zeros(64, 3), "z": torch.randn(64, 5), "noise": noise}
-    _, error = head.loss(step=torch.arange(64) * 15, **rows)
-    assert torch.equal(error, noise)
+    rows = {"x0": torch.zeros(64, 3), "z": torch.randn(64, 5), "noise": noise[None]}
+    _, error = head.loss(step=torch.arange(64)[None] * 15, **rows)
+    assert torch.equal(error, noise[None])
 
 
 def test_diffusion_sampling_finds_a_gaussian_with_the_exact_denoiser(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With the exact noise prediction for N(2, 0.5^2), samples have that mean and deviation."""
-    head = DiffusionHead(1, 2, 4, 1)
+    sampler = AncestralSampler(DiffusionHead(1, 2, 4, 1), 100, temperature=1.0, clip=0.0)
     schedule = Schedule(space_steps(100))
     calls = iter(reversed(range(100)))
 
-    def exact(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def exact(x: torch.Tensor, *_: object) -> list[torch.Tensor]:
         i = next(calls)
         a, s = schedule.alpha_bar_sqrt[i], schedule.noise_sqrt[i]
         eps = s * (x - a * 2.0) / (a**2 * 0.25 + s**2)
-        return eps, -torch.ones_like(x)  # v = -1: the posterior's variance
+        return [eps[None], -torch.ones_like(x)[None]]  # v = -1: the posterior's variance
 
-    monkeypatch.setattr(head, "net", exact)
-    random = torch.Generator().manual_seed(0)
-    x = head.sample(
-        torch.zeros(4000, 2),
-        None,
-        1.0,
-        100,
-        1.0,
-        0.0,
-        lambda: torch.randn(4000, 1, generator=random),
-    )
+    monkeypatch.setattr(sampler, "_net", exact)
+    noise = torch.randn(100, 4000, 1, generator=torch.Generator().manual_seed(0))
+    x = sampler(torch.zeros(1, 4000, 2), 1.0, noise)
     assert abs(x.mean().item() - 2.0) < 0.05
     assert abs(x.std().item() - 0.5) < 0.05
 

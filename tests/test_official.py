@@ -24,11 +24,11 @@ from nextbasis.official import (
     load_imported,
     official_name,
     our_name,
-    read_checkpoint,
     save_imported,
 )
 from nextbasis.official.names import RASTER, official_shapes
 from nextbasis.official.sizes import infer
+from nextbasis.weights import read_checkpoint
 
 GIVEN: dict[str, dict[str, Any]] = {
     "mar": {
@@ -101,14 +101,17 @@ def test_export_is_exact_through_the_folder(family: str, tmp_path: Path) -> None
     assert_same(dict(generator.backbone.state_dict()), imported.state)
 
 
-def test_rar_keeps_the_rows_that_are_never_read() -> None:
+def test_rar_has_the_surplus_rows_of_the_official_tables() -> None:
     imported = import_state("rar", weights("rar"), GIVEN["rar"])
-    rows = {name: tuple(t.shape) for name, t in imported.extra.items()}
-    assert rows == {
-        "official.pos_embed": (1, 1022, 64),
-        "official.target_aware_pos_embed": (1, 1022, 64),
-        "official.timesteps_embeddings": (1, 98, 64),
-    }
+    assert (imported.model.surplus_positions, imported.model.surplus_timesteps) == (1022, 98)
+    assert imported.spec.num_tokens == 16 and not imported.extra
+
+
+def test_surplus_rows_of_other_number_must_fit_both_tables() -> None:
+    given = GIVEN["rar"] | {"surplus_positions": 1018, "surplus_timesteps": 94}
+    assert import_state("rar", weights("rar"), given, (4, 5)).spec.num_tokens == 20
+    with pytest.raises(ValueError, match="timesteps_embeddings has shape"):
+        import_state("rar", weights("rar"), given | {"surplus_timesteps": 98}, (4, 5))
 
 
 @pytest.mark.parametrize("name", PAPER)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from builders import basis_config, model_config, order_config, sampler_config
 from nextbasis.checkpoint import save_generator
-from nextbasis.config import SampleStage, TokenizerConfig, TrainStage
+from nextbasis.config import PatchesConfig, SampleStage, TrainStage
 from nextbasis.config import compose as compose_here
 from nextbasis.files import read_json
 from nextbasis.generator import TokenSpec, build
@@ -39,9 +39,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(train, TrainStage)
     train.model, train.basis = model_config("xar"), basis_config()
     save_generator(Path("results/test/train/run"), made, deepcopy(made), train, spec)
-    values: dict[str, Any] = {"kind": "patches", "downsample": 2, "latent_channels": 4}
-    values |= {"codebook_size": 0, "width": 0, "steps": 0, "batch_size": 0, "lr": 0.0}
-    config = TokenizerConfig(**values | {"noise": 0.0, "penalty": 0.0, "codebook_decay": 0.0})
+    config = PatchesConfig(kind="patches", encode_batch_size=9, downsample=2, latent_channels=4)
     folder = Path("results/test/tokenizer/patches")
     folder.mkdir(parents=True)
     tokenizer = build_tokenizer(config, 8, 1)
@@ -89,6 +87,15 @@ def test_images_do_not_depend_on_the_batch_size() -> None:
     sample.main(stage(batch_size=3))
     difference = np.abs(one.astype(int) - samples().astype(int))
     assert difference.max() <= 1  # a rounding tie may fall the other way
+
+
+def test_bfloat16_is_recorded_and_changes_images_little() -> None:
+    sample.main(stage())
+    exact = samples().astype(int)
+    sample.main(stage(precision="bfloat16"))
+    assert 0 < np.abs(samples().astype(int) - exact).mean() < 2
+    assert read_json(FOLDER / "speed.json")["dtype"] == "bfloat16"
+    assert read_json(FOLDER / "metrics.json")["dtype"] == "bfloat16"
 
 
 def test_a_killed_sampling_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

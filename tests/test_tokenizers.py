@@ -8,8 +8,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from nextbasis.config import BasisConfig, RebaseStage, TokenizerConfig, TokenizerStage, TokensStage
-from nextbasis.data.arrays import TokenCache
+from nextbasis.config import (
+    BasisConfig,
+    DatasetConfig,
+    RebaseStage,
+    TokenizerConfig,
+    TokenizerStage,
+    TokensStage,
+    section,
+)
+from nextbasis.data.tokens import TokenCache
 from nextbasis.files import sha256, write_json
 from nextbasis.stages import rebase, tokenizer, tokens
 from nextbasis.tokenizers import build, load_tokenizer, save_tokenizer
@@ -20,21 +28,15 @@ from nextbasis.tokenizers.vq import VQTokenizer, nearest
 SIZE, COUNT = 8, 48
 
 
-def token_config(**changes: object) -> TokenizerConfig:
-    values: dict = {
-        "kind": "vq",
-        "downsample": 4,
-        "latent_channels": 3,
-        "codebook_size": 7,
-        "width": 4,
-        "steps": 6,
-        "batch_size": 8,
-        "lr": 1e-3,
-        "noise": 0.1,
-        "penalty": 0.1,
-        "codebook_decay": 0.9,
-    }
-    return TokenizerConfig(**(values | changes))
+def token_config(kind: str = "vq", **changes: object) -> TokenizerConfig:
+    values: dict = {"kind": kind, "encode_batch_size": 20, "downsample": 4, "latent_channels": 3}
+    if kind != "patches":
+        values |= {"width": 4, "steps": 6, "batch_size": 8, "lr": 1e-3}
+    if kind == "kl":
+        values |= {"noise": 0.1, "penalty": 0.1}
+    if kind == "vq":
+        values |= {"codebook_size": 7, "commitment": 0.1, "codebook_decay": 0.9}
+    return section("tokenizer", values | changes)
 
 
 def basis_config(init: str, **changes: object) -> BasisConfig:
@@ -52,8 +54,11 @@ def basis_config(init: str, **changes: object) -> BasisConfig:
     return BasisConfig(**(values | changes))
 
 
-KL = token_config(kind="kl", codebook_size=0)
-PATCHES = token_config(kind="patches", downsample=2, latent_channels=4, codebook_size=0)
+KL = token_config("kl")
+PATCHES = token_config("patches", downsample=2, latent_channels=4)
+DATASET = DatasetConfig(
+    name="toy", image_size=8, channels=1, num_classes=3, num_test=9, sources=[], checksums={}
+)
 
 
 def some_images(count: int = COUNT) -> np.ndarray:
@@ -178,7 +183,7 @@ def test_dead_codes_restart_at_vectors_of_the_batch():
 
 def test_gradient_passes_the_quantiser_straight_through():
     torch.manual_seed(0)
-    model = build(token_config(penalty=0.0), SIZE, 1)
+    model = build(token_config(commitment=0.0), SIZE, 1)
     model.loss(pixels(8), torch.Generator().manual_seed(0)).backward()
     assert all(parameter.grad is not None for parameter in model.encoder.parameters())
     assert any(parameter.grad.abs().max() > 0 for parameter in model.encoder.parameters())
@@ -221,7 +226,7 @@ def test_measured_psnr_equals_the_error_of_the_reconstructions(workspace):
 
 def test_loss_that_is_not_finite_names_step_and_leaves_nothing(workspace):
     with pytest.raises(ValueError, match=r"tokenizer bad: the loss is (nan|inf) at step \d"):
-        run_tokenizer("bad", token_config(kind="kl", codebook_size=0, lr=1e30))
+        run_tokenizer("bad", token_config("kl", lr=1e30))
     assert not Path("results/toy/tokenizer/bad").exists()
 
 
@@ -238,8 +243,26 @@ def test_impossible_sizes_name_the_key(workspace, changes, message):
         run_tokenizer("bad", token_config(**changes))
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        (
+            "vae",
+            {},
+            "tokenizer.kind must be one of patches, .*kl16, maskgit_vqgan; got 'vae'",
+        ),
+        ("patches", {"lr": 0.1}, "tokenizer.lr.*the keys of tokenizer are kind, encode_batch_size"),
+        ("vq", {"codebook_size": 1}, "tokenizer.codebook_size must be at least 2, got 1"),
+        ("kl", {"encode_batch_size": 0}, "tokenizer.encode_batch_size must be above 0, got 0"),
+    ],
+)
+def test_a_kind_takes_its_own_keys_only(kind, changes, message):
+    with pytest.raises(ValueError, match=message):
+        token_config(kind, **changes)
+
+
 def test_paper_sizes_build_without_literals_for_the_image():
-    config = token_config(kind="kl", codebook_size=0, downsample=16, latent_channels=16, width=8)
+    config = token_config("kl", downsample=16, latent_channels=16, width=8)
     model = build(config, 256, 3)
     assert model.grid == (16, 16) and model.channels == 16
     with torch.no_grad():
@@ -264,7 +287,7 @@ def test_load_names_what_is_missing_damaged_or_foreign(workspace):
 @pytest.mark.parametrize("config", [PATCHES, KL, token_config()])
 def test_token_cache_holds_plain_and_mirrored_images(workspace, config):
     folder = run_tokenizer("a", config)
-    tokens.main(TokensStage(scale="toy", key="a"))
+    tokens.main(TokensStage(scale="toy", key="a", dataset=DATASET, views="flip"))
     cache = TokenCache(Path("results/toy/tokens/a"))
     model = load_tokenizer(folder)
     for flip, view in enumerate((pixels(), pixels().flip(3))):
@@ -276,7 +299,7 @@ def test_token_cache_holds_plain_and_mirrored_images(workspace, config):
 
 def test_changed_tokens_are_refused(workspace):
     run_tokenizer("a", PATCHES)
-    tokens.main(TokensStage(scale="toy", key="a"))
+    tokens.main(TokensStage(scale="toy", key="a", dataset=DATASET, views="flip"))
     path = Path("results/toy/tokens/a/tokens.npy")
     np.save(path, np.load(path) + 1)
     with pytest.raises(ValueError, match="tokens.npy has SHA-256"):

@@ -34,7 +34,8 @@ def write_tokens(discrete: bool) -> None:
         "channels": 3,
         "codebook_size": 11 if discrete else 0,
         "num_classes": 5,
-        "flips": 2,
+        "num_views": 2,
+        "posterior": False,
         "scale": [1.0] * 3,
         "mean": [0.0] * 3,
         "tokens_sha256": sha256(folder / "tokens.npy"),
@@ -43,10 +44,11 @@ def write_tokens(discrete: bool) -> None:
     (folder / "index.json").write_text(json.dumps(index))
 
 
-def stage(family: str, steps: int = 12, **changes: float) -> TrainStage:
+def stage(family: str, steps: int = 12, **changes: float | str) -> TrainStage:
     values = {"steps": steps, "batch_size": 8, "lr": 1e-3, "warmup": 0.1, "decay_start": 0.5}
     values |= {"min_lr": 0.0, "weight_decay": 0.02, "beta1": 0.9, "beta2": 0.95, "clip": 1.0}
     values |= {"ema_decay": 0.9, "log_every": 4, "checkpoint_every": 3}
+    values |= {"precision": "float32", "recompute": False, "compile": False}
     basis = basis_config() if family == "rar" else basis_config(learned=True, objective="residual")
     return TrainStage(
         scale="test",
@@ -116,6 +118,16 @@ def test_a_changed_config_does_not_resume(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(train.Trainer, "advance", lambda t: (steps.append(t.step), advance(t)))
     train.main(stage("xar", lr=2e-3))
     assert steps[0] == 0
+
+
+def test_recomputing_trains_the_same_model_and_bfloat16_another() -> None:
+    write_tokens(False)
+    models = {}
+    for key, value in (("recompute", False), ("recompute", True), ("precision", "bfloat16")):
+        train.main(stage("mar", **{key: value}))
+        models[value] = outputs()["model.safetensors"]
+    assert models[False] == models[True] != models["bfloat16"]
+    assert json.loads(outputs()["metrics.json"])["dtype"] == "bfloat16"
 
 
 def test_a_loss_that_is_not_finite_names_run_and_step_and_keeps_old_outputs() -> None:

@@ -13,6 +13,7 @@ from nextbasis.backbones.xar import XAR
 from nextbasis.basis.objective import residual_loss
 from nextbasis.basis.transform import Basis
 from nextbasis.config import BasisConfig, MARConfig, OrderConfig, RARConfig, XARConfig
+from nextbasis.execution import precision
 from nextbasis.heads.loss import Loss
 from nextbasis.noise import ImageNoise
 
@@ -37,7 +38,8 @@ class TokenSpec:
 class Generator(nn.Module):
     """Tokens are put into the host's own order, mapped by A, modelled, and mapped back.
 
-    The backbone cannot tell whether a basis is there; ids have none (`basis` is None).
+    The backbone cannot tell whether a basis is there; ids have none (`basis` is None). A is applied
+    in float32 whatever the precision around it.
     """
 
     def __init__(self, backbone: Backbone, basis: Basis | None) -> None:
@@ -50,11 +52,13 @@ class Generator(nn.Module):
         x = tokens[:, self.backbone.host_order]
         if self.basis is None:
             return self.backbone.loss(x, labels, draws)
-        y = self.basis(x)
+        with precision("float32", x.device):
+            y = self.basis(x)
         loss = self.backbone.loss(y, labels, draws)
         if self.basis.config.learned:
             loss.notes["host_loss"] = loss.value.detach()
-            loss.value = self._basis_loss(x, y, loss)
+            with precision("float32", x.device):
+                loss.value = self._basis_loss(x, y, loss)
         return loss
 
     def _basis_loss(self, x: Tensor, y: Tensor, loss: Loss) -> Float[Tensor, ""]:
@@ -73,7 +77,8 @@ class Generator(nn.Module):
     def sample(self, labels: Int[Tensor, " b"], noise: ImageNoise, sampler: Any) -> Tensor:
         """Tokens in raster order, one image per label."""
         y = self.backbone.sample(labels, noise, sampler)
-        x = y if self.basis is None else self.basis.invert(y)
+        with precision("float32", y.device):
+            x = y if self.basis is None else self.basis.invert(y)
         return torch.empty_like(x).index_copy_(1, self.backbone.host_order, x)
 
 

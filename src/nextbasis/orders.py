@@ -137,12 +137,6 @@ def hidden_counts(num_tokens: int, num_iter: int) -> list[int]:
     return counts
 
 
-def first_of_order(orders: Int[Tensor, "b n"], count: int) -> Bool[Tensor, "b n"]:
-    """True at the tokens that come among the first `count` of each sample's order."""
-    marks = torch.zeros(orders.shape, dtype=torch.bool, device=orders.device)
-    return marks.scatter_(1, orders[:, :count], True)
-
-
 def block_causal(num_cells: int, cell_size: int) -> Bool[Tensor, "n n"]:
     """Who may look at whom: every token at its own cell and the cells before it (xAR)."""
     cell = torch.arange(num_cells * cell_size) // cell_size

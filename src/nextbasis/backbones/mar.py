@@ -15,11 +15,14 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nextbasis import orders
 from nextbasis.config import MARConfig, MARSamplerConfig
+from nextbasis.heads.ancestral import AncestralSampler
 from nextbasis.heads.diffusion import DiffusionHead
 from nextbasis.heads.loss import Loss
+from nextbasis.layers.linear import Linear
 from nextbasis.layers.parts import NORM_EPS, Block, init_xavier
 from nextbasis.noise import ImageNoise
 
@@ -57,13 +60,13 @@ class MAR(nn.Module):
         width = config.encoder_width
         self.class_emb = nn.Embedding(num_classes, width)
         self.null_class = nn.Parameter(torch.zeros(1, width))
-        self.z_proj = nn.Linear(channels, width)
+        self.z_proj = Linear(channels, width)
         self.z_proj_ln = nn.LayerNorm(width, eps=NORM_EPS)
         self.encoder_pos = nn.Parameter(torch.zeros(1, length, width))
         self.encoder_blocks = blocks(config.encoder_depth, width, config.encoder_heads)
         self.encoder_norm = nn.LayerNorm(width, eps=NORM_EPS)
         width = config.decoder_width
-        self.decoder_embed = nn.Linear(config.encoder_width, width)
+        self.decoder_embed = Linear(config.encoder_width, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.decoder_pos = nn.Parameter(torch.zeros(1, length, width))
         self.decoder_blocks = blocks(config.decoder_depth, width, config.decoder_heads)
@@ -105,20 +108,19 @@ class MAR(nn.Module):
 
         `error` has k b rows, the noise levels stacked in front of the batch.
         """
-        hidden = orders.first_of_order(draws.order, draws.num_hidden)
+        hidden, known = split_order(draws.order, draws.num_hidden)
         condition = self.embed_labels(labels, draws.label_drop)
-        z = self.decode(self.encode(y, hidden, condition), hidden)
+        z = self.decode(self.encode(y, known, condition), known, hidden)
         levels = len(draws.step)
-        rows = hidden.expand(levels, -1, -1)
-        per_row, row_error = self.head.loss(
-            y.expand(levels, -1, -1, -1)[rows],
-            z.expand(levels, -1, -1, -1)[rows],
-            draws.step[rows],
-            draws.noise[rows],
+        noise, index = draws.noise.flatten(0, 1), hidden.repeat(levels, 1)
+        per_row, error = self.head.loss(
+            rows(y, hidden).flatten(0, 1),
+            z.flatten(0, 1),
+            draws.step.flatten(0, 1).gather(1, index).view(levels, -1),
+            rows(noise, index).view(levels, -1, self.channels),
         )
-        error = torch.zeros_like(draws.noise)
-        error[rows] = row_error
-        return Loss(value=per_row.mean(), error=error.flatten(0, 1))
+        error = put_rows(torch.zeros_like(noise), index, error.view(*index.shape, -1))
+        return Loss(value=per_row.mean(), error=error)
 
     def embed_labels(
         self, labels: Int[Tensor, " b"], drop: Bool[Tensor, " b"] | None = None
@@ -128,85 +130,94 @@ class MAR(nn.Module):
         return embedded if drop is None else torch.where(drop[:, None], self.null_class, embedded)
 
     def encode(
-        self, y: Float[Tensor, "b n d"], hidden: Bool[Tensor, "b n"], condition: Tensor
+        self, y: Float[Tensor, "b n d"], known: Int[Tensor, "b k"], condition: Float[Tensor, "b w"]
     ) -> Float[Tensor, "b m w"]:
-        """Encode the class tokens and the known tokens; all images hide equally many."""
-        size = self.config.buffer_size
-        classes = condition[:, None].expand(-1, size, -1)
-        h = torch.cat((classes, self.z_proj(y)), 1)
-        h = self.z_proj_ln(h + self.encoder_pos)
-        h = h[self._known(hidden)].view(len(y), -1, h.shape[-1])
+        """Encode the class tokens and the known tokens."""
+        for_classes, for_tokens = self._split(self.encoder_pos)
+        classes = condition[:, None] + for_classes
+        tokens = self.z_proj(rows(y, known)) + F.embedding(known, for_tokens)
+        h = self.z_proj_ln(torch.cat((classes, tokens), 1))
         for block in self.encoder_blocks:
             h = block(h)
         return self.encoder_norm(h)
 
     def decode(
-        self, encoded: Float[Tensor, "b m w"], hidden: Bool[Tensor, "b n"]
-    ) -> Float[Tensor, "b n v"]:
-        """z of every token, from the encoded ones and mask tokens in the gaps."""
-        encoded = self.decoder_embed(encoded)
-        known = self._known(hidden)
-        h = self.mask_token.to(encoded.dtype).expand(*known.shape, -1).clone()
-        h[known] = encoded.flatten(0, 1)
-        h = h + self.decoder_pos
-        for block in self.decoder_blocks:
-            h = block(h)
-        return self.decoder_norm(h)[:, self.config.buffer_size :] + self.head_pos
+        self, encoded: Float[Tensor, "b m w"], known: Int[Tensor, "b k"], asked: Int[Tensor, "b r"]
+    ) -> Float[Tensor, "b r v"]:
+        """z of the tokens `asked` for, from the encoded ones and mask tokens in the gaps.
 
-    def _known(self, hidden: Bool[Tensor, "b n"]) -> Bool[Tensor, "b sn"]:
-        buffer = torch.ones(
-            len(hidden), self.config.buffer_size, dtype=torch.bool, device=hidden.device
-        )
-        return torch.cat((buffer, ~hidden), 1)
+        The last block computes only them; every token is a key of theirs.
+        """
+        size, batch = self.config.buffer_size, len(known)
+        encoded = self.decoder_embed(encoded)
+        gaps = self.mask_token.to(encoded.dtype).expand(batch, self.num_tokens, -1)
+        tokens = put_rows(gaps, known, encoded[:, size:])
+        h = torch.cat((encoded[:, :size], tokens), 1) + self.decoder_pos
+        *blocks, last = self.decoder_blocks
+        for block in blocks:
+            h = block(h)
+        h = last(h, size + asked)
+        return self.decoder_norm(h) + F.embedding(asked, self.head_pos[0])
+
+    def _split(self, positions: Float[Tensor, "1 sn w"]) -> tuple[Tensor, Tensor]:
+        """Those of the class tokens and those of the tokens."""
+        size = self.config.buffer_size
+        return positions[0, :size], positions[0, size:]
 
     @torch.no_grad()
     def sample(
         self, labels: Int[Tensor, " b"], noise: ImageNoise, sampler: MARSamplerConfig
     ) -> Float[Tensor, "b n d"]:
         """Reveal tokens from the end of a random order to its front, on a cosine schedule."""
-        batch, n = len(labels), self.num_tokens
+        n, left = self.num_tokens, self.num_tokens
         order = noise.orders(n)
-        y = torch.zeros(batch, n, self.channels, device=labels.device)
-        hidden = torch.ones(batch, n, dtype=torch.bool, device=labels.device)
+        y = torch.zeros(len(labels), n, self.channels, device=labels.device)
+        draw = AncestralSampler(self.head, sampler.num_steps, sampler.temperature, sampler.clip)
         for count in orders.hidden_counts(n, sampler.num_iter):
-            remaining = orders.first_of_order(order, count)
-            new = hidden & ~remaining
+            new, known = split_order(order[:, count:], left - count)
             guidance = mar_guidance(sampler, n, count)
-            z = self._conditions(y, hidden, labels, guidance != 1)
-            y[new] = self._draw_tokens(z, new, guidance, noise, sampler)
-            hidden = remaining
+            z = self._conditions(y, known, new, labels, guidance != 1)
+            y = put_rows(y, new, self._draw_tokens(draw, z, new, guidance, noise))
+            left = count
         return y
 
     def _conditions(
-        self, y: Tensor, hidden: Tensor, labels: Tensor, guided: bool
-    ) -> list[Float[Tensor, "b n v"]]:
-        """z for the labels and, if guided, for the null class."""
+        self, y: Tensor, known: Tensor, new: Tensor, labels: Tensor, guided: bool
+    ) -> Float[Tensor, "g b r v"]:
+        """z of the new tokens for the labels and, if guided, for the null class."""
         condition = self.embed_labels(labels)
         if guided:
             condition = torch.cat((condition, self.null_class.expand_as(condition)))
-            y, hidden = torch.cat((y, y)), torch.cat((hidden, hidden))
-        z = self.decode(self.encode(y, hidden, condition), hidden)
-        return list(z.chunk(2)) if guided else [z]
+            y, known, new = (torch.cat((part, part)) for part in (y, known, new))
+        z = self.decode(self.encode(y, known, condition), known, new)
+        return z.unflatten(0, (-1, len(labels)))
 
     def _draw_tokens(
-        self,
-        z: list[Tensor],
-        new: Bool[Tensor, "b n"],
-        guidance: float,
-        noise: ImageNoise,
-        sampler: MARSamplerConfig,
-    ) -> Float[Tensor, "r d"]:
-        """Draw the tokens marked `new`, equally many in every image."""
-        per_image = int(new[0].sum())
-        return self.head.sample(
-            z[0][new],
-            z[1][new] if len(z) == 2 else None,
-            guidance,
-            sampler.num_steps,
-            sampler.temperature,
-            sampler.clip,
-            lambda: noise.normal(per_image, self.channels).flatten(0, 1),
-        )
+        self, draw: AncestralSampler, z: Tensor, new: Tensor, guidance: float, noise: ImageNoise
+    ) -> Float[Tensor, "b r d"]:
+        """Draw the new tokens from their z."""
+        numbers = noise.normal(len(draw.steps), new.shape[1], self.channels)
+        drawn = draw(z.flatten(1, 2), guidance, numbers.transpose(0, 1).flatten(1, 2))
+        return drawn.view(*new.shape, -1)
+
+
+def split_order(
+    order: Int[Tensor, "b n"], num_hidden: int
+) -> tuple[Int[Tensor, "b h"], Int[Tensor, "b k"]]:
+    """The tokens that are hidden, first in their order, and those known, each in raster order."""
+    return order[:, :num_hidden].sort(1).values, order[:, num_hidden:].sort(1).values
+
+
+def rows(x: Float[Tensor, "b n d"], index: Int[Tensor, "b m"]) -> Float[Tensor, "b m d"]:
+    """The listed rows of every image."""
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def put_rows(
+    x: Float[Tensor, "b n d"], index: Int[Tensor, "b m"], values: Float[Tensor, "b m d"]
+) -> Float[Tensor, "b n d"]:
+    """x with the listed rows of every image replaced."""
+    return x.scatter(1, index[..., None].expand_as(values), values)
 
 
 def mar_guidance(sampler: MARSamplerConfig, num_tokens: int, hidden: int) -> float:

@@ -9,10 +9,10 @@ The sequence is [cls, class condition, token of s_0, token of s_1, ...] for an o
 b images, n tokens, w the width, v the codebook's size.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,6 +26,7 @@ from nextbasis.layers.parts import MLP, NORM_EPS, Modulation, init_normal, modul
 from nextbasis.noise import ImageNoise
 
 PREFIX = 2  # cls and class condition
+POSITIONS_AT_ONCE = 8  # whose modulations the sampler computes together
 
 
 @dataclass(kw_only=True)
@@ -48,11 +49,15 @@ class AdaLNBlock(nn.Module):
         self.mlp = MLP(config.width, config.mlp_width, config.dropout)
         self.adaLN_modulation = Modulation(config.width, 6)
 
-    def forward(
-        self, x: Float[Tensor, "b m w"], modulation: tuple[Tensor, ...], cache: LayerCache | None
+    def forward(self, x: Float[Tensor, "b m w"], c: Float[Tensor, "b m w"]) -> Tensor:
+        """Every position looks at those before it; `c` conditions each."""
+        return self.step(x, self.adaLN_modulation(c))
+
+    def step(
+        self, x: Float[Tensor, "b m w"], modulation: Tensor, cache: LayerCache | None = None
     ) -> Float[Tensor, "b m w"]:
-        """`modulation` holds shifts, scales and gates of both halves, each (b, m, w)."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = modulation
+        """Forward with given shifts, scales and gates of both halves (b, m, 6 w)."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation.chunk(6, -1)
         h = modulate(self.norm1(x), scale1, shift1)
         x = torch.addcmul(x, gate1, self.attn(h, causal=1, cache=cache))
         return torch.addcmul(x, gate2, self.mlp(modulate(self.norm2(x), scale2, shift2)))
@@ -81,9 +86,10 @@ class RAR(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         # Rows: the codebook, a mask entry (never read), the classes, the null class.
         self.embeddings = nn.Embedding(codebook_size + 1 + num_classes + 1, width)
-        self.pos_embed = nn.Parameter(torch.zeros(1, length, width))
-        self.target_aware_pos_embed = nn.Parameter(torch.zeros(1, length, width))
-        self.timesteps_embeddings = nn.Parameter(torch.zeros(1, length, width))
+        positions, steps = length + config.surplus_positions, length + config.surplus_timesteps
+        self.pos_embed = nn.Parameter(torch.zeros(1, positions, width))
+        self.target_aware_pos_embed = nn.Parameter(torch.zeros(1, positions, width))
+        self.timesteps_embeddings = nn.Parameter(torch.zeros(1, steps, width))
         self.blocks = nn.ModuleList(AdaLNBlock(config) for _ in range(config.depth))
         self.final_modulation = Modulation(width, 2)
         self.head = CategoricalHead(width, codebook_size)
@@ -128,8 +134,9 @@ class RAR(nn.Module):
         x = x + self._positions(order)[:, :-1]
         c = self.embeddings(condition)[:, None] + self.timesteps_embeddings[:, : x.shape[1]]
         for block in self.blocks:
-            x = block(x, block.get_submodule("adaLN_modulation")(c).chunk(6, -1), None)
-        per_token, accuracy = self.head.loss(self._final(x, c)[:, 1:], permuted)
+            x = block(x, c)
+        z = self._final(x, self.final_modulation(c))
+        per_token, accuracy = self.head.loss(z[:, 1:], permuted)
         return Loss(value=per_token.mean(), notes={"accuracy": accuracy})
 
     def condition_ids(
@@ -156,8 +163,9 @@ class RAR(nn.Module):
         target = self.target_aware_pos_embed[0][order + PREFIX]
         return self.pos_embed[0][own] + F.pad(target, (0, 0, 1, 1))
 
-    def _final(self, x: Float[Tensor, "b m w"], c: Float[Tensor, "b m w"]) -> Tensor:
-        scale, shift = self.final_modulation(c).chunk(2, -1)
+    def _final(self, x: Float[Tensor, "b m w"], modulation: Tensor) -> Float[Tensor, "b m w"]:
+        """What the head sees; `modulation` holds scale and shift (b, m, 2 w)."""
+        scale, shift = modulation.chunk(2, -1)
         return modulate(F.layer_norm(x, x.shape[-1:], eps=NORM_EPS), scale, shift)
 
     @torch.no_grad()
@@ -167,54 +175,55 @@ class RAR(nn.Module):
         """Ids in raster order, drawn along the scan, or along random orders if never annealed."""
         batch, n = len(labels), self.num_tokens
         always_random = self.order_config.anneal_start >= 1
-        order = noise.orders(n) if always_random else self.scan.expand(batch, -1)
+        order = noise.orders(n) if always_random else self.scan[None]
         uniform = noise.uniform(n)
         condition = self.condition_ids(labels)
         if sampler.guidance > 1:
             condition = torch.cat((condition, torch.full_like(condition, self._null_id())))
         repeats = len(condition) // batch
-        positions = self._positions(order).repeat(repeats, 1, 1)
-        modulations = self._modulations(condition)
+        positions = self._positions(order).repeat_interleave(batch // len(order), 0)
         cache = self._cache(len(condition))
+        modulations = self._modulations(condition)
         ids = torch.empty(batch, n, dtype=torch.long, device=labels.device)
-        x = self._embed(ids[:, :0].repeat(repeats, 1), condition) + positions[:, :PREFIX]
+        x = self.cls_token + positions[:, :1].repeat(repeats, 1, 1)
+        self._advance(x, next(modulations), cache)
+        x = self.embeddings(condition)[:, None] + positions[:, 1:PREFIX].repeat(repeats, 1, 1)
         for k in range(n):
-            z = self._advance(x, modulations, cache)
-            logits = self.head(z[:, -1])
+            logits = self.head(self._advance(x, next(modulations), cache)[:, 0])
             if repeats == 2:
                 logits, null = logits.chunk(2)
                 weight = power_cosine_guidance(sampler.guidance, sampler.guidance_power, k, n)
-                logits = null + (logits - null) * weight
+                logits = torch.lerp(null, logits, weight)
             ids[:, k] = draw(logits, sampler.temperature, uniform[:, k])
-            row = positions[:, PREFIX + k : PREFIX + k + 1]
-            x = self.embeddings(ids[:, k].repeat(repeats))[:, None] + row
-        return torch.empty_like(ids).scatter_(1, order, ids)
+            token = self.embeddings(ids[:, k]) + positions[:, PREFIX + k]
+            x = token[:, None].repeat(repeats, 1, 1)
+        return torch.empty_like(ids).scatter_(1, order.expand(batch, -1), ids)
 
     def _advance(
-        self, x: Float[Tensor, "b m w"], modulations: list[Tensor], cache: KVCache
-    ) -> Float[Tensor, "b m w"]:
-        """Run the next m positions through the blocks; their keys and values become fixed."""
-        rows = slice(cache.length, cache.length + x.shape[1])
-        for block, modulation, layer in zip(self.blocks, modulations, cache.layers(), strict=False):
-            x = block(x, modulation[:, :, rows].unbind(), layer)
-        scale, shift = modulations[-1][:, :, rows].unbind()
-        cache.advance(x.shape[1])
-        return modulate(F.layer_norm(x, x.shape[-1:], eps=NORM_EPS), scale, shift)
+        self, x: Float[Tensor, "b 1 w"], modulations: list[Tensor], cache: KVCache
+    ) -> Float[Tensor, "b 1 w"]:
+        """Run the next position through the blocks; its keys and values become fixed."""
+        *blocks, final = modulations
+        for block, modulation, layer in zip(self.blocks, blocks, cache.layers(), strict=True):
+            assert isinstance(block, AdaLNBlock)
+            x = block.step(x, modulation, layer)
+        cache.advance(1)
+        return self._final(x, final)
 
-    def _modulations(self, condition: Int[Tensor, " b"]) -> list[Float[Tensor, "p b m w"]]:
-        """Modulations of every block and the last norm: they depend on class and position only.
+    def _modulations(self, condition: Int[Tensor, " b"]) -> Iterator[list[Float[Tensor, "b 1 p"]]]:
+        """Modulations of every block and the last norm, position by position.
 
-        Computed once for every distinct class of the batch.
+        They depend on class and position only, so they are computed once for every distinct
+        class, for a few positions at a time.
         """
         distinct, rows = condition.unique(return_inverse=True)
-        c = self.embeddings(distinct)[:, None] + self.timesteps_embeddings
-        blocks = [block.get_submodule("adaLN_modulation") for block in self.blocks]
-        networks = [*blocks, self.final_modulation]
-        parts = [6] * len(self.blocks) + [2]
-        return [
-            rearrange(network(c), "b m (p w) -> p b m w", p=p)[:, rows]
-            for network, p in zip(networks, parts, strict=True)
-        ]
+        classes = self.embeddings(distinct)
+        networks = [block.get_submodule("adaLN_modulation") for block in self.blocks]
+        for times in self.timesteps_embeddings[0].split(POSITIONS_AT_ONCE):
+            c = times[:, None, None] + classes[:, None]
+            several = [network(c) for network in (*networks, self.final_modulation)]
+            for position in range(len(times)):
+                yield [modulation[position][rows] for modulation in several]
 
     def _cache(self, batch: int) -> KVCache:
         heads = self.config.num_heads

@@ -8,27 +8,21 @@ cells are denoised one after another, each given the clean ones before it throug
 b images, k cells of m tokens, n = k m tokens of d channels in cell-major order, w the width.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nextbasis import orders
 from nextbasis.config import XARConfig, XARSamplerConfig
 from nextbasis.heads import flow
 from nextbasis.heads.loss import Loss
-from nextbasis.layers.attention import Attention, KVCache, LayerCache, Rotation, grid_rotation
-from nextbasis.layers.parts import (
-    GEGLU,
-    NORM_EPS,
-    Modulation,
-    TimeEmbedding,
-    init_xavier,
-    modulate,
-)
+from nextbasis.layers.attention import KVCache, grid_rotation
+from nextbasis.layers.cells import CellBlock
+from nextbasis.layers.linear import Linear
+from nextbasis.layers.parts import NORM_EPS, TimeEmbedding, init_xavier
 from nextbasis.noise import ImageNoise
 
 
@@ -41,45 +35,28 @@ class Draws:
     noise: Float[Tensor, "b n d"]
 
 
-class CellBlock(nn.Module):
-    """Transformer block whose modulation is shared by the tokens of a cell."""
+@dataclass(kw_only=True)
+class Modulations:
+    """What the blocks are told in sampling, by class and time: known before the first token is.
 
-    def __init__(self, width: int, num_heads: int, dropout: float) -> None:
-        """The gated MLP has two thirds of the usual four-fold width."""
-        super().__init__()
-        self.attn = Attention(width, num_heads, dropout)
-        self.mlp = GEGLU(width, int(width * 4 * 2 / 3.0), dropout)
-        self.ada_lin = Modulation(width, 6)
+    With c classes and s times they take 3 c s / (b n) of the memory of a cache for b rows.
+    """
 
-    def forward(
-        self,
-        x: Float[Tensor, "b n w"],
-        condition: Float[Tensor, "b k w"],
-        causal: int,
-        rotation: Rotation,
-        cache: LayerCache | None,
-    ) -> Float[Tensor, "b n w"]:
-        """Tokens of k cells in a row, `condition` one vector per cell; `causal` as in Attention."""
-        parts = rearrange(self.ada_lin(condition), "b k (six w) -> six b k 1 w", six=6)
-        gate1, gate2, scale1, scale2, shift1, shift2 = parts.unbind()
-        num_cells = condition.shape[1]
+    tables: list[Float[Tensor, "c s six_w"]]  # of every block
+    classes: Int[Tensor, " b"]  # of every row of the batch: those of the labels, then null
+    steps: dict[float, int]  # time to column
 
-        def per_cell(h: Tensor) -> Tensor:
-            return rearrange(h, "b (k m) w -> b k m w", k=num_cells)
-
-        h = modulate(per_cell(rms_norm(x)), scale1, shift1).flatten(1, 2)
-        h = self.attn(h, causal=causal, rotation=rotation, cache=cache)
-        x = x + (gate1 * per_cell(h)).flatten(1, 2)
-        h = modulate(per_cell(rms_norm(x)), scale2, shift2).flatten(1, 2)
-        return x + (gate2 * per_cell(self.mlp(h))).flatten(1, 2)
+    def at(self, t: float, num_rows: int) -> list[Float[Tensor, "b 1 six_w"]]:
+        """Of every block, for the first rows."""
+        classes, step = self.classes[:num_rows], self.steps[t]
+        return [table[:, step].index_select(0, classes)[:, None] for table in self.tables]
 
 
 class XAR(nn.Module):
     """The block-causal transformer that predicts velocities."""
 
     host_order: Tensor
-    cos: Tensor
-    sin: Tensor
+    rotation: Tensor
 
     def __init__(
         self, config: XARConfig, grid: tuple[int, int], channels: int, num_classes: int
@@ -98,23 +75,22 @@ class XAR(nn.Module):
 
         self.class_emb = nn.Embedding(num_classes + 1, width)
         self.time_embed = TimeEmbedding(width)
-        self.z_proj = nn.Linear(channels, width)
+        self.z_proj = Linear(channels, width)
         self.z_proj_ln = nn.RMSNorm(width, eps=NORM_EPS)
         self.encoder_pos = nn.Parameter(torch.zeros(1, self.num_tokens, width))
         self.encoder_blocks = blocks(config.encoder_depth)
         self.encoder_norm = nn.RMSNorm(width, eps=NORM_EPS)
-        self.decoder_embed = nn.Linear(width, width)
+        self.decoder_embed = Linear(width, width)
         self.decoder_pos = nn.Parameter(torch.zeros(1, self.num_tokens, width))
         self.decoder_blocks = blocks(config.decoder_depth)
         self.decoder_norm = nn.RMSNorm(width, eps=NORM_EPS)
-        self.pred = nn.Linear(width, channels)
+        self.pred = Linear(width, channels)
         self._init_weights()
 
         host_order = orders.cells(*grid, config.cells_per_side)
-        cos, sin = grid_rotation(*grid, width // config.num_heads)
+        rotation = grid_rotation(*grid, width // config.num_heads)
         self.register_buffer("host_order", host_order, persistent=False)
-        self.register_buffer("cos", cos[host_order], persistent=False)
-        self.register_buffer("sin", sin[host_order], persistent=False)
+        self.register_buffer("rotation", rotation[host_order], persistent=False)
 
     def _init_weights(self) -> None:
         """Embeddings normal(0.02), linear layers Xavier, biases zero."""
@@ -153,75 +129,89 @@ class XAR(nn.Module):
         return self.class_emb(labels)[:, None] + self.time_embed(thousandths)
 
     def velocity(
+        self, tokens: Float[Tensor, "b p d"], condition: Float[Tensor, "b q w"]
+    ) -> Float[Tensor, "b p d"]:
+        """dz/dt of the p tokens of the first q cells, block-causally."""
+        return self._velocity(tokens, (block.ada_lin(condition) for block in self._blocks()))
+
+    def _blocks(self) -> list[CellBlock]:
+        return [*self.encoder_blocks, *self.decoder_blocks]
+
+    def _velocity(
         self,
         tokens: Float[Tensor, "b p d"],
-        condition: Float[Tensor, "b q w"],
+        modulations: Iterable[Float[Tensor, "b q six_w"]],
         start: int = 0,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "b p d"]:
-        """dz/dt of the p tokens from position `start` on, q cells in a row, block-causally."""
+        """dz/dt of the p tokens from position `start` on, q cells; one modulation per block."""
         rows = slice(start, start + tokens.shape[1])
-        rotation = self.cos[rows], self.sin[rows]
-        num_blocks = len(self.encoder_blocks) + len(self.decoder_blocks)
-        caches = iter(cache.layers() if cache is not None else [None] * num_blocks)
+        rotation, modulation = self.rotation[rows], iter(modulations)
+        caches = iter(cache.layers() if cache is not None else [None] * len(self._blocks()))
         h = self.z_proj_ln(self.z_proj(tokens) + self.encoder_pos[:, rows])
         for block in self.encoder_blocks:
-            h = block(h, condition, self.cell_size, rotation, next(caches))
+            h = block(h, next(modulation), self.cell_size, rotation, next(caches))
         h = self.decoder_embed(self.encoder_norm(h)) + self.decoder_pos[:, rows]
         for block in self.decoder_blocks:
-            h = block(h, condition, self.cell_size, rotation, next(caches))
-        return self.pred(self.decoder_norm(h))
+            h = block(h, next(modulation), self.cell_size, rotation, next(caches))
+        return self.pred(self.decoder_norm(h)).float()
 
     @torch.no_grad()
     def sample(
         self, labels: Int[Tensor, " b"], noise: ImageNoise, sampler: XARSamplerConfig
     ) -> Float[Tensor, "b n d"]:
         """Denoise cell after cell; guidance grows linearly from 1 at the first to full strength."""
-        guided = sampler.guidance > 1
-        both = torch.cat((labels, torch.full_like(labels, self.null_label))) if guided else labels
-        cache = self._cache(len(both))
+
+        def normal() -> Tensor:
+            return noise.normal(self.cell_size, self.channels)
+
+        stochastic = sampler.solver == "euler_maruyama"
+        times = (flow.euler_maruyama_times if stochastic else flow.euler_times)(sampler.num_steps)
+        guided = sampler.guidance > 1 and self.num_cells > 1
+        rows = torch.cat((labels, torch.full_like(labels, self.null_label))) if guided else labels
+        told = self._modulations(rows, times)
+        cache = self._cache(len(rows))
         cells: list[Tensor] = []
         for index in range(self.num_cells):
-            start = noise.normal(self.cell_size, self.channels)
             guidance = 1 + (sampler.guidance - 1) * index / max(1, self.num_cells - 1)
-            field = self._field(labels, both, index, guidance, cache)
-            if sampler.solver == "euler":
-                cell = flow.euler(field, start, flow.euler_times(sampler.num_steps))
+            field = self._field(told, index, guidance, cache)
+            if stochastic:
+                cell = flow.euler_maruyama(field, normal(), times, lambda: normal().double())
             else:
-                times = flow.euler_maruyama_times(sampler.num_steps)
-                cell = flow.euler_maruyama(
-                    field,
-                    start,
-                    times,
-                    lambda: noise.normal(self.cell_size, self.channels).double(),
-                )
+                cell = flow.euler(field, normal(), times)
             cells.append(cell)
             if index + 1 < self.num_cells:
-                self._remember(cell, both, index, cache)
+                self._remember(cell, told, index, cache)
         return torch.cat(cells, 1)
 
+    def _modulations(self, classes: Int[Tensor, " b"], times: list[float]) -> Modulations:
+        """Those of all distinct classes at all times, with one matrix product per block."""
+        distinct, rows = classes.unique(return_inverse=True)
+        # Differs from a double-precision clock: the official network is told float32 times.
+        told = torch.tensor([times], dtype=torch.float32, device=classes.device)
+        condition = self.condition(distinct, told)
+        tables = [block.ada_lin(condition) for block in self._blocks()]
+        return Modulations(tables=tables, classes=rows, steps={t: i for i, t in enumerate(times)})
+
     def _cache(self, batch: int) -> KVCache:
-        num_blocks = len(self.encoder_blocks) + len(self.decoder_blocks)
         heads = self.config.num_heads
-        shape = (num_blocks, batch, heads, self.num_tokens, self.config.width // heads)
+        shape = (len(self._blocks()), batch, heads, self.num_tokens, self.config.width // heads)
         return KVCache(*shape, like=self.pred.weight)
 
     def _field(
-        self, labels: Tensor, both: Tensor, index: int, guidance: float, cache: KVCache
+        self, told: Modulations, index: int, guidance: float, cache: KVCache
     ) -> flow.Velocity:
-        """The guided velocity of one cell, given the cached ones."""
-        guided = guidance > 1
-        start = index * self.cell_size
+        """The guided velocity of one cell, given the cached ones.
+
+        The null half is computed where it has weight; at the first cell it has none.
+        """
+        repeats = 2 if guidance > 1 else 1
 
         def field(z: Tensor, t: float) -> Tensor:
-            # The first cell has no context and no guidance: its null half is not computed.
-            rows = both if index or guided else labels
-            repeats = len(rows) // len(z)
-            tokens = z.to(self.pred.weight.dtype).repeat(repeats, 1, 1)
-            # Differs from a double-precision clock: the official network is told float32 times.
-            time = torch.tensor(t, dtype=torch.float32, device=z.device).expand(1, 1)
-            condition = self.condition(rows, time)
-            v = self.velocity(tokens, condition, start=start, cache=cache if index else None)
+            tokens = z.float().repeat(repeats, 1, 1)
+            modulations = told.at(t, len(tokens))
+            start, past = index * self.cell_size, cache if index else None
+            v = self._velocity(tokens, modulations, start=start, cache=past)
             if repeats == 1:
                 return v
             v, v_null = v.chunk(2)
@@ -229,14 +219,9 @@ class XAR(nn.Module):
 
         return field
 
-    def _remember(self, cell: Tensor, both: Tensor, index: int, cache: KVCache) -> None:
-        """Write the clean cell's keys and values, at time 0."""
-        tokens = cell.repeat(len(both) // len(cell), 1, 1)
-        condition = self.condition(both, torch.zeros(1, 1, device=cell.device))
-        self.velocity(tokens, condition, start=index * self.cell_size, cache=cache)
+    def _remember(self, cell: Tensor, told: Modulations, index: int, cache: KVCache) -> None:
+        """Write the clean cell's keys and values, at time 0, of all rows."""
+        tokens = cell.repeat(len(told.classes) // len(cell), 1, 1)
+        modulations = told.at(0.0, len(tokens))
+        self._velocity(tokens, modulations, start=index * self.cell_size, cache=cache)
         cache.advance(self.cell_size)
-
-
-def rms_norm(x: Float[Tensor, "b n w"]) -> Float[Tensor, "b n w"]:
-    """Divide by the root mean square, without weights."""
-    return F.rms_norm(x, x.shape[-1:], eps=NORM_EPS)

@@ -16,7 +16,6 @@ from nextbasis.config.data import (
     DatasetConfig,
     EvaluationConfig,
     SourceConfig,
-    TokenizerConfig,
 )
 from nextbasis.config.model import (
     BasisConfig,
@@ -47,6 +46,18 @@ from nextbasis.config.stages import (
     TokensStage,
     TrainStage,
 )
+from nextbasis.config.tokenizer import (
+    KL16Config,
+    KL16TokenizerConfig,
+    KLConfig,
+    MaskGITVQGANConfig,
+    MaskGITVQGANTokenizerConfig,
+    PatchesConfig,
+    PublishedTokenizer,
+    TokenizerConfig,
+    TrainedTokenizer,
+    VQConfig,
+)
 
 __all__ = [
     "BasisConfig",
@@ -55,9 +66,16 @@ __all__ = [
     "DatasetStage",
     "EvaluationConfig",
     "ExtractorStage",
+    "KL16Config",
+    "KL16TokenizerConfig",
+    "KLConfig",
     "MARConfig",
     "MARSamplerConfig",
+    "MaskGITVQGANConfig",
+    "MaskGITVQGANTokenizerConfig",
     "OrderConfig",
+    "PatchesConfig",
+    "PublishedTokenizer",
     "RARConfig",
     "RARSamplerConfig",
     "RebaseStage",
@@ -75,6 +93,8 @@ __all__ = [
     "TokensStage",
     "TrainConfig",
     "TrainStage",
+    "TrainedTokenizer",
+    "VQConfig",
     "XARConfig",
     "XARSamplerConfig",
     "as_dict",

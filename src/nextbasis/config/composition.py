@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nextbasis.config.checks import choose
-from nextbasis.config.stages import SCHEMAS, SECTIONS
+from nextbasis.config.stages import SCHEMAS, SECTIONS, SELECTORS
 
 CONFIG_FOLDER = Path("config")
 
@@ -53,9 +53,10 @@ def section(name: str, raw: DictConfig | dict[str, Any]) -> Any:
     """
     schema = SECTIONS[name]
     if isinstance(schema, dict):
-        family = str(raw.get("family", ""))
-        choose(f"{name}.family", family, tuple(schema))
-        schema = schema[family]
+        selector = SELECTORS[name]
+        choice = str(raw.get(selector, ""))
+        choose(f"{name}.{selector}", choice, tuple(schema))
+        schema = schema[choice]
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), raw)
         missing = sorted(str(key) for key in OmegaConf.missing_keys(merged))

@@ -1,10 +1,11 @@
-"""What is studied and how it is seen: datasets, tokenizers, evaluation protocols."""
+"""What is studied and how it is judged: datasets and evaluation protocols."""
 
 from dataclasses import dataclass
 
-from nextbasis.config.checks import choose, fraction, positive
+from nextbasis.config.checks import choose, positive
 
 SOURCE_KINDS = ("local", "torchvision", "debian", "sklearn", "image_folder")
+VIEWS = ("flip", "ten_crop")  # of a training image that are tokenised; see nextbasis.data.views
 
 
 @dataclass(kw_only=True)
@@ -34,38 +35,6 @@ class DatasetConfig:
     def __post_init__(self) -> None:
         """Check sizes."""
         positive("dataset", self, "image_size", "channels", "num_classes")
-
-
-TOKENIZER_KINDS = ("kl", "vq", "patches")
-
-
-@dataclass(kw_only=True)
-class TokenizerConfig:
-    """How images become tokens."""
-
-    kind: str  # kl (continuous, trained), vq (discrete, trained) or patches (pixels, not trained)
-    downsample: int  # pixels per token along one side
-    latent_channels: int  # numbers per token before quantisation
-    codebook_size: int  # entries; 0 for continuous tokens
-    width: int  # channels of the convolutions
-    steps: int  # optimiser steps
-    batch_size: int
-    lr: float
-    noise: float  # kl: standard deviation of the noise on standardised latents while training
-    penalty: float  # kl: weight of the mean squared latent; vq: weight of the commitment loss
-    codebook_decay: float  # vq: of the moving averages that the codebook follows
-
-    def __post_init__(self) -> None:
-        """Check kind and sizes."""
-        choose("tokenizer.kind", self.kind, TOKENIZER_KINDS)
-        positive("tokenizer", self, "downsample", "latent_channels")
-        fraction("tokenizer", self, "codebook_decay")
-        if self.kind != "patches":
-            positive("tokenizer", self, "width", "steps", "batch_size", "lr")
-        if self.kind == "vq" and self.codebook_size < 2:
-            raise ValueError(
-                f"tokenizer.codebook_size must be at least 2 for kind vq, got {self.codebook_size}"
-            )
 
 
 @dataclass(kw_only=True)

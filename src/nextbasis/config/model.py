@@ -72,12 +72,19 @@ class RARConfig:
     mlp_width: int
     dropout: float
     label_drop: float
+    # Rows of the position tables and of the time table that are never read: the released models
+    # have them, and exact exchange with the official code needs them.
+    surplus_positions: int = 0
+    surplus_timesteps: int = 0
 
     def __post_init__(self) -> None:
         """Check sizes."""
         check_heads(self, "width", "num_heads")
         check_dropout(self)
         positive("model", self, "depth", "mlp_width")
+        for name in ("surplus_positions", "surplus_timesteps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"model.{name} must not be negative, got {getattr(self, name)}")
 
 
 @dataclass(kw_only=True)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from nextbasis.config.checks import choose, fraction, positive
 
+PRECISIONS = ("float32", "bfloat16")  # of matrix products; weights and losses are float32
+
 
 @dataclass(kw_only=True)
 class TrainConfig:
@@ -22,12 +24,16 @@ class TrainConfig:
     ema_decay: float
     log_every: int  # steps between rows of metrics.csv
     checkpoint_every: int  # steps between resumable states
+    precision: str  # of matrix products: float32 or bfloat16
+    recompute: bool  # the activations of a block in the backward pass: less memory, more time
+    compile: bool  # the blocks of the model
 
     def __post_init__(self) -> None:
         """Check ranges."""
         positive("train", self, "steps", "batch_size", "lr", "clip", "log_every")
         positive("train", self, "checkpoint_every")
         fraction("train", self, "warmup", "decay_start", "ema_decay", "beta1", "beta2")
+        choose("train.precision", self.precision, PRECISIONS)
 
 
 @dataclass(kw_only=True)
@@ -39,12 +45,15 @@ class SamplerBase:
     batch_size: int  # images sampled together; the batch of the measured throughput
     latency_images: int  # images sampled one by one to measure seconds per image
     guidance: float  # classifier-free guidance at full strength; 1 = off
+    precision: str  # of matrix products in the model, not the tokenizer: float32 or bfloat16
+    compile: bool  # the blocks of the model
 
     def __post_init__(self) -> None:
         """Check ranges."""
         positive("sampler", self, "num_images", "batch_size", "latency_images")
         if self.guidance < 1:
             raise ValueError(f"sampler.guidance must be at least 1 (off), got {self.guidance}")
+        choose("sampler.precision", self.precision, PRECISIONS)
 
 
 @dataclass(kw_only=True)

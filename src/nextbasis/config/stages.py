@@ -2,13 +2,22 @@
 
 from dataclasses import dataclass
 
-from nextbasis.config.data import DatasetConfig, EvaluationConfig, TokenizerConfig
+from nextbasis.config.checks import choose
+from nextbasis.config.data import VIEWS, DatasetConfig, EvaluationConfig
 from nextbasis.config.model import BasisConfig, MARConfig, OrderConfig, RARConfig, XARConfig
 from nextbasis.config.running import (
     MARSamplerConfig,
     RARSamplerConfig,
     TrainConfig,
     XARSamplerConfig,
+)
+from nextbasis.config.tokenizer import (
+    KL16TokenizerConfig,
+    KLConfig,
+    MaskGITVQGANTokenizerConfig,
+    PatchesConfig,
+    TokenizerConfig,
+    VQConfig,
 )
 
 
@@ -70,6 +79,13 @@ class ReconstructStage(StageConfig):
 class TokensStage(StageConfig):
     """Config of nextbasis.stages.tokens; `key` names the tokenizer."""
 
+    dataset: DatasetConfig
+    views: str  # which crops of each image: flip or ten_crop
+
+    def __post_init__(self) -> None:
+        """Check the choice."""
+        choose("views", self.views, VIEWS)
+
 
 @dataclass(kw_only=True)
 class TrainStage(StageConfig):
@@ -121,9 +137,16 @@ SCHEMAS: dict[str, type[StageConfig]] = {
 }
 
 
+# What a section's values must look like; where a key of it chooses among several, SELECTORS has it.
 SECTIONS: dict[str, type | dict[str, type]] = {
     "dataset": DatasetConfig,
-    "tokenizer": TokenizerConfig,
+    "tokenizer": {
+        "patches": PatchesConfig,
+        "kl": KLConfig,
+        "vq": VQConfig,
+        "kl16": KL16TokenizerConfig,
+        "maskgit_vqgan": MaskGITVQGANTokenizerConfig,
+    },
     "model": {"mar": MARConfig, "xar": XARConfig, "rar": RARConfig},
     "basis": BasisConfig,
     "order": OrderConfig,
@@ -131,3 +154,4 @@ SECTIONS: dict[str, type | dict[str, type]] = {
     "sampler": {"mar": MARSamplerConfig, "xar": XARSamplerConfig, "rar": RARSamplerConfig},
     "evaluation": EvaluationConfig,
 }
+SELECTORS = {"model": "family", "sampler": "family", "tokenizer": "kind"}

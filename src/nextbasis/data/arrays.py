@@ -14,7 +14,6 @@ from nextbasis.files import read_json, sha256
 from nextbasis.progress import track
 
 DATASET_KEYS = ("image_size", "channels", "num_classes", "num_train", "num_test", "sha256")
-TOKEN_KEYS = ("grid", "channels", "codebook_size", "num_classes", "flips", "tokens_sha256")
 Shape = Sequence[int | None]  # None where any length is right
 
 
@@ -86,32 +85,6 @@ class Dataset:
         if labels.min() < 0 or labels.max() >= self.num_classes:
             raise ValueError(f"{path} holds labels outside 0..{self.num_classes - 1}")
         return images, labels
-
-
-class TokenCache:
-    """The arrays of results/<scale>/tokens/<key>, checked against their index."""
-
-    def __init__(self, folder: Path) -> None:
-        """Map the arrays and verify their checksum.
-
-        Raises: FileNotFoundError or ValueError naming the file, expected and found.
-        """
-        self.folder, self.index = folder, read_index(folder, TOKEN_KEYS)
-        self.grid: tuple[int, int] = (self.index["grid"][0], self.index["grid"][1])
-        self.channels: int = self.index["channels"]
-        self.codebook_size: int = self.index["codebook_size"]
-        self.num_classes: int = self.index["num_classes"]
-        count = self.grid[0] * self.grid[1]
-        discrete = self.codebook_size > 0
-        self.tokens = open_array(  # (num, flips, n, d) or, for ids, (num, flips, n)
-            folder / "tokens.npy",
-            np.int32 if discrete else np.float32,
-            (None, self.index["flips"], count) + (() if discrete else (self.channels,)),
-            self.index["tokens_sha256"],
-        )
-        self.labels: Int64[np.ndarray, " n"] = open_array(
-            folder / "labels.npy", np.int64, (len(self.tokens),)
-        )
 
 
 def read_index(folder: Path, keys: Sequence[str]) -> dict[str, Any]:

@@ -4,16 +4,22 @@ import math
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from nextbasis.layers.linear import Linear
 
-class CategoricalHead(nn.Linear):
+
+class CategoricalHead(Linear):
     """A linear map to the logits of the codebook's entries."""
 
     def __init__(self, width: int, codebook_size: int) -> None:
         """The output is not tied to the input embedding."""
         super().__init__(width, codebook_size)
+
+    def forward(self, input: Float[Tensor, "*b d"]) -> Float[Tensor, "*b v"]:
+        """Logits, float32 under autocast too, since guidance and softmax magnify their rounding."""
+        return super().forward(input).float()
 
     def loss(
         self, z: Float[Tensor, "b n d"], ids: Int[Tensor, "b n"]
@@ -36,6 +42,7 @@ def draw(
     logits: Float[Tensor, "b v"], temperature: float, uniform: Float[Tensor, " b"]
 ) -> Int[Tensor, " b"]:
     """One id per row by inverting the distribution function at `uniform` in [0, 1)."""
-    cumulative = torch.softmax(logits.double() / temperature, -1).cumsum(-1)
+    probability = torch.softmax(logits / temperature, -1)
+    cumulative = probability.cumsum(-1, dtype=torch.float64)
     target = uniform.double()[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[1] - 1)

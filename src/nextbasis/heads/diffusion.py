@@ -2,16 +2,21 @@
 
 A small adaptive-norm MLP predicts the noise and the variance of a denoising step; tokens are
 independent given their z. x is a noisy token, c its channels, r rows (any batch of tokens).
+
+Under autocast the stream of the residual blocks and the final layer stay in single precision: the
+first denoising step multiplies an error of the predicted noise by hundreds.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from nextbasis.heads.schedule import Schedule, discretised_nll, gaussian_kl, space_steps
+from nextbasis.execution import precision
+from nextbasis.heads.schedule import NUM_STEPS, Schedule, discretised_nll, gaussian_kl
+from nextbasis.layers.linear import Linear
 from nextbasis.layers.parts import (
     NORM_EPS,
     Modulation,
@@ -28,12 +33,12 @@ class ResidualBlock(nn.Module):
         """Width stays the same throughout."""
         super().__init__()
         self.in_ln = nn.LayerNorm(width, eps=NORM_EPS)
-        self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.mlp = nn.Sequential(Linear(width, width), nn.SiLU(), Linear(width, width))
         self.adaLN_modulation = Modulation(width, 3)
 
-    def forward(self, x: Float[Tensor, "r w"], y: Float[Tensor, "r w"]) -> Float[Tensor, "r w"]:
-        """x + gate * mlp(modulated norm of x)."""
-        shift, scale, gate = self.adaLN_modulation(y).chunk(3, -1)
+    def forward(self, x: Float[Tensor, "*r w"], y: Float[Tensor, "*r w"]) -> Float[Tensor, "*r w"]:
+        """x + gate * mlp(modulated norm of x), given y after its SiLU."""
+        shift, scale, gate = self.adaLN_modulation[1](y).chunk(3, -1)
         return torch.addcmul(x, gate, self.mlp(modulate(self.in_ln(x), scale, shift)))
 
 
@@ -44,25 +49,25 @@ class FinalLayer(nn.Module):
         """`channels` counts the outputs."""
         super().__init__()
         self.norm_final = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
-        self.linear = nn.Linear(width, channels)
+        self.linear = Linear(width, channels)
         self.adaLN_modulation = Modulation(width, 2)
 
-    def forward(self, x: Float[Tensor, "r w"], y: Float[Tensor, "r w"]) -> Float[Tensor, "r c2"]:
-        """Map to the outputs."""
-        shift, scale = self.adaLN_modulation(y).chunk(2, -1)
+    def forward(self, x: Float[Tensor, "*r w"], y: Float[Tensor, "*r w"]) -> Float[Tensor, "*r c2"]:
+        """Map to the outputs, given y after its SiLU."""
+        shift, scale = self.adaLN_modulation[1](y).chunk(2, -1)
         return self.linear(modulate(self.norm_final(x), scale, shift))
 
 
 class DiffusionHead(nn.Module):
-    """p(token | z) by denoising diffusion: `loss` trains it, `sample` draws from it."""
+    """p(token | z) by denoising diffusion; `loss` trains it, heads.ancestral draws from it."""
 
     def __init__(self, channels: int, z_width: int, width: int, depth: int) -> None:
         """`channels` is the token's, `depth` counts residual blocks."""
         super().__init__()
         self.channels = channels
         self.time_embed = TimeEmbedding(width)
-        self.cond_embed = nn.Linear(z_width, width)
-        self.input_proj = nn.Linear(channels, width)
+        self.cond_embed = Linear(z_width, width)
+        self.input_proj = Linear(channels, width)
         self.res_blocks = nn.ModuleList(ResidualBlock(width) for _ in range(depth))
         self.final_layer = FinalLayer(width, 2 * channels)
         self.schedule = Schedule()
@@ -78,29 +83,33 @@ class DiffusionHead(nn.Module):
         nn.init.zeros_(self.final_layer.linear.weight)
 
     def net(
-        self, x: Float[Tensor, "r c"], y: Float[Tensor, "r w"]
-    ) -> tuple[Float[Tensor, "r c"], Float[Tensor, "r c"]]:
+        self, x: Float[Tensor, "*r c"], y: Float[Tensor, "*r w"]
+    ) -> tuple[Float[Tensor, "*r c"], Float[Tensor, "*r c"]]:
         """Predicted noise and variance position v, given y = time_embed + cond_embed."""
-        h = self.input_proj(x)
+        with precision("float32", x.device):
+            h = self.input_proj(x)
+        y = F.silu(y)
         for block in self.res_blocks:
             h = block(h, y)
-        eps, v = self.final_layer(h, y).chunk(2, -1)
+        with precision("float32", x.device):
+            eps, v = self.final_layer(h, y.to(x.dtype)).chunk(2, -1)
         return eps, v
 
     def loss(
         self,
         x0: Float[Tensor, "r c"],
         z: Float[Tensor, "r d"],
-        step: Int[Tensor, " r"],
-        noise: Float[Tensor, "r c"],
-    ) -> tuple[Float[Tensor, " r"], Float[Tensor, "r c"]]:
-        """Loss of each row, and its error noise - predicted noise.
+        step: Int[Tensor, "k r"],
+        noise: Float[Tensor, "k r c"],
+    ) -> tuple[Float[Tensor, "k r"], Float[Tensor, "k r c"]]:
+        """Loss of each row at k noise levels, and its error noise - predicted noise.
 
         Mean squared error of the noise plus the variational bound in bits, whose gradient reaches
         only the variance (Nichol & Dhariwal 2021, L_hybrid with weight 1 as in MAR).
         """
         x_t = self.schedule.add_noise(x0, step, noise)
-        eps, v = self.net(x_t, self.time_embed(step.float()) + self.cond_embed(z))
+        times = self.time_embed(torch.arange(NUM_STEPS, device=z.device).float())
+        eps, v = self.net(x_t, F.embedding(step, times) + self.cond_embed(z))
         bound = self._bound(x0, x_t, step, eps.detach(), v)
         return (noise - eps).square().mean(-1) + bound, noise - eps
 
@@ -112,43 +121,4 @@ class DiffusionHead(nn.Module):
         true_mean = schedule.posterior_mean(x0, x_t, step)
         kl = gaussian_kl(true_mean, schedule.log_posterior[step, None], mean, log_var)
         nll = discretised_nll(x0, mean, log_var)
-        return torch.where(step[:, None] == 0, nll, kl).mean(-1) / math.log(2)
-
-    @torch.no_grad()
-    def sample(
-        self,
-        z: Float[Tensor, "r d"],
-        null_z: Float[Tensor, "r d"] | None,
-        guidance: float,
-        num_steps: int,
-        temperature: float,
-        clip: float,
-        normal: Callable[[], Float[Tensor, "r c"]],
-    ) -> Float[Tensor, "r c"]:
-        """Ancestral sampling over respaced steps (MAR: 100 of 1000).
-
-        With `null_z`, noise is guided as eps_null + guidance (eps - eps_null); the variance stays
-        the conditional one. `normal` draws standard normal rows; `temperature` scales all of them
-        but the first. `clip` bounds predicted clean tokens where it is above 0: at the first step
-        an error of the noise is multiplied by thousands, which only long training survives.
-        """
-        schedule = Schedule(space_steps(num_steps)).to(z.device)
-        condition = self.cond_embed(z if null_z is None else torch.cat((z, null_z)))
-        times = self.time_embed(schedule.original_step.float())
-        x = normal()
-        for i in reversed(range(len(schedule))):
-            step = torch.tensor([i], device=z.device)
-            inputs = x if null_z is None else torch.cat((x, x))
-            eps, v = self.net(inputs, times[i] + condition)
-            if null_z is not None:
-                eps, eps_null = eps.chunk(2)
-                eps = eps_null + guidance * (eps - eps_null)
-                v = v.chunk(2)[0]
-            x0 = schedule.predict_x0(x, step, eps)
-            if clip > 0:
-                x0 = x0.clamp(-clip, clip)
-            x = schedule.posterior_mean(x0, x, step)
-            if i > 0:
-                std = torch.exp(0.5 * schedule.log_variance(step, v))
-                x = x + temperature * std * normal()
-        return x
+        return torch.where(step[..., None] == 0, nll, kl).mean(-1) / math.log(2)

@@ -4,7 +4,7 @@ Formulas after Nichol & Dhariwal 2021 (improved DDPM); numerics follow guided-di
 """
 
 import math
-from itertools import pairwise
+from itertools import accumulate, pairwise, repeat
 
 import torch
 from jaxtyping import Float, Int
@@ -29,12 +29,15 @@ def cosine_betas(num_steps: int = NUM_STEPS) -> Float[Tensor, " t"]:
 def space_steps(num_steps: int, total: int = NUM_STEPS) -> list[int]:
     """Evenly spaced denoising steps, first and last kept (sec. 4).
 
+    The stride is added up as the official code does; multiples of it round otherwise for many
+    counts, such as 21.
+
     Raises: ValueError if num_steps is not in [2, total].
     """
     if not 2 <= num_steps <= total:
         raise ValueError(f"sampler.num_steps must lie in [2, {total}], got {num_steps}")
     stride = (total - 1) / (num_steps - 1)
-    return [round(i * stride) for i in range(num_steps)]
+    return [round(step) for step in accumulate(repeat(stride, num_steps - 1), initial=0.0)]
 
 
 class Schedule(nn.Module):
@@ -79,24 +82,26 @@ class Schedule(nn.Module):
         return len(self.original_step)
 
     def add_noise(
-        self, x0: Float[Tensor, "r c"], step: Int[Tensor, " r"], noise: Float[Tensor, "r c"]
-    ) -> Float[Tensor, "r c"]:
+        self, x0: Float[Tensor, "r c"], step: Int[Tensor, "*k r"], noise: Float[Tensor, "*k r c"]
+    ) -> Float[Tensor, "*k r c"]:
         """x_t = sqrt(abar) x_0 + sqrt(1 - abar) noise."""
         return self.alpha_bar_sqrt[step, None] * x0 + self.noise_sqrt[step, None] * noise
 
     def predict_x0(
-        self, x_t: Float[Tensor, "r c"], step: Tensor, eps: Float[Tensor, "r c"]
-    ) -> Float[Tensor, "r c"]:
+        self, x_t: Float[Tensor, "*r c"], step: Int[Tensor, "*r"], eps: Float[Tensor, "*r c"]
+    ) -> Float[Tensor, "*r c"]:
         """The clean token that a noise prediction implies."""
         return self.recip_sqrt[step, None] * x_t - self.recip_m1_sqrt[step, None] * eps
 
     def posterior_mean(
-        self, x0: Float[Tensor, "r c"], x_t: Float[Tensor, "r c"], step: Tensor
-    ) -> Float[Tensor, "r c"]:
+        self, x0: Float[Tensor, "*#r c"], x_t: Float[Tensor, "*r c"], step: Int[Tensor, "*r"]
+    ) -> Float[Tensor, "*r c"]:
         """Mean of q(x_{t-1} | x_t, x_0)."""
         return self.mean_x0[step, None] * x0 + self.mean_xt[step, None] * x_t
 
-    def log_variance(self, step: Tensor, v: Float[Tensor, "r c"]) -> Float[Tensor, "r c"]:
+    def log_variance(
+        self, step: Int[Tensor, "*r"], v: Float[Tensor, "*r c"]
+    ) -> Float[Tensor, "*r c"]:
         """Learned log-variance: v in [-1, 1] interpolates between posterior and beta (eq. 15)."""
         share = (v + 1) / 2
         return share * self.log_beta[step, None] + (1 - share) * self.log_posterior[step, None]

@@ -3,13 +3,13 @@
 import math
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nextbasis.layers.attention import Attention
 from nextbasis.layers.dropout import Dropout
+from nextbasis.layers.linear import Linear
 
 NORM_EPS = 1e-6
 
@@ -35,7 +35,7 @@ class Modulation(nn.Sequential):
 
     def __init__(self, width: int, parts: int) -> None:
         """`parts` vectors of the condition's width."""
-        super().__init__(nn.SiLU(), nn.Linear(width, parts * width))
+        super().__init__(nn.SiLU(), Linear(width, parts * width))
 
     @torch.no_grad()
     def zero_(self) -> None:
@@ -50,8 +50,8 @@ class MLP(nn.Module):
     def __init__(self, width: int, hidden: int, dropout: float = 0.0) -> None:
         """`dropout` acts after the activation and after the output."""
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1 = Linear(width, hidden)
+        self.fc2 = Linear(hidden, width)
         self.drop = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
@@ -65,9 +65,9 @@ class GEGLU(nn.Module):
     def __init__(self, width: int, hidden: int, dropout: float = 0.0) -> None:
         """`dropout` acts after the gate and after the output."""
         super().__init__()
-        self.fc1_g = nn.Linear(width, hidden)
-        self.fc1_x = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1_g = Linear(width, hidden)
+        self.fc1_x = Linear(width, hidden)
+        self.fc2 = Linear(hidden, width)
         self.drop = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
@@ -104,9 +104,7 @@ class TimeEmbedding(nn.Module):
         """`num_frequencies` counts cosines and sines together."""
         super().__init__()
         self.num_frequencies = num_frequencies
-        self.mlp = nn.Sequential(
-            nn.Linear(num_frequencies, width), nn.SiLU(), nn.Linear(width, width)
-        )
+        self.mlp = nn.Sequential(Linear(num_frequencies, width), nn.SiLU(), Linear(width, width))
 
     def init_normal(self) -> None:
         """Normal(0.02) weights and zero biases."""
@@ -128,13 +126,3 @@ def sinusoid(time: Float[Tensor, " *b"], size: int) -> Float[Tensor, "*b size"]:
 def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """x (1 + scale) + shift: adaptive layer norm's second half (DiT)."""
     return torch.addcmul(shift, x, 1 + scale)
-
-
-def patchify(images: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b n d"]:
-    """Non-overlapping patches as tokens in raster order, channel-major inside a token."""
-    return rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=patch, q=patch)
-
-
-def unpatchify(tokens: Float[Tensor, "b n d"], patch: int, height: int) -> Float[Tensor, "b c h w"]:
-    """The inverse of patchify for a grid of `height` rows of tokens."""
-    return rearrange(tokens, "b (h w) (c p q) -> b c (h p) (w q)", p=patch, q=patch, h=height)

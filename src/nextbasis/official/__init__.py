@@ -12,7 +12,6 @@ from nextbasis.official.imports import (
     save_imported,
 )
 from nextbasis.official.names import official_name, our_name
-from nextbasis.official.reading import read_checkpoint
 
 __all__ = [
     "Imported",
@@ -22,6 +21,5 @@ __all__ = [
     "load_imported",
     "official_name",
     "our_name",
-    "read_checkpoint",
     "save_imported",
 ]

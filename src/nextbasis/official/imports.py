@@ -17,16 +17,15 @@ from nextbasis.config.checks import choose
 from nextbasis.files import read_json, staged_folder, write_json
 from nextbasis.generator import TokenSpec
 from nextbasis.official.names import (
-    RAR_SURPLUS,
     RENAMES,
     official_name,
     official_shapes,
     our_name,
-    rar_rows,
     xar_buffers,
 )
-from nextbasis.official.reading import check_family, read_checkpoint
+from nextbasis.official.reading import check_family
 from nextbasis.official.sizes import infer
+from nextbasis.weights import check_shapes, read_checkpoint
 
 BUFFER_ERROR = 1e-5  # between stored and recomputed constants: other processors round otherwise
 STATE, EXTRA = "ema.backbone.", "official."  # prefixes in an imported model's file
@@ -41,7 +40,7 @@ class Imported:
     model: Any  # MARConfig, XARConfig or RARConfig
     spec: TokenSpec
     state: dict[str, Tensor]  # a backbone's state dict
-    extra: dict[str, Tensor]  # official.<name>: what we never read but exporting needs
+    extra: dict[str, Tensor]  # official.<name>: constants of xAR that others rounded otherwise
 
 
 def import_checkpoint(
@@ -77,33 +76,14 @@ def import_state(
     check_family(family, official)
     shapes = {name: tuple(tensor.shape) for name, tensor in official.items()}
     model, spec = infer(family, shapes, given, grid)
-    _check_shapes(shapes, official_shapes(model, spec))
+    check_shapes(shapes, official_shapes(model, spec))
     if integers := [name for name, t in official.items() if not t.is_floating_point()]:
         raise ValueError(f"tensors that are not floating-point numbers: {', '.join(integers)}")
     extra: dict[str, Tensor] = {}
     if isinstance(model, XARConfig):
         extra |= _take_buffers(official, xar_buffers(model, spec))
-    if family == "rar":
-        rows = rar_rows(spec.num_tokens)
-        for name in RAR_SURPLUS:
-            extra[EXTRA + name] = official[name][:, rows:].contiguous()
-            official[name] = official[name][:, :rows].contiguous()
     state = {our_name(family, name): tensor for name, tensor in official.items()}
     return Imported(family=family, source=source, model=model, spec=spec, state=state, extra=extra)
-
-
-def _check_shapes(
-    found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
-) -> None:
-    missing = [f"missing: {name}" for name in wanted if name not in found]
-    unexpected = [f"unexpected: {name}" for name in found if name not in wanted]
-    shaped = [
-        f"{name} has shape {list(found[name])} instead of {list(shape)}"
-        for name, shape in wanted.items()
-        if name in found and found[name] != shape
-    ]
-    if problems := missing + unexpected + shaped:
-        raise ValueError(f"{len(problems)} tensors do not fit: {'; '.join(problems)}")
 
 
 def _take_buffers(official: dict[str, Tensor], computed: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -114,7 +94,7 @@ def _take_buffers(official: dict[str, Tensor], computed: dict[str, Tensor]) -> d
         if not torch.allclose(theirs.float(), ours, rtol=0.0, atol=BUFFER_ERROR):
             wrong.append(name)
         if theirs.dtype != ours.dtype or not torch.equal(theirs, ours):
-            extra[EXTRA + name] = theirs.contiguous()
+            extra[EXTRA + name] = theirs.clone()  # blocks may share one tensor
     if wrong:
         raise ValueError(
             f"constants differ from those of such a model: {', '.join(wrong)}; "
@@ -128,11 +108,7 @@ def export_state(imported: Imported) -> dict[str, Tensor]:
     official = {official_name(imported.family, n): t for n, t in imported.state.items()}
     if isinstance(imported.model, XARConfig):
         official |= xar_buffers(imported.model, imported.spec)
-    for key, tensor in imported.extra.items():
-        name = key.removeprefix(EXTRA)
-        rows = imported.family == "rar"
-        official[name] = torch.cat((official[name], tensor), 1) if rows else tensor
-    return official
+    return official | {key.removeprefix(EXTRA): tensor for key, tensor in imported.extra.items()}
 
 
 def save_imported(folder: Path, imported: Imported, basis: BasisConfig, order: OrderConfig) -> None:

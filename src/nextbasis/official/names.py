@@ -1,10 +1,9 @@
-"""What the official codes call our tensors, and which of their tensors we do not keep."""
+"""What the official codes call our tensors, and the constants that they keep beside them."""
 
 import torch
 from torch import Tensor
 
 from nextbasis import orders
-from nextbasis.backbones.rar import PREFIX
 from nextbasis.config import OrderConfig, XARConfig
 from nextbasis.generator import TokenSpec, build_backbone
 
@@ -25,13 +24,6 @@ RENAMES = {
         "adaln_before_head.adaLN_modulation": "final_modulation",
         "lm_head": "head",
     },
-}
-# RAR's position tables are this much longer than the sequence of tokens; we keep the rows that
-# are read (PREFIX + tokens).
-RAR_SURPLUS = {
-    "pos_embed": 1024,
-    "target_aware_pos_embed": 1024,
-    "timesteps_embeddings": 100,
 }
 RASTER = OrderConfig(scan="raster", anneal_start=0.0, anneal_end=0.0)
 
@@ -62,10 +54,6 @@ def official_shapes(model: object, spec: TokenSpec) -> dict[str, tuple[int, ...]
     with torch.device("meta"):
         state = build_backbone(model, RASTER, spec).state_dict()
     shapes = {official_name(family, name): tuple(t.shape) for name, t in state.items()}
-    if family == "rar":
-        for name, surplus in RAR_SURPLUS.items():
-            width = shapes[name][-1]
-            shapes[name] = (1, spec.num_tokens + surplus, width)
     if isinstance(model, XARConfig):
         shapes |= {name: tuple(t.shape) for name, t in xar_buffers(model, spec).items()}
     return shapes
@@ -96,8 +84,3 @@ def xar_buffers(model: XARConfig, spec: TokenSpec) -> dict[str, Tensor]:
             buffers[f"{rope}.freqs_cos"] = angle.cos()
             buffers[f"{rope}.freqs_sin"] = angle.sin()
     return buffers
-
-
-def rar_rows(num_tokens: int) -> int:
-    """Rows of RAR's position tables that are read."""
-    return PREFIX + num_tokens

@@ -1,13 +1,5 @@
-"""Read an official PyTorch checkpoint without running any code that it may hold."""
+"""Tell the families of official weights apart by the names of their tensors."""
 
-import argparse
-import pickle
-import re
-import warnings
-from pathlib import Path
-from typing import Any
-
-import torch
 from torch import Tensor
 
 # Tensors that only this kind of model has.
@@ -19,58 +11,6 @@ SIGNATURES = {
     "maskgit_vqgan": ("quantize.embedding.weight", "encoder.conv_in.weight"),
     "titok": ("latent_tokens", "pixel_quantize.embedding.weight"),
 }
-DAMAGED = "is not a complete PyTorch file of tensors; download it again"
-SOURCES = ("model_ema", "model")  # sections of a training checkpoint, best first
-
-
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The weights of an official file, and which they are: model_ema, model or flat.
-
-    Raises: FileNotFoundError; ValueError if the file is damaged, would run code, or holds no
-    weights.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint {path}")
-    try:
-        # Official files keep the arguments of their training, a namespace of plain values.
-        with (
-            warnings.catch_warnings(action="ignore"),  # what torch cannot read, it refuses
-            torch.serialization.safe_globals([argparse.Namespace]),
-        ):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} {_reason(error)}") from error
-    except Exception as error:  # torch raises many kinds for damaged files
-        raise ValueError(f"{path} {DAMAGED} ({type(error).__name__} while reading)") from error
-    return _weights(path, content)
-
-
-def _reason(error: pickle.UnpicklingError) -> str:
-    """What is wrong; torch's own message advises to run the code, so it is not repeated."""
-    foreign = re.search(r"(?:GLOBAL|Unsupported class) ([\w.]+)", str(error))
-    if foreign is None:
-        return f"{DAMAGED} (UnpicklingError while reading)"
-    return (
-        f"is refused: it holds an object ({foreign[1]}) that would run code when read; an official "
-        "checkpoint holds tensors, numbers and an argparse.Namespace"
-    )
-
-
-def _weights(path: Path, content: Any) -> tuple[dict[str, Tensor], str]:
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{path} holds a {type(content).__name__}; a checkpoint is a dict with model_ema, "
-            "model, or the tensors themselves"
-        )
-    source = next((name for name in SOURCES if isinstance(content.get(name), dict)), "flat")
-    state = content if source == "flat" else content[source]
-    others = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
-    if others or not state:
-        names = f"no tensors: {', '.join(others[:8])}" if others else "nothing"
-        raise ValueError(
-            f"{path} holds {names}; it needs model_ema, model, or a flat dict of tensors"
-        )
-    return {str(name): tensor.detach() for name, tensor in state.items()}, source
 
 
 def check_family(family: str, state: dict[str, Tensor]) -> None:

@@ -7,21 +7,23 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from nextbasis.backbones.rar import PREFIX
 from nextbasis.config import MARConfig, RARConfig, XARConfig
 from nextbasis.generator import TokenSpec
-from nextbasis.official.names import RAR_SURPLUS
 
 Shapes = Mapping[str, tuple[int, ...]]
 CONFIGS: dict[str, Any] = {"mar": MARConfig, "xar": XARConfig, "rar": RARConfig}
 XAR_CELLS_PER_SIDE = 2  # the official code knows no other cut
+# The official tables have 1024 and 100 rows more than there are tokens; the prefix reads some.
+RAR_SURPLUS = {"surplus_positions": 1024 - PREFIX, "surplus_timesteps": 100 - PREFIX}
 
 
 class Votes:
     """Sizes that several tensors agree on, so that one bad tensor is found and not believed."""
 
-    def __init__(self, family: str, shapes: Shapes) -> None:
-        """Vote with these shapes."""
-        self.family, self.shapes = family, shapes
+    def __init__(self, family: str, shapes: Shapes, given: Mapping[str, Any]) -> None:
+        """Vote with these shapes; `given` holds what they cannot tell."""
+        self.family, self.shapes, self.given = family, shapes, given
 
     def size(self, *sources: tuple[str, int]) -> int:
         """The commonest size among (tensor, axis) pairs; negative axes count from the end.
@@ -54,7 +56,8 @@ def infer(
     Raises: ValueError if `given` lacks a value or contradicts the shapes, if the tokens form no
     square and `grid` is None, or if sizes do not fit each other.
     """
-    values, num_tokens, spec = SIZES[family](Votes(family, shapes))
+    given = RAR_SURPLUS | dict(given) if family == "rar" else given
+    values, num_tokens, spec = SIZES[family](Votes(family, shapes, given))
     if spec["num_classes"] < 1:
         raise ValueError(
             f"the class table leaves {spec['num_classes']} classes; the checkpoint is damaged"
@@ -176,12 +179,12 @@ def _rar(votes: Votes) -> tuple[dict[str, Any], int, dict[str, int]]:
             (f"{block}.mlp.fc2.weight", 1),
         ),
     }
-    tables = ("pos_embed", "target_aware_pos_embed")
-    rows = votes.size(*((name, 1) for name in tables))
+    rows = votes.size(("pos_embed", 1), ("target_aware_pos_embed", 1))
+    num_tokens = rows - PREFIX - votes.given["surplus_positions"]
     codebook_size = votes.size(("lm_head.bias", 0), ("lm_head.weight", 0))
     classes = votes.size(("embeddings.weight", 0)) - codebook_size - 2  # mask and null rows
     spec = {"channels": 0, "codebook_size": codebook_size, "num_classes": classes}
-    return values, rows - RAR_SURPLUS["pos_embed"], spec
+    return values, num_tokens, spec
 
 
 SIZES = {"mar": _mar, "xar": _xar, "rar": _rar}

@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 
+from nextbasis.config import KL16Config
 from nextbasis.parity.fixture import Fixture
-from nextbasis.tokenizers.kl16 import KL16Autoencoder, KL16Config
-from nextbasis.tokenizers.posterior import Posterior
+from nextbasis.posterior import Posterior
+from nextbasis.tokenizers.kl16 import KL16Autoencoder
 
 TOLERANCE = 1e-5  # of the largest value
 ONE_LEVEL = 1.0  # a rounding tie of a pixel may fall either way
@@ -56,10 +57,10 @@ def config_of(c: dict[str, Any]) -> KL16Config:
     return KL16Config(
         image_channels=c.get("in_channels", 3),
         width=c["ch"],
-        multipliers=tuple(c["ch_mult"]),
+        multipliers=list(c["ch_mult"]),
         num_blocks=c["num_res_blocks"],
         latent_channels=c["embed_dim"],
-        encoder_attention=tuple(sides.index(side) for side in c["enc_attn_resolutions"]),
-        decoder_attention=tuple(sides.index(side) for side in c["dec_attn_resolutions"]),
+        encoder_attention=[sides.index(side) for side in c["enc_attn_resolutions"]],
+        decoder_attention=[sides.index(side) for side in c["dec_attn_resolutions"]],
         scale=c["scale_factor"],
     )

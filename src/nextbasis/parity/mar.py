@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from nextbasis import orders
-from nextbasis.backbones.mar import MAR, Draws
-from nextbasis.layers.parts import patchify, sinusoid
+from nextbasis.backbones.mar import MAR, Draws, split_order
+from nextbasis.layers.parts import sinusoid
+from nextbasis.layers.patches import patchify
 from nextbasis.official import import_state
 from nextbasis.parity import mar_head, mar_sampling
 from nextbasis.parity.fixture import Fixture
@@ -110,17 +110,18 @@ def check_loss(fixture: Fixture, model: MAR) -> None:
     """Compare the loss and everything on the way to it."""
     draws = draws_of(fixture, model)
     y, labels = inputs(fixture)
-    hidden = orders.first_of_order(draws.order, draws.num_hidden)
-    fixture.check("loss.mask", hidden.float())
+    _, known = split_order(draws.order, draws.num_hidden)
+    everything = torch.arange(model.num_tokens).expand(len(y), -1)
+    fixture.check("loss.mask", torch.ones(y.shape[:2]).scatter(1, known, 0.0))
     if fixture.holds("loss.mask_rate"):
         count = math.ceil(model.num_tokens * fixture["loss.mask_rate"].item())
         fixture.check("loss.num_masked", torch.tensor(count))
     if fixture.holds("loss.label_drop_u"):
         drop = fixture["loss.label_drop_u"] < model.config.label_drop
         fixture.check("loss.label_drop", drop)
-    encoded = model.encode(y, hidden, model.embed_labels(labels, draws.label_drop))
+    encoded = model.encode(y, known, model.embed_labels(labels, draws.label_drop))
     fixture.check("loss.enc_out", encoded)
-    z = model.decode(encoded, hidden)
+    z = model.decode(encoded, known, everything)
     fixture.check("loss.z", z)
     mar_head.check_terms(fixture, model.head, y, z, draws.step, draws.noise)
     fixture.check("loss.value", model.loss(y, labels, draws).value)

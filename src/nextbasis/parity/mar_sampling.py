@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nextbasis.backbones.mar import MAR
 from nextbasis.config import MARSamplerConfig
-from nextbasis.layers.parts import unpatchify
+from nextbasis.layers.patches import unpatchify
 from nextbasis.noise import ImageNoise
 from nextbasis.official import our_name
 from nextbasis.parity.fixture import Fixture
@@ -18,12 +18,11 @@ RECORDED = ("tokens_before_iter", "mask_before_iter", "cfg_iter", "z", "new")  #
 class RecordedNoise(ImageNoise):
     """Replays the fixture's noise, which is laid out by token position."""
 
-    def __init__(self, fixture: Fixture, name: str, num_steps: int) -> None:
+    def __init__(self, fixture: Fixture, name: str) -> None:
         """Noise of one run; `new` becomes the tokens that the present iteration draws."""
         self.order = fixture["sample.orders"].long()
-        self.start = fixture[f"sample.{name}.noise_init"]
-        self.steps = fixture[f"sample.{name}.noise_steps"]
-        self.num_steps, self.calls = num_steps, 0
+        start, steps = fixture[f"sample.{name}.noise_init"], fixture[f"sample.{name}.noise_steps"]
+        self.noise = torch.cat((start[None], steps)).transpose(0, 1)
         self.new = torch.empty(0)
 
     def orders(self, num_tokens: int) -> Tensor:
@@ -31,11 +30,11 @@ class RecordedNoise(ImageNoise):
         return self.order
 
     def normal(self, *shape: int) -> Tensor:
-        """Call 0 of an iteration is the start, call i + 1 the noise after its i-th step."""
-        call = self.calls % self.num_steps
-        self.calls += 1
-        rows = self.start if call == 0 else self.steps[call - 1]
-        return rows[self.new].view(len(rows), *shape)
+        """The start and the noise after every step but the last, of the new tokens."""
+        noise = torch.stack(
+            [noise[:, new] for noise, new in zip(self.noise, self.new, strict=True)]
+        )
+        return noise[:, : shape[0]]
 
 
 class RecordedMAR(MAR):
@@ -43,20 +42,23 @@ class RecordedMAR(MAR):
 
     record: dict[str, list[Tensor]]
 
-    def _conditions(self, y: Tensor, hidden: Tensor, labels: Tensor, guided: bool) -> list[Tensor]:
-        z = super()._conditions(y, hidden, labels, guided)
+    def _conditions(
+        self, y: Tensor, known: Tensor, new: Tensor, labels: Tensor, guided: bool
+    ) -> Tensor:
+        z = super()._conditions(y, known, new, labels, guided)
         self.record["tokens_before_iter"].append(y.clone())
-        self.record["mask_before_iter"].append(hidden.float())
+        hidden = torch.ones(y.shape[:2]).scatter_(1, known, 0.0)
+        self.record["mask_before_iter"].append(hidden)
+        self.record["z"].append(z.flatten(0, 2))
         return z
 
     def _draw_tokens(
-        self, z: list[Tensor], new: Tensor, guidance: float, noise: Any, sampler: Any
+        self, draw: Any, z: Tensor, new: Tensor, guidance: float, noise: Any
     ) -> Tensor:
         noise.new = new
-        self.record["z"].append(torch.cat([part[new] for part in z]))
         self.record["cfg_iter"].append(torch.tensor(guidance, dtype=torch.float64))
         self.record["new"].append(new)
-        return super()._draw_tokens(z, new, guidance, noise, sampler)
+        return super()._draw_tokens(draw, z, new, guidance, noise)
 
 
 def run(fixture: Fixture, model: MAR) -> None:
@@ -87,6 +89,8 @@ def check_run(
         num_images=1,
         batch_size=1,
         latency_images=1,
+        precision="float32",
+        compile=False,
         guidance=settings["cfg"],
         guidance_schedule=settings["cfg_schedule"],
         temperature=settings["temperature"],
@@ -98,13 +102,13 @@ def check_run(
     if not settings.get("labels", True):  # every class becomes the null class
         model.class_emb.weight.data[:] = model.null_class.data
     model.record = {key: [] for key in RECORDED}
-    out = model.sample(labels, RecordedNoise(fixture, name, sampler.num_steps), sampler)
+    out = model.sample(labels, RecordedNoise(fixture, name), sampler)
     tokens = torch.stack(model.record["tokens_before_iter"])
     fixture.check_sampled(name, "tokens_before_iter", tokens)
     for key in ("mask_before_iter", "cfg_iter"):
         fixture.check(f"sample.{name}.{key}", torch.stack(model.record[key]))
     # The official code counts at least one token as hidden.
-    revealed = torch.stack([new[0].sum() for new in model.record["new"]]).cumsum(0)
+    revealed = torch.tensor([new.shape[1] for new in model.record["new"]]).cumsum(0)
     left = (model.num_tokens - revealed).clamp(min=1)
     fixture.check(f"sample.{name}.mask_len", left.float())
     fixture.check(f"sample.{name}.z_iter0", model.record["z"][0])

@@ -60,10 +60,10 @@ def raster(model: RAR, batch: int) -> Tensor:
 def logits(model: RAR, ids: Tensor, condition: Tensor, order: Tensor) -> Tensor:
     """Logits at the class condition and after every token, all of which are given (b n+1 v)."""
     x = model._embed(ids.gather(1, order), condition) + model._positions(order)
-    c = model.embeddings(condition)[:, None] + model.timesteps_embeddings
+    c = model.embeddings(condition)[:, None] + model.timesteps_embeddings[:, : x.shape[1]]
     for block in model.blocks:
-        x = block(x, block.get_submodule("adaLN_modulation")(c).chunk(6, -1), None)
-    return model.head(model._final(x, c)[:, 1:])
+        x = block(x, c)
+    return model.head(model._final(x, model.final_modulation(c))[:, 1:])
 
 
 @torch.no_grad()
@@ -103,10 +103,7 @@ def check_losses(fixture: Fixture, model: RAR) -> None:
 
 
 def check_gradients(fixture: Fixture, model: RAR) -> None:
-    """Compare the norm of every parameter's gradient of the loss along permuted orders.
-
-    Rows of the official position tables that we do not keep have no gradient.
-    """
+    """Compare the norm of every parameter's gradient of the loss along permuted orders."""
     ids, classes = fixture["in.tokens"].long(), fixture["in.class_ids"].long()
     model.loss(ids, classes, draws_of(fixture, model, "perm")).value.backward()
     gradients = {official_name("rar", name): p.grad for name, p in model.named_parameters()}

@@ -1,9 +1,12 @@
 """Compare our MaskGIT-VQGAN with a fixture: encoder, ids, code vectors, loss, decoder."""
 
+from typing import Any
+
 import torch
 
+from nextbasis.config import MaskGITVQGANConfig
 from nextbasis.parity.fixture import Fixture
-from nextbasis.tokenizers.maskgit_vqgan import MaskGITVQGAN, MaskGITVQGANConfig
+from nextbasis.tokenizers.maskgit_vqgan import MaskGITVQGAN
 
 ENCODER, DECODER = 5e-5, 3e-5  # absolute; a wrong epsilon of the norms moves them by more
 
@@ -30,16 +33,19 @@ def run(fixture: Fixture) -> None:
 
 def build(fixture: Fixture) -> MaskGITVQGAN:
     """The network with the fixture's weights."""
-    c = fixture.value("config")
-    config = MaskGITVQGANConfig(
+    model = MaskGITVQGAN(config_of(fixture.value("config")))
+    model.load_state_dict(fixture.part("weights."))
+    return model.eval()
+
+
+def config_of(c: dict[str, Any]) -> MaskGITVQGANConfig:
+    """Our config of what the metadata tell."""
+    return MaskGITVQGANConfig(
         image_channels=c["num_channels"],
         width=c["hidden_channels"],
-        multipliers=tuple(c["channel_mult"]),
+        multipliers=list(c["channel_mult"]),
         num_blocks=c["num_res_blocks"],
         latent_channels=c["embedding_dim"],
         codebook_size=c["num_embeddings"],
         commitment=c["commitment_cost"],
     )
-    model = MaskGITVQGAN(config)
-    model.load_state_dict(fixture.part("weights."))
-    return model.eval()

@@ -6,7 +6,8 @@ from torch import Tensor
 from nextbasis.backbones.xar import XAR, Draws
 from nextbasis.heads.loss import Loss
 from nextbasis.layers.attention import rotate
-from nextbasis.layers.parts import patchify, sinusoid
+from nextbasis.layers.parts import sinusoid
+from nextbasis.layers.patches import patchify
 from nextbasis.official import import_state
 from nextbasis.parity import xar_sampling
 from nextbasis.parity.fixture import Fixture
@@ -82,11 +83,11 @@ def cells_of(latents: Tensor, model: XAR) -> Tensor:
 def check_rotation(fixture: Fixture, model: XAR) -> None:
     """Compare rotations of all tokens and of the cells 1 and 2, as out_cells12 names them."""
     features = fixture["rope.in"]
-    fixture.check("rope.out_full", rotate(features, (model.cos, model.sin)))
+    fixture.check("rope.out_full", rotate(features, model.rotation))
     rows = slice(model.cell_size, 3 * model.cell_size)
     length = rows.stop - rows.start
-    rotation = model.cos[rows], model.sin[rows]
-    fixture.check("rope.out_cells12", rotate(features[:, :, :length], rotation))
+    rotated = rotate(features[:, :, :length], model.rotation[rows])
+    fixture.check("rope.out_cells12", rotated)
 
 
 def draws_of(fixture: Fixture, roll: int = 0) -> Draws:

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nextbasis.backbones.xar import XAR
+from nextbasis.backbones.xar import XAR, Modulations
 from nextbasis.config import XARSamplerConfig
 from nextbasis.heads import flow
-from nextbasis.layers.parts import unpatchify
+from nextbasis.layers.attention import KVCache
+from nextbasis.layers.patches import unpatchify
 from nextbasis.noise import ImageNoise
 from nextbasis.parity.fixture import Fixture
 
@@ -49,26 +50,33 @@ class RecordedXAR(XAR):
 
     cells: list[list[Call]]
     guidance: list[float]
+    thousandths: Tensor  # of every time of the solver, as the network is told
 
-    def _field(self, labels: Tensor, both: Tensor, index: int, guidance: float, cache: Any) -> Any:
-        field = super()._field(labels, both, index, guidance, cache)
+    def _modulations(self, classes: Tensor, times: list[float]) -> Modulations:
+        def keep(_: Any, inputs: tuple[Tensor]) -> None:
+            self.thousandths = inputs[0][0]
+
+        hook = self.time_embed.register_forward_pre_hook(keep)
+        told = super()._modulations(classes, times)
+        hook.remove()
+        return told
+
+    def _field(
+        self, told: Modulations, index: int, guidance: float, cache: KVCache
+    ) -> flow.Velocity:
+        field = super()._field(told, index, guidance, cache)
         calls: list[Call] = []
         self.cells.append(calls)
         self.guidance.append(guidance)
 
         def recorded(z: Tensor, t: float) -> Tensor:
-            seen: dict[str, Tensor] = {}
-            hooks = [
-                self.time_embed.register_forward_pre_hook(
-                    lambda _, inputs: seen.update(index=inputs[0])
-                ),
-                self.pred.register_forward_hook(lambda _, __, out: seen.update(velocity=out)),
-            ]
+            seen: list[Tensor] = []
+            hook = self.pred.register_forward_hook(lambda _, __, out: seen.append(out))
             velocity = field(z, t)
-            for hook in hooks:
-                hook.remove()
+            hook.remove()
             time = torch.tensor(t, dtype=torch.float32).expand(1, 1)
-            calls.append(Call(z=z.float(), time=time, **seen))
+            index = self.thousandths[told.steps[t]]
+            calls.append(Call(z=z.float(), time=time, index=index, velocity=seen[0]))
             return velocity
 
         return recorded
@@ -111,6 +119,8 @@ def check_run(fixture: Fixture, name: str, settings: dict[str, Any], model: Reco
         num_images=1,
         batch_size=1,
         latency_images=1,
+        precision="float32",
+        compile=False,
         guidance=settings["cfg"],
         solver=settings["sampler"],
         num_steps=settings["num_steps"],
@@ -119,7 +129,7 @@ def check_run(fixture: Fixture, name: str, settings: dict[str, Any], model: Reco
     model.cells, model.guidance = [], []
     out = model.sample(labels, RecordedNoise(fixture, name), sampler)
     cells = out.unflatten(1, (model.num_cells, model.cell_size)).transpose(0, 1)
-    index = torch.stack([torch.stack([c.index.flatten()[0] for c in cell]) for cell in model.cells])
+    index = torch.stack([torch.stack([call.index for call in cell]) for cell in model.cells])
     fixture.check(f"sample.{name}.time_index", index)
     guidance = torch.tensor(model.guidance, dtype=torch.float64)
     fixture.check(f"sample.{name}.cfg_per_cell", guidance)

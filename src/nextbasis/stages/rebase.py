@@ -19,7 +19,6 @@ from nextbasis.provenance import device, record
 from nextbasis.tokenizers import VQTokenizer, load_tokenizer, save_tokenizer
 from nextbasis.tokenizers.rebased import RebasedTokenizer
 
-BATCH = 250  # images encoded together
 FIT_IMAGES = 20_000  # training images, evenly spaced, that the basis and the codebooks see
 KMEANS_BATCH = 2_048  # vectors a k-means step sees
 KMEANS_EPOCHS = 10  # at most, over those vectors
@@ -33,9 +32,11 @@ def main(config: RebaseStage) -> None:
     parent = load_tokenizer(source)
     if not isinstance(parent, VQTokenizer):
         raise ValueError(f"parent must be a tokenizer of kind vq, got '{config.parent}' ({source})")
+    trained = read_json(source / "index.json")
+    settings = section("tokenizer", trained["tokenizer"])
     every = max(1, len(data.train_images) // FIT_IMAGES)
     tokenizer = RebasedTokenizer(parent).to(device())
-    images = batches(data.train_images[::every], BATCH, device())
+    images = batches(data.train_images[::every], settings.encode_batch_size, device())
     latents = torch.cat([parent.latents(batch).cpu() for batch in images])
     generator = torch.Generator().manual_seed(config.seed)
     size = latents.shape[1]
@@ -45,10 +46,7 @@ def main(config: RebaseStage) -> None:
     codebooks = fit_codebooks(y, tokenizer.codebook_size, config.seed, f"rebase {config.key}")
     tokenizer.codebooks.copy_(codebooks)
     with staged_folder(result_folder(config.scale, "tokenizer", config.key)) as folder:
-        trained = read_json(source / "index.json")
-        save_tokenizer(
-            tokenizer, section("tokenizer", trained["tokenizer"]), trained["image"], folder
-        )
+        save_tokenizer(tokenizer, settings, trained["image"], folder)
         write_json(folder / "metrics.json", record(config) | describe(y, codebooks))
 
 

@@ -17,6 +17,7 @@ from nextbasis.checkpoint import load_generator
 from nextbasis.config import SampleStage, config_hash
 from nextbasis.data.arrays import create
 from nextbasis.data.pictures import save_grid, to_uint8
+from nextbasis.execution import compile_blocks, precision
 from nextbasis.files import (
     code_hash,
     read_json,
@@ -53,6 +54,8 @@ class Sampler:
         if family != config.sampler.family:
             raise ValueError(f"sampler.family={config.sampler.family} cannot sample a {family}")
         self.generator: Generator = generator.to(self.device)
+        if config.sampler.compile:
+            compile_blocks(self.generator.backbone)
         tokenizer = result_folder(config.scale, "tokenizer", trained["tokens"])
         self.tokenizer = load_tokenizer(tokenizer).to(self.device).eval()
         self.num_classes: int = trained["spec"]["num_classes"]
@@ -80,7 +83,8 @@ class Sampler:
         """
         noise = ImageNoise(self.config.seed, indices, self.device)
         classes = torch.from_numpy(labels).to(self.device)
-        tokens = self.generator.sample(classes, noise, self.config.sampler)
+        with precision(self.config.sampler.precision, self.device):
+            tokens = self.generator.sample(classes, noise, self.config.sampler)
         decoded = self.tokenizer.decode(tokens)
         finite = decoded.isfinite().flatten(1).all(1)
         if not finite.all():
@@ -109,6 +113,9 @@ def fill(
     settings = sampler.config.sampler
     path, state = scratch / "samples.npy", scratch / "done.json"
     first = sampler.images(range(1), labels[:1])
+    if settings.compile:  # for whole batches, outside the measured time
+        batch = range(min(settings.batch_size, len(labels)))
+        sampler.images(batch, labels[: len(batch)])
     if state.exists() and path.exists():
         images, done = np.load(path, mmap_mode="r+"), read_json(state)
     else:
@@ -142,7 +149,8 @@ def speed(
         "device": device().type,
         "processor": processor(),
         "threads": torch.get_num_threads(),
-        "dtype": "float32",
+        "dtype": config.sampler.precision,
+        "compiled": config.sampler.compile,
     }
 
 
@@ -158,6 +166,7 @@ def main(config: SampleStage) -> None:
     per_class = min(GRID_PER_CLASS, len(labels) // sampler.num_classes)
     shown = np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)])
     how = {"num_images": len(labels), "weights": "ema", "rounding": ROUNDING}
+    how |= {"dtype": config.sampler.precision}
     with staged_folder(result_folder(config.scale, "sample", config.key)) as folder:
         np.save(folder / "samples.npy", images)
         np.save(folder / "labels.npy", labels)

@@ -9,7 +9,7 @@ from nextbasis.launch import run
 from nextbasis.metrics.score import score_images
 from nextbasis.provenance import device, record
 
-FROM_SAMPLING = ("rounding", "weights")  # parts of the protocol that the sample stage decides
+FROM_SAMPLING = ("rounding", "weights", "dtype")  # of the protocol, decided by the sample stage
 
 
 def main(config: ScoreStage) -> None:

@@ -1,16 +1,20 @@
-"""Stage tokenizer: train the map between images and tokens, and measure its reconstructions."""
+"""Stage tokenizer: make the map between images and tokens, and measure its reconstructions.
+
+It is trained here, or its published weights are read.
+"""
 
 import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nextbasis.config import TokenizerConfig, TokenizerStage
+from nextbasis.config import PublishedTokenizer, TokenizerStage, TrainedTokenizer
 from nextbasis.data.arrays import Dataset, as_images, batches
 from nextbasis.data.epochs import Epochs
 from nextbasis.files import result_folder, staged_folder, write_json
@@ -18,42 +22,52 @@ from nextbasis.launch import run
 from nextbasis.progress import Progress
 from nextbasis.provenance import device, record
 from nextbasis.tokenizers import (
+    KL16Tokenizer,
     KLTokenizer,
+    MaskGITVQGANTokenizer,
     PatchTokenizer,
     Tokenizer,
     VQTokenizer,
     build,
     save_tokenizer,
 )
+from nextbasis.tokenizers.published import read_weights
 
 WARMUP = 0.03  # fraction of the steps with linearly rising learning rate; then a half cosine to 0
 ROWS = 100  # of curve.csv, about
-BATCH = 250  # images encoded together when nothing is trained
 Curve = list[tuple[int, float]]
 
 
 def main(config: TokenizerStage) -> None:
     """Write results/<scale>/tokenizer/<key>."""
+    settings, curve, measured = config.tokenizer, Curve(), dict[str, Any]()
+    weights = None
+    if isinstance(settings, PublishedTokenizer):  # before the images, whose check takes long
+        weights, measured["weights_sha256"] = read_weights(settings)
     data = Dataset(result_folder(config.scale, "dataset"))
     torch.manual_seed(config.seed)
-    tokenizer = build(config.tokenizer, data.image_size, data.channels).to(device())
-    curve: Curve = []
-    if not isinstance(tokenizer, PatchTokenizer):
+    tokenizer = build(settings, data.image_size, data.channels).to(device())
+    if isinstance(tokenizer, KL16Tokenizer | MaskGITVQGANTokenizer):
+        assert weights is not None
+        tokenizer.network.load_state_dict(weights)
+    if isinstance(tokenizer, KLTokenizer | VQTokenizer):
+        assert isinstance(settings, TrainedTokenizer)
         what = f"tokenizer {config.key}"
-        curve = train(tokenizer, config.tokenizer, data.train_images, config.seed, what)
-    if not isinstance(tokenizer, VQTokenizer):
-        tokenizer.fit(batches(data.train_images, BATCH, device()))
-    measured = {"train_loss": curve[-1][1] if curve else 0.0} | measure(tokenizer, data)
+        curve = train(tokenizer, settings, data.train_images, config.seed, what)
+    if isinstance(tokenizer, KLTokenizer | PatchTokenizer):
+        tokenizer.fit(batches(data.train_images, settings.encode_batch_size, device()))
+    measured["train_loss"] = curve[-1][1] if curve else 0.0
+    measured |= measure(tokenizer, data, settings.encode_batch_size)
     with staged_folder(result_folder(config.scale, "tokenizer", config.key)) as folder:
         image = {"size": data.image_size, "channels": data.channels}
-        save_tokenizer(tokenizer, config.tokenizer, image, folder)
+        save_tokenizer(tokenizer, settings, image, folder)
         _write_curve(folder / "curve.csv", curve)
         write_json(folder / "metrics.json", record(config) | measured)
 
 
 def train(
     tokenizer: KLTokenizer | VQTokenizer,
-    config: TokenizerConfig,
+    config: TrainedTokenizer,
     images: np.ndarray,
     seed: int,
     what: str,
@@ -104,7 +118,7 @@ def random_flip(
 
 
 @torch.no_grad()
-def measure(tokenizer: Tokenizer, data: Dataset) -> dict[str, float]:
+def measure(tokenizer: Tokenizer, data: Dataset, batch_size: int) -> dict[str, float]:
     """PSNR of the test reconstructions (dB, pixels in [-1, 1]) and, for ids, how codes are used.
 
     `codes_used` counts codes seen at all (at most codebook_size); `perplexity` is
@@ -112,7 +126,7 @@ def measure(tokenizer: Tokenizer, data: Dataset) -> dict[str, float]:
     """
     error = 0.0
     counts = torch.zeros(max(tokenizer.codebook_size, 1), dtype=torch.float64)
-    for images in batches(data.test_images, BATCH, device()):
+    for images in batches(data.test_images, batch_size, device()):
         tokens = tokenizer.encode(images)
         again = tokenizer.decode(tokens).clamp(-1, 1)
         error += (again - images).double().square().sum().item()

@@ -15,8 +15,9 @@ from torch.nn.utils import clip_grad_norm_
 from nextbasis.basis.constructions import initial
 from nextbasis.checkpoint import Resumable, save_generator
 from nextbasis.config import TrainStage, config_hash
-from nextbasis.data.arrays import TokenCache
 from nextbasis.data.epochs import Epochs
+from nextbasis.data.tokens import TokenCache
+from nextbasis.execution import compile_blocks, precision, recompute_blocks
 from nextbasis.files import code_hash, result_folder, scratch_folder, staged_folder, write_json
 from nextbasis.generator import Generator, TokenSpec, build
 from nextbasis.launch import run
@@ -25,7 +26,7 @@ from nextbasis.optimiser import moving_average, optimiser, set_rates
 from nextbasis.progress import Progress
 from nextbasis.provenance import device, record
 
-KLT_IMAGES = 10_000  # images whose second moment gives the KLT basis
+KLT_IMAGES = 10_000  # images, evenly spaced, whose second moment gives the KLT basis
 
 
 class Trainer:
@@ -37,6 +38,10 @@ class Trainer:
         self.config, self.cache, self.device = config, cache, device()
         self.generator = build_at_start(config, cache, spec).to(self.device)
         self.ema = moving_average(self.generator, config.train.ema_decay)
+        if config.train.compile:
+            compile_blocks(self.generator.backbone)
+        if config.train.recompute:
+            recompute_blocks(self.generator.backbone)
         self.optim = optimiser(self.generator, config.train)
         self.random = torch.Generator().manual_seed(stream_seed("training", config.seed))
         seed = stream_seed("epochs", config.seed)
@@ -46,14 +51,11 @@ class Trainer:
         self.values: list[dict[str, float]] = []  # since the last row
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Tokens and labels of the current step; each image flipped with probability one half."""
+        """Tokens and labels of the current step, a random view of each image."""
         items = self.epochs.batch(self.step)
-        flips = torch.randint(self.cache.index["flips"], (len(items),), generator=self.random)
-        tokens = np.asarray(self.cache.tokens[items, flips.numpy()])
-        if self.cache.codebook_size:
-            tokens = tokens.astype(np.int64)
-        labels = np.asarray(self.cache.labels[items])
-        return torch.from_numpy(tokens).to(self.device), torch.from_numpy(labels).to(self.device)
+        tokens = self.cache.draw(items, self.random)
+        labels = torch.from_numpy(np.asarray(self.cache.labels[items]))
+        return tokens.to(self.device), labels.to(self.device)
 
     def advance(self) -> None:
         """One optimiser step; notes what the curves show of it.
@@ -64,7 +66,8 @@ class Trainer:
         tokens, labels = self.batch()
         progress = self.step / train.steps
         draws = self.generator.backbone.draw(len(labels), progress, self.random)
-        loss = self.generator.loss(tokens, labels, draws)
+        with precision(train.precision, self.device):
+            loss = self.generator.loss(tokens, labels, draws)
         if not torch.isfinite(loss.value):
             raise ValueError(
                 f"the loss of run {self.config.key} is {loss.value.item()} at step {self.step}; "
@@ -123,7 +126,7 @@ def build_at_start(config: TrainStage, cache: TokenCache, spec: TokenSpec) -> Ge
     generator = build(config.model, config.basis, config.order, spec)
     if generator.basis is None or config.basis.init == "identity":
         return generator
-    tokens = torch.from_numpy(np.array(cache.tokens[:KLT_IMAGES, 0]))
+    tokens = cache.expected(every=max(1, len(cache.labels) // KLT_IMAGES))
     random = torch.Generator().manual_seed(stream_seed("basis", config.seed))
     host_tokens = tokens[:, generator.backbone.host_order]
     start = initial(config.basis.init, spec.num_tokens, config.basis.scale, host_tokens, random)
@@ -189,6 +192,7 @@ def metrics(trainer: Trainer, ema: Generator) -> dict[str, Any]:
         "steps": trainer.step,
         "images_seen": trainer.step * trainer.config.train.batch_size,
         "final_loss": float(np.mean([row["loss"] for row in tail])),
+        "dtype": trainer.config.train.precision,
     }
     if ema.basis is not None:
         result["basis"] = ema.basis.diagnostics()

@@ -1,8 +1,9 @@
-"""Images to tokens and back: patches, a continuous autoencoder, a discrete one, and loading them.
+"""Images to tokens and back: patches, autoencoders trained here, published ones; loading them.
 
 Every tokenizer has grid, channels, codebook_size (0 = continuous), encode and decode.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,26 @@ from nextbasis.config import TokenizerConfig, as_dict, section
 from nextbasis.files import read_json, sha256, write_json
 from nextbasis.tokenizers.kl import KLTokenizer
 from nextbasis.tokenizers.patches import PatchTokenizer
+from nextbasis.tokenizers.published import KL16Tokenizer, MaskGITVQGANTokenizer
 from nextbasis.tokenizers.rebased import RebasedTokenizer
 from nextbasis.tokenizers.vq import VQTokenizer
 
-Tokenizer = KLTokenizer | PatchTokenizer | VQTokenizer | RebasedTokenizer
-KINDS: dict[str, type[KLTokenizer] | type[PatchTokenizer] | type[VQTokenizer]] = {
-    "kl": KLTokenizer,
+Built = PatchTokenizer | KLTokenizer | VQTokenizer | KL16Tokenizer | MaskGITVQGANTokenizer
+Tokenizer = Built | RebasedTokenizer
+KINDS: dict[str, Callable[[Any, int, int], Built]] = {
     "patches": PatchTokenizer,
+    "kl": KLTokenizer,
     "vq": VQTokenizer,
+    "kl16": KL16Tokenizer,
+    "maskgit_vqgan": MaskGITVQGANTokenizer,
 }
 WEIGHTS = "tokenizer.safetensors"
 
 
-def build(
-    config: TokenizerConfig, image_size: int, image_channels: int
-) -> KLTokenizer | PatchTokenizer | VQTokenizer:
-    """An untrained tokenizer for square images.
+def build(config: TokenizerConfig, image_size: int, image_channels: int) -> Built:
+    """A tokenizer without its weights, for square images.
 
-    Raises: ValueError if the grid does not fit the image.
+    Raises: ValueError if the grid or the channels do not fit the image.
     """
     if image_size % config.downsample:
         raise ValueError(
@@ -47,7 +50,7 @@ def save_tokenizer(
     """Write weights and index.json into `folder`; `image` has size and channels."""
     state = {name: value.contiguous() for name, value in tokenizer.state_dict().items()}
     save_file(state, folder / WEIGHTS)
-    standardise = getattr(tokenizer, "standardise", None)
+    mean, scale = _units(tokenizer)
     index = {
         "tokenizer": as_dict(config),
         "rebased": isinstance(tokenizer, RebasedTokenizer),
@@ -55,12 +58,21 @@ def save_tokenizer(
         "grid": list(tokenizer.grid),
         "channels": tokenizer.channels,
         "codebook_size": tokenizer.codebook_size,
-        "mean": standardise.mean.tolist() if standardise else [],
-        "scale": standardise.scale.tolist() if standardise else [],
+        "mean": mean,
+        "scale": scale,
         "sha256": sha256(folder / WEIGHTS),
     }
     write_json(folder / "index.json", index)
     return index
+
+
+def _units(tokenizer: Tokenizer) -> tuple[list[float], list[float]]:
+    """Mean and scale of each channel: tokens are (latents - mean) * scale; empty for ids."""
+    if isinstance(tokenizer, KLTokenizer | PatchTokenizer):
+        return tokenizer.standardise.mean.tolist(), tokenizer.standardise.scale.tolist()
+    if isinstance(tokenizer, KL16Tokenizer):
+        return [0.0] * tokenizer.channels, [tokenizer.scale] * tokenizer.channels
+    return [], []
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -1,25 +1,17 @@
 """What the published networks KL-16 and MaskGIT-VQGAN have in common: widths, norms, resizing."""
 
-from collections.abc import Sequence
-
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-GROUPS = 32  # of every group normalisation in both networks
+from nextbasis.config.tokenizer import NORM_GROUPS, NetworkSizes
+
 NORM_EPS = 1e-6  # PyTorch's own 1e-5 moves KL-16's output by more than 9e-4 of its maximum
 
 
-def level_widths(width: int, multipliers: Sequence[int]) -> list[int]:
-    """Channels at each level, the image's resolution first; every level below has half of it.
-
-    Raises: ValueError naming tokenizer.width or tokenizer.multipliers.
-    """
-    if width < 1 or width % GROUPS:
-        raise ValueError(f"tokenizer.width must be a positive multiple of {GROUPS}, got {width}")
-    if not multipliers or min(multipliers) < 1:
-        raise ValueError(f"tokenizer.multipliers must be positive integers, got {multipliers}")
-    return [width * multiplier for multiplier in multipliers]
+def level_widths(sizes: NetworkSizes) -> list[int]:
+    """Channels at each level, the image's resolution first; every level below has half of it."""
+    return [sizes.width * multiplier for multiplier in sizes.multipliers]
 
 
 def widths_down(width: int, widths: list[int]) -> list[tuple[int, int]]:
@@ -34,7 +26,7 @@ def widths_up(widths: list[int]) -> list[tuple[int, int]]:
 
 def normalise(width: int) -> nn.GroupNorm:
     """Group normalisation as both networks have it."""
-    return nn.GroupNorm(GROUPS, width, eps=NORM_EPS)
+    return nn.GroupNorm(NORM_GROUPS, width, eps=NORM_EPS)
 
 
 def conv3(before: int, after: int, bias: bool = True) -> nn.Conv2d:

@@ -13,7 +13,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nextbasis.config import TokenizerConfig
+from nextbasis.config import KLConfig
 from nextbasis.tokenizers.conv import Decoder, Encoder
 from nextbasis.tokenizers.standardise import Standardise
 
@@ -23,7 +23,7 @@ class KLTokenizer(nn.Module):
 
     codebook_size = 0
 
-    def __init__(self, config: TokenizerConfig, image_size: int, image_channels: int) -> None:
+    def __init__(self, config: KLConfig, image_size: int, image_channels: int) -> None:
         """Build untrained networks for square images."""
         super().__init__()
         side = image_size // config.downsample

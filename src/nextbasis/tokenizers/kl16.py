@@ -5,14 +5,13 @@ The autoencoder of latent diffusion (Rombach et al. 2022, appendix) as retrained
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nextbasis.config import KL16Config
 from nextbasis.tokenizers.blocks import (
     conv3,
     double,
@@ -20,47 +19,6 @@ from nextbasis.tokenizers.blocks import (
     normalise,
     widths_down,
     widths_up,
-)
-from nextbasis.tokenizers.posterior import Posterior
-
-
-@dataclass(kw_only=True)
-class KL16Config:
-    """Sizes of the autoencoder; level 0 has the image's resolution."""
-
-    image_channels: int
-    width: int  # channels at multiplier 1
-    multipliers: tuple[int, ...]  # one per level; each level has half the resolution of the former
-    num_blocks: int  # residual blocks of an encoder level; a decoder level has one more
-    latent_channels: int
-    encoder_attention: tuple[int, ...]  # levels with attention after every residual block
-    decoder_attention: tuple[int, ...]  # likewise
-    scale: float  # latents are samples of the posterior times this
-
-    def __post_init__(self) -> None:
-        """Check sizes and levels."""
-        level_widths(self.width, self.multipliers)
-        for key in ("encoder_attention", "decoder_attention"):
-            levels, count = getattr(self, key), len(self.multipliers)
-            if not all(0 <= level < count for level in levels):
-                raise ValueError(f"tokenizer.{key} must name levels in [0, {count}), got {levels}")
-        for key in ("image_channels", "num_blocks", "latent_channels", "scale"):
-            if getattr(self, key) <= 0:
-                raise ValueError(f"tokenizer.{key} must be positive, got {getattr(self, key)}")
-
-
-# Li et al. 2024, constructor defaults of the released code.
-# Differs from the kl-f16 of latent diffusion: that one has attention in the decoder's last level.
-# MAR's authors left it out when they retrained, so the two checkpoints do not fit each other.
-KL16 = KL16Config(
-    image_channels=3,
-    width=128,
-    multipliers=(1, 1, 2, 2, 4),
-    num_blocks=2,
-    latent_channels=16,
-    encoder_attention=(4,),
-    decoder_attention=(),
-    scale=0.2325,
 )
 
 
@@ -174,7 +132,7 @@ class Encoder(nn.Module):
     def __init__(self, config: KL16Config) -> None:
         """Levels in the order in which they run."""
         super().__init__()
-        widths = level_widths(config.width, config.multipliers)
+        widths = level_widths(config)
         last = len(widths) - 1
         self.conv_in = conv3(config.image_channels, config.width)
         self.down = nn.ModuleList(
@@ -199,7 +157,7 @@ class Decoder(nn.Module):
     def __init__(self, config: KL16Config) -> None:
         """`up` is indexed by level, as in the encoder: its last element runs first."""
         super().__init__()
-        widths = level_widths(config.width, config.multipliers)
+        widths = level_widths(config)
         self.conv_in = conv3(config.latent_channels, widths[-1])
         self.mid = middle(widths[-1])
         self.up = nn.ModuleList(
@@ -218,7 +176,7 @@ class Decoder(nn.Module):
 
 
 class KL16Autoencoder(nn.Module):
-    """encode: images -> moments; sample: moments -> scaled latents; decode: those -> images.
+    """encode: images -> moments of a Gaussian; decode: its draws, scaled -> images.
 
     Sides of images should be multiples of 2^(levels - 1), but need not be equal.
     """
@@ -235,12 +193,6 @@ class KL16Autoencoder(nn.Module):
     def encode(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d2 h2 w2"]:
         """Moments of images in [-1, 1]: means, then log-variances, neither scaled nor clamped."""
         return self.quant_conv(self.encoder(images))
-
-    def sample(
-        self, moments: Float[Tensor, "b d2 h w"], generator: torch.Generator
-    ) -> Float[Tensor, "b d h w"]:
-        """Latents as the models are trained on: a draw of the posterior times the scale."""
-        return Posterior.of(moments).sample(generator) * self.config.scale
 
     def decode(self, latents: Float[Tensor, "b d h w"]) -> Float[Tensor, "b c h2 w2"]:
         """Images, about in [-1, 1], of scaled latents.

@@ -4,14 +4,13 @@ The network of Chang et al. 2022 in the PyTorch form of RAR (Yu et al. 2024). At
 names of the published checkpoint, so that it loads without a key map.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from nextbasis.config import MaskGITVQGANConfig
 from nextbasis.tokenizers.blocks import (
     conv3,
     double,
@@ -19,40 +18,6 @@ from nextbasis.tokenizers.blocks import (
     normalise,
     widths_down,
     widths_up,
-)
-
-
-@dataclass(kw_only=True)
-class MaskGITVQGANConfig:
-    """Sizes of the autoencoder; level 0 has the image's resolution."""
-
-    image_channels: int
-    width: int  # channels at multiplier 1
-    multipliers: tuple[int, ...]  # one per level; each level has half the resolution of the former
-    num_blocks: int  # residual blocks of a level, and between encoder levels and codes
-    latent_channels: int  # size of a code
-    codebook_size: int
-    commitment: float  # weight of the encoder's part of the quantisation loss
-
-    def __post_init__(self) -> None:
-        """Check sizes."""
-        level_widths(self.width, self.multipliers)
-        for key in ("image_channels", "num_blocks", "latent_channels", "codebook_size"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"tokenizer.{key} must be positive, got {getattr(self, key)}")
-        if self.commitment < 0:
-            raise ValueError(f"tokenizer.commitment must not be negative, got {self.commitment}")
-
-
-# Chang et al. 2022, the f16 network for 256x256 pixels, as configured in RAR's code.
-MASKGIT_VQGAN = MaskGITVQGANConfig(
-    image_channels=3,
-    width=128,
-    multipliers=(1, 1, 2, 2, 4),
-    num_blocks=2,
-    latent_channels=256,
-    codebook_size=1024,
-    commitment=0.25,
 )
 
 
@@ -121,7 +86,7 @@ class Encoder(nn.Module):
     def __init__(self, config: MaskGITVQGANConfig) -> None:
         """Levels in the order in which they run."""
         super().__init__()
-        widths = level_widths(config.width, config.multipliers)
+        widths = level_widths(config)
         last = len(widths) - 1
         self.conv_in = conv3(config.image_channels, config.width, bias=False)
         self.down = nn.ModuleList(
@@ -146,7 +111,7 @@ class Decoder(nn.Module):
     def __init__(self, config: MaskGITVQGANConfig) -> None:
         """`up` is indexed by level, as in the encoder: its last element runs first."""
         super().__init__()
-        widths = level_widths(config.width, config.multipliers)
+        widths = level_widths(config)
         self.conv_in = conv3(config.latent_channels, widths[-1])
         self.mid = residual_blocks(widths[-1], widths[-1], config.num_blocks)
         self.up = nn.ModuleList(

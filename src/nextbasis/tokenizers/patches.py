@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nextbasis.config import TokenizerConfig
+from nextbasis.config import PatchesConfig
+from nextbasis.layers.patches import patchify, unpatchify
 from nextbasis.tokenizers.standardise import Standardise
 
 
@@ -15,7 +15,7 @@ class PatchTokenizer(nn.Module):
 
     codebook_size = 0
 
-    def __init__(self, config: TokenizerConfig, image_size: int, image_channels: int) -> None:
+    def __init__(self, config: PatchesConfig, image_size: int, image_channels: int) -> None:
         """Check that the channels are those of a patch.
 
         Raises: ValueError naming tokenizer.latent_channels.
@@ -33,18 +33,12 @@ class PatchTokenizer(nn.Module):
 
     def fit(self, batches: Iterable[Float[Tensor, "b c h w"]]) -> None:
         """Record the mean and the scale of each place in a patch over all batches."""
-        self.standardise.fit(rearrange(self._cut(images), "b n d -> (b n) d") for images in batches)
+        self.standardise.fit(patchify(images, self.patch).flatten(0, 1) for images in batches)
 
     def encode(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d"]:
         """Standardised patches in raster order."""
-        return self.standardise(self._cut(images))
+        return self.standardise(patchify(images, self.patch))
 
     def decode(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b c h w"]:
         """Put the patches back in place."""
-        p = self.patch
-        pixels = self.standardise.inverse(tokens)
-        return rearrange(pixels, "b (h w) (c p q) -> b c (h p) (w q)", h=self.grid[0], p=p, q=p)
-
-    def _cut(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d"]:
-        p = self.patch
-        return rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p)
+        return unpatchify(self.standardise.inverse(tokens), self.patch, self.grid[0])

@@ -10,7 +10,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from nextbasis.config import TokenizerConfig
+from nextbasis.config import VQConfig
 from nextbasis.tokenizers.conv import Decoder, Encoder
 
 DEAD = 0.01  # a code restarts when its average share of a batch is below DEAD / codebook_size
@@ -28,13 +28,13 @@ class VQTokenizer(nn.Module):
     share: Float[Tensor, " k"]  # moving average: of a batch's vectors, the part at each code
     total: Float[Tensor, "k d"]  # moving average: sum of those vectors, divided by their number
 
-    def __init__(self, config: TokenizerConfig, image_size: int, image_channels: int) -> None:
+    def __init__(self, config: VQConfig, image_size: int, image_channels: int) -> None:
         """Build untrained networks for square images."""
         super().__init__()
         side = image_size // config.downsample
         self.grid, self.channels = (side, side), config.latent_channels
         self.codebook_size = config.codebook_size
-        self.commitment, self.decay = config.penalty, config.codebook_decay
+        self.commitment, self.decay = config.commitment, config.codebook_decay
         shape = (image_channels, config.width, config.downsample, config.latent_channels)
         self.encoder, self.decoder = Encoder(*shape), Decoder(*shape)
         self.register_buffer("codebook", torch.zeros(self.codebook_size, self.channels))

@@ -1,0 +1,83 @@
+"""Timing: CPU and wall seconds of a call, and how fast the machine multiplies matrices."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nextbasis.layers.linear import linear
+from nextbasis.provenance import processor
+
+Product = Callable[[Tensor, Tensor, None], Tensor]  # of x (r, k) and W (m, k): x W^T
+
+# Rows, inner size and columns: a linear layer of these models, their MLP, and a large square.
+SHAPES = ((2048, 256, 256), (2048, 256, 1024), (2048, 2048, 2048))
+MLP_SHAPE = SHAPES[1]
+MATMUL_SECONDS = 0.05  # of repeated products per rate
+
+
+@dataclass(kw_only=True)
+class Timing:
+    """Seconds of each repeat of a call, and the fp32 matmul rate beside each."""
+
+    cpu: list[float]
+    wall: list[float]
+    gflops: list[float]
+
+
+def measure(call: Callable[[], Any], repeats: int, warmups: int = 1) -> Timing:
+    """Run `call` some times; CPU seconds are the whole process's, so threads count in full."""
+    timing = Timing(cpu=[], wall=[], gflops=[])
+    for index in range(warmups + repeats):
+        cpu, wall = time.process_time(), time.perf_counter()
+        call()
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        if index >= warmups:
+            timing.cpu.append(cpu)
+            timing.wall.append(wall)
+            timing.gflops.append(matmul_rate(MLP_SHAPE, torch.float32))
+    return timing
+
+
+@torch.no_grad()
+def matmul_rate(
+    shape: tuple[int, int, int], dtype: torch.dtype, product: Product = F.linear
+) -> float:
+    """GFLOP per CPU second of the product of two matrices; the median over short bursts."""
+    rows, inner, columns = shape
+    a, b = torch.randn(rows, inner, dtype=dtype), torch.randn(columns, inner, dtype=dtype)
+    flops, seconds = 2.0 * rows * inner * columns, []
+    product(a, b, None)
+    started = time.process_time()
+    while not seconds or time.process_time() - started < MATMUL_SECONDS:
+        before = time.process_time()
+        product(a, b, None)
+        seconds.append(time.process_time() - before)
+    return flops / statistics.median(seconds) / 1e9
+
+
+def machine() -> dict[str, Any]:
+    """What the rates belong to: processor, versions, threads and matmul rates."""
+    kinds = {
+        "float32, torch": (torch.float32, F.linear),
+        "float32, this package": (torch.float32, linear),
+        "bfloat16": (torch.bfloat16, F.linear),
+    }
+    rates = {
+        name: {"x".join(map(str, shape)): matmul_rate(shape, *kind) for shape in SHAPES}
+        for name, kind in kinds.items()
+    }
+    return {
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+        "matmul_gflop_per_cpu_second": rates,
+    }

@@ -1,0 +1,95 @@
+"""The table: our rates, the official ones, their ratio and the target."""
+
+import statistics
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks.definition import PARAMETERS, Row
+from benchmarks.measure import MLP_SHAPE, Timing
+
+NOTE = """\
+CPU s is the process's time for one training step or one batch of samples (median of {repeats}
+repeats), wall s the least elapsed time. img/CPU s is images per CPU second; official is the same of
+the unmodified official code, as measured in the benchmark definition on another machine (a 2-core
+Xeon, fp32 unless bf16 RAR), where it moves by 10-25 % between runs.
+
+GFLOP/s is this machine's fp32 rate of torch's own [{rows}, {inner}] x [{inner}, {columns}] product,
+measured between the repeats of the row: where it is lower than in the head of this page, other work
+was slowing the machine down. This package's linear layers use another library than torch's in fp32.
+Where the head of this page shows that to be faster, part of a ratio is due to it; where both are
+equal, ratios are smaller.
+"""
+
+
+def record(row: Row, timing: Timing, images: int, parameters: int) -> dict[str, Any]:
+    """One row's numbers."""
+    cpu = statistics.median(timing.cpu)
+    ratio = images / cpu / row.official
+    return {
+        "key": row.key,
+        "family": row.family,
+        "what": row.what,
+        "images": images,
+        "cpu_seconds": timing.cpu,
+        "wall_seconds": timing.wall,
+        "images_per_cpu_second": images / cpu,
+        "official_images_per_cpu_second": row.official,
+        "ratio": ratio,
+        "target": row.target,
+        "met": None if row.target is None else ratio >= row.target,
+        "matmul_gflop_per_cpu_second": statistics.median(timing.gflops),
+        "parameters": parameters,
+        "official_parameters": PARAMETERS[row.family],
+    }
+
+
+def verdict(met: bool | None) -> str:
+    """Whether a target is met, in a word."""
+    return {True: "yes", False: "no", None: "-"}[met]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows as a Markdown table."""
+    lines = [
+        [
+            row["key"],
+            f"{row['family']} {row['what']}",
+            f"{statistics.median(row['cpu_seconds']):.3f}",
+            f"{min(row['wall_seconds']):.3f}",
+            f"{row['images_per_cpu_second']:.2f}",
+            f"{row['official_images_per_cpu_second']:.2f}",
+            f"{row['ratio']:.2f}",
+            "-" if row["target"] is None else f"{row['target']:g}",
+            verdict(row["met"]),
+            f"{row['matmul_gflop_per_cpu_second']:.0f}",
+        ]
+        for row in rows
+    ]
+    head = ["key", "work", "CPU s", "wall s", "img/CPU s", "official", "ratio", "target", "met"]
+    return tabulate(lines, [*head, "GFLOP/s"], tablefmt="github", disable_numparse=True)
+
+
+def page(machine: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """The whole report as Markdown."""
+    numbers, inner, columns = MLP_SHAPE
+    repeats = len(rows[0]["cpu_seconds"])
+    rates = machine["matmul_gflop_per_cpu_second"]
+    shapes = list(next(iter(rates.values())))
+    products = [[shape, *(f"{rate[shape]:.0f}" for rate in rates.values())] for shape in shapes]
+    counts = {
+        row["family"]: f"{row['family']} {row['parameters']:,} (official"
+        f" {row['official_parameters']:,})"
+        for row in rows
+    }
+    head = ["GFLOP/s of a product (rows x inner x columns)", *rates]
+    parts = [
+        "# Speed on one thread",
+        f"{machine['processor']} ({machine['instructions']}), torch {machine['torch']},"
+        f" Python {machine['python']}, threads: {machine['threads']}.\n"
+        f"Parameters: {', '.join(counts.values())}.",
+        tabulate(products, head, tablefmt="github", disable_numparse=True),
+        table(rows),
+        NOTE.format(repeats=repeats, rows=numbers, inner=inner, columns=columns).strip(),
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,8 @@
+"""`python -m nextbasis` is the command line `nextbasis`."""
+
+import sys
+
+from nextbasis.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

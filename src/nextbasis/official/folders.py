@@ -1,0 +1,162 @@
+"""From an official file to a folder of ours, and back to a file of the official layout."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from nextbasis.checkpoint import CONFIG, MODEL
+from nextbasis.config import CONFIG_FOLDER, as_dict, section
+from nextbasis.files import read_json, sha256, write_atomic
+from nextbasis.official import autoencoders
+from nextbasis.official.imports import (
+    Imported,
+    export_state,
+    import_state,
+    load_imported,
+    save_imported,
+)
+from nextbasis.official.paper import complete, model_config
+from nextbasis.official.reading import check_family
+from nextbasis.tokenizers import WEIGHTS
+from nextbasis.weights import read_checkpoint
+
+BACKBONES = ("mar", "xar", "rar")
+FAMILIES = (*BACKBONES, *autoencoders.CONFIGS)
+# Sections of the file that each official code reads; none: the tensors themselves. MAR's wants
+# raw and averaged weights; there is one set of them here, so both sections get it.
+SECTIONS = {"mar": ("model", "model_ema"), "kl16": ("model",)}
+ORDERS = {"rar": "annealed"}  # of config/order; the others keep the tokenizer's order
+
+
+def import_file(
+    family: str,
+    checkpoint: Path,
+    out: Path,
+    values: Mapping[str, Any],
+    model: str = "",
+    grid: tuple[int, int] | None = None,
+) -> dict[str, str]:
+    """Turn an official file into a new folder; what was read and written, as lines of a report.
+
+    `values` overrule those of the config named `model`; see `paper.complete` for the others.
+
+    Raises: FileNotFoundError, FileExistsError, or ValueError naming every wrong tensor.
+    """
+    _check_new(out)
+    if not (CONFIG_FOLDER / "model").is_dir():
+        raise FileNotFoundError(
+            f"no {CONFIG_FOLDER / 'model'} here; run from the repository's root"
+        )
+    if family in BACKBONES:
+        given = (model_config(model) if model else {}) | dict(values)
+        return _import_backbone(family, checkpoint, out, given, grid)
+    if model or grid:
+        raise ValueError(f"--model and --grid are for {', '.join(BACKBONES)}, not for {family}")
+    return _import_tokenizer(family, checkpoint, out, values)
+
+
+def export_folder(folder: Path, out: Path) -> dict[str, str]:
+    """Write what `import_file` read into a new file of the official layout, bit for bit.
+
+    Raises: FileNotFoundError, FileExistsError or ValueError naming the file.
+    """
+    _check_new(out)
+    if not (folder / CONFIG).is_file():
+        raise FileNotFoundError(f"{folder} is no imported model: it has no {CONFIG}")
+    if "network" in read_json(folder / CONFIG):
+        tokenizer = autoencoders.load_tokenizer(folder)
+        family, state = tokenizer.family, tokenizer.state
+    else:
+        imported = load_imported(folder)
+        family, state = imported.family, export_state(imported)
+    sections = SECTIONS.get(family, ())
+    content: Any = {name: state for name in sections} or state
+    write_atomic(out, lambda path: _save(content, path))
+    return {
+        "family": family,
+        "wrote": f"{out} ({', '.join(sections) or 'flat'}), {len(state)} tensors",
+        "sha256": sha256(out),
+    }
+
+
+def _save(content: Any, path: Path) -> None:
+    """The same bytes for the same content: torch would write a path's name into the file."""
+    with path.open("wb") as stream:
+        torch.save(content, stream)
+
+
+def _check_new(out: Path) -> None:
+    if out.exists():
+        raise FileExistsError(f"{out} exists; delete it or choose another name")
+
+
+def _import_backbone(
+    family: str,
+    checkpoint: Path,
+    out: Path,
+    given: Mapping[str, Any],
+    grid: tuple[int, int] | None,
+) -> dict[str, str]:
+    state, source = read_checkpoint(checkpoint)
+    try:
+        check_family(family, state)
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        given = complete(family, shapes, given)
+        imported = import_state(family, state, given, grid, source)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: {error}") from error
+    basis = section("basis", _group("basis", "identity"))
+    order = section("order", _group("order", ORDERS.get(family, "raster")))
+    save_imported(out, imported, basis, order)
+    spec = imported.spec
+    tokens = f"{spec.codebook_size} ids" if spec.codebook_size else f"{spec.channels} numbers"
+    grid_text = f"{spec.grid[0]} x {spec.grid[1]} tokens of {tokens}, {spec.num_classes} classes"
+    return {
+        **_read(family, checkpoint, source, _parameters(imported)),
+        "tokens": grid_text,
+        "config": _words(as_dict(imported.model)),
+        **_wrote(out / MODEL),
+    }
+
+
+def _import_tokenizer(
+    family: str, checkpoint: Path, out: Path, values: Mapping[str, Any]
+) -> dict[str, str]:
+    published = section("tokenizer", _group("tokenizer", family)).network
+    imported = autoencoders.import_tokenizer(family, checkpoint, values, published)
+    autoencoders.save_tokenizer(out, imported)
+    report = _read(family, checkpoint, imported.source, imported.state)
+    if imported.left_out:
+        report["left out"] = ", ".join(imported.left_out)
+    return report | {"config": _words(as_dict(imported.network))} | _wrote(out / WEIGHTS)
+
+
+def _group(name: str, choice: str) -> dict[str, Any]:
+    return yaml.safe_load((CONFIG_FOLDER / name / f"{choice}.yaml").read_text())
+
+
+def _parameters(imported: Imported) -> dict[str, Tensor]:
+    """The tensors that the official code trains: xAR's state holds constants besides."""
+    official = export_state(imported)
+    return official if imported.family != "xar" else imported.state
+
+
+def _read(family: str, path: Path, source: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    return {
+        "family": family,
+        "read": f"{path} ({source})",
+        "sha256": sha256(path),
+        "parameters": f"{sum(tensor.numel() for tensor in tensors.values()):,}",
+    }
+
+
+def _wrote(path: Path) -> dict[str, str]:
+    return {"wrote": str(path), "its sha256": sha256(path)}
+
+
+def _words(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in values.items())

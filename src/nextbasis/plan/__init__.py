@@ -1,0 +1,24 @@
+"""What a run will cost: FLOPs, memory and GPU-hours, from configs alone; nothing is allocated."""
+
+import json
+from collections.abc import Sequence
+
+from nextbasis.plan.estimate import assumptions, estimate
+from nextbasis.plan.runs import runs_of
+from nextbasis.plan.table import render
+
+
+def plan(
+    scale: str, keys: Sequence[str] = (), gpus: int | None = None, as_json: bool = False
+) -> str:
+    """The costs of the runs named, or of all of a scale, as a table or as JSON.
+
+    Raises: FileNotFoundError if this is not the repository's root; ValueError for unknown names.
+    """
+    runs = runs_of(scale, keys)
+    assumed = assumptions(scale, gpus)
+    rows = [estimate(each, assumed) for each in runs]
+    if not as_json:
+        return render(rows, assumed)
+    words = {"gpus": assumed.gpus, "utilisation": assumed.utilisation, "count": assumed.count}
+    return json.dumps({"scale": scale, "assumptions": words, "runs": rows}, indent=2)

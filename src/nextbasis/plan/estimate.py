@@ -1,0 +1,164 @@
+"""What a run costs: parameters, FLOPs, memory, GPU-hours, and what its schedules do."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from nextbasis.config import MARConfig, TrainConfig, TrainStage
+from nextbasis.generator import Generator, build
+from nextbasis.plan import flops, memory
+from nextbasis.plan.runs import ASSUMPTIONS, RESOURCES, Run
+
+SECONDS = 3600  # in an hour
+SLOW_EMA = 0.1  # share of the training from which an EMA's half-life is worth a note
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assumptions:
+    """What config/plan.yaml says of GPUs, and how many train one model."""
+
+    gpus: dict[str, float]  # peak TFLOP/s by name
+    utilisation: dict[str, dict[str, float]]  # training and sampling, by family
+    count: int
+
+    def hours(self, work: float, kind: str, family: str) -> dict[str, float]:
+        """GPU-hours that this many FLOPs take on each GPU."""
+        share = self.utilisation[kind][family]
+        return {name: work / (peak * 1e12 * share) / SECONDS for name, peak in self.gpus.items()}
+
+
+def assumptions(scale: str, count: int | None) -> Assumptions:
+    """Those of config/plan.yaml; `count` None means what config/resources.yaml gives a training."""
+    given = yaml.safe_load(ASSUMPTIONS.read_text())
+    resources = yaml.safe_load(RESOURCES.read_text())[scale]
+    usual = max(1, (resources["default"] | resources.get("train", {}))["gpu"])
+    return Assumptions(**given, count=count or usual)
+
+
+def estimate(run: Run, assumed: Assumptions) -> dict[str, Any]:
+    """All that is known of a run's cost, as plain values; FLOPs and bytes are per image or GPU."""
+    config, spec = run.config, run.spec
+    model, train = config.model, config.train
+    parameters = count_parameters(run)
+    training = flops.training(model, spec, train.recompute)
+    images = train.steps * train.batch_size
+    sampling = [_sampling(run, evaluation, assumed) for evaluation in run.evals]
+    return {
+        "run": config.key,
+        "family": model.family,
+        "parameters": parameters,
+        "tokens": spec.num_tokens,
+        "sequence": sequence(run),
+        "training_flops": asdict(training) | {"total": training.total},
+        "steps": train.steps,
+        "batch_size": train.batch_size,
+        "images": images,
+        "memory": _memory(run, parameters["total"], assumed.count),
+        "training_hours": assumed.hours(training.total * images, "training", model.family),
+        "sampling": sampling,
+        "ema_half_life": half_life(train.ema_decay),
+        "notes": notes(config),
+    }
+
+
+def _sampling(run: Run, evaluation: Any, assumed: Assumptions) -> dict[str, Any]:
+    sampler, family = evaluation.sampler, run.config.model.family
+    work = flops.sampling(run.config.model, run.spec, sampler)
+    return {
+        "eval": evaluation.key,
+        "images": sampler.num_images,
+        "flops": asdict(work) | {"total": work.total},
+        "hours": assumed.hours(work.total * sampler.num_images, "sampling", family),
+    }
+
+
+def count_parameters(run: Run) -> dict[str, int]:
+    """In all and by part, counted on a model without memory; a learned A is one."""
+    config = run.config
+    with torch.device("meta"):
+        generator = build(config.model, config.basis, config.order, run.spec)
+    parts = {"head": _head(generator), "modulation": _modulation(generator)}
+    parts["basis"] = _count(generator.basis) if generator.basis is not None else 0
+    total = _count(generator)
+    return {"total": total, "transformer": total - sum(parts.values())} | parts
+
+
+def _head(generator: Generator) -> int:
+    head = getattr(generator.backbone, "head", None)
+    return _count(head) if head is not None else 0
+
+
+def _modulation(generator: Generator) -> int:
+    """adaLN outside the head."""
+    names = ("adaLN_modulation", "ada_lin", "final_modulation")
+    modules = generator.backbone.named_modules()
+    return sum(
+        _count(part)
+        for name, part in modules
+        if name.endswith(names) and not name.startswith("head.")
+    )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def sequence(run: Run) -> str:
+    """Tokens that attention sees in training; of MAR's encoder and decoder."""
+    model, n = run.config.model, run.spec.num_tokens
+    if isinstance(model, MARConfig):
+        hidden = flops.hidden_tokens(model, run.spec)
+        buffer = model.buffer_size
+        return f"{buffer + n - max(hidden)}..{buffer + n - min(hidden)} + {buffer + n}"
+    return str(n if model.family == "xar" else n + 1)
+
+
+def _memory(run: Run, parameters: int, gpus: int) -> dict[str, Any]:
+    """Bytes on each GPU, activations both kept and recomputed."""
+    train = run.config.train
+    batch = math.ceil(train.batch_size / gpus)
+    state = {name: size * parameters for name, size in memory.STATE.items()}
+    if train.precision == "bfloat16":
+        state["bfloat16_weights"] = memory.BYTES["bfloat16"] * parameters
+    kept, recomputed = (
+        batch * memory.activations(run.config.model, run.spec, train.precision, recompute)
+        for recompute in (False, True)
+    )
+    total = sum(state.values())
+    return state | {
+        "batch_per_gpu": batch,
+        "activations": kept,
+        "activations_recomputed": recomputed,
+        "total": total + kept,
+        "total_recomputed": total + recomputed,
+    }
+
+
+def half_life(decay: float) -> float | None:
+    """Steps after which an EMA has forgotten half; None if there is no averaging."""
+    return math.log(0.5) / math.log(decay) if 0 < decay < 1 else None
+
+
+def notes(config: TrainStage) -> list[str]:
+    """What is easily overlooked in the schedules: rate, annealing, moving average."""
+    train, found = config.train, []
+    if train.decay_start >= 1:
+        found.append("rate stays at its peak to the end")
+    if config.model.family == "rar":
+        start, end = config.order.anneal_start, config.order.anneal_end
+        if start == end:
+            words = {0.0: "one order throughout", 1.0: "random orders throughout"}
+            found.append(words.get(start, f"orders jump from random to the scan at {start:.0%}"))
+    return found + _ema_note(train)
+
+
+def _ema_note(train: TrainConfig) -> list[str]:
+    steps = half_life(train.ema_decay)
+    if steps is None:
+        return ["no EMA"]
+    share = steps / train.steps
+    return [f"EMA half-life is {share:.0%} of the steps"] if share > SLOW_EMA else []

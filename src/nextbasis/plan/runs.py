@@ -1,0 +1,94 @@
+"""What the catalog and dvc.yaml say about a run: its configs, its tokens, its evaluations."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nextbasis import tokenizers
+from nextbasis.config import SampleStage, TrainStage, compose
+from nextbasis.config.checks import choose
+from nextbasis.generator import TokenSpec
+from nextbasis.stagelist import Stage, load_stages
+from nextbasis.tables.inputs import CATALOG, load_catalog, section
+
+RESOURCES = Path("config/resources.yaml")
+ASSUMPTIONS = Path("config/plan.yaml")
+NAMES = ("key=", "run=", "seed=")  # overrides that change no cost
+
+Stages = dict[tuple[str, str], Stage]  # of one scale, by kind and key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training of the catalog and the evaluations that sample from it."""
+
+    config: TrainStage
+    spec: TokenSpec
+    evals: tuple[SampleStage, ...]
+
+
+def check_root() -> None:
+    """Nothing if the working directory is the repository's root.
+
+    Raises: FileNotFoundError naming what is missing.
+    """
+    needed = (CATALOG, Path("dvc.yaml"), RESOURCES, ASSUMPTIONS)
+    if missing := [str(path) for path in needed if not path.is_file()]:
+        raise FileNotFoundError(f"no {', '.join(missing)} here; run from the repository's root")
+
+
+def runs_of(scale: str, keys: Sequence[str] = ()) -> list[Run]:
+    """The runs of a scale that are named, or all of them in the catalog's order.
+
+    Raises: FileNotFoundError if this is not the repository; ValueError naming the choices.
+    """
+    check_root()
+    catalog = load_catalog()
+    part = section(catalog, scale)
+    for key in keys:
+        choose("run", key, tuple(part["runs"]))
+    stages = {(s.kind, s.key): s for s in load_stages(catalog) if s.scale == scale}
+    return [_run(name, part, stages) for name in keys or part["runs"]]
+
+
+def _run(name: str, part: dict[str, Any], stages: Stages) -> Run:
+    evals = [key for key, entry in part["evals"].items() if entry["run"] == name]
+    return Run(
+        config=_config(stages["train", name]),
+        spec=_spec(part, stages, part["runs"][name]["tokens"]),
+        evals=tuple(_config(stages["sample", key]) for key in evals),
+    )
+
+
+def _spec(part: dict[str, Any], stages: Stages, encoder: str) -> TokenSpec:
+    """The tokens that an encoder makes; a rebased one makes its parent's."""
+    parent = part.get("rebased", {}).get(encoder, {}).get("parent", encoder)
+    tokenizer = _config(stages["tokenizer", parent]).tokenizer
+    images = _config(stages["dataset", ""]).dataset
+    with torch.device("meta"):
+        made = tokenizers.build(tokenizer, images.image_size, images.channels)
+    return TokenSpec(
+        grid=made.grid,
+        channels=made.channels,
+        codebook_size=made.codebook_size,
+        num_classes=images.num_classes,
+    )
+
+
+def _config(stage: Stage) -> Any:
+    """The config that a stage's own command composes."""
+    words = tuple(shlex.split(stage.cmd)[3:])  # behind python -m <module>
+    given = tuple(word for word in words if not word.startswith(NAMES))
+    return replace(_composed(stage.kind, given), key=stage.key)
+
+
+@cache
+def _composed(kind: str, given: tuple[str, ...]) -> Any:
+    """Cached, because it takes a tenth of a second and runs share most of their configs."""
+    names = ["run=any"] if kind == "sample" else []
+    return compose(kind, [*given, "key=any", *names])

@@ -1,0 +1,56 @@
+"""Run commands of the command line in tests, on the official models' files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from fixtures_at_hand import fixture_path
+from nextbasis.cli import main
+
+ROOT = Path(__file__).parents[1]
+HEADS = ["encoder_heads=4", "decoder_heads=2"]
+FILES = [
+    ("mar", "ckpt/mar_open/checkpoint-last.pth", HEADS, "model_ema"),
+    ("xar", "ckpt/xar_open/checkpoint-last.pth", [], "model_ema"),
+    ("xar", "ckpt/xar_open/xAR-flat.pth", [], "flat"),
+    ("kl16", "ckpt/vae_open/kl16.ckpt", [], "model"),
+    ("rar", "rar_open.safetensors", [], "flat"),
+    ("maskgit_vqgan", "vqgan_open.safetensors", [], "flat"),
+]
+
+
+def official_file(name: str, folder: Path) -> Path:
+    """A checkpoint of the fixtures; one is made of the weights where they are in no such file."""
+    path = fixture_path(name)
+    if path.suffix != ".safetensors":
+        return path
+    parts = {n.removeprefix("weights."): t for n, t in load_file(path).items() if "weights." in n}
+    torch.save(parts, folder / "official.pth")
+    return folder / "official.pth"
+
+
+def assert_same(ours: dict[str, Tensor], official: dict[str, Tensor]) -> None:
+    assert set(ours) == set(official)
+    for name, tensor in official.items():
+        assert ours[name].dtype == tensor.dtype, name
+        assert torch.equal(ours[name], tensor), name
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, str]:
+    """A command that succeeds; its report."""
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    return {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in out.splitlines()}
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """A command that fails; its one line on standard error."""
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ") and err.count("\n") == 1
+    return err

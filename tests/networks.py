@@ -1,0 +1,17 @@
+"""Configs of the published tokenizers: as released, and small ones of the same kinds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from yaml import safe_load
+
+from nextbasis.config import KL16TokenizerConfig, MaskGITVQGANTokenizerConfig, section
+
+FOLDER = Path(__file__).parents[1] / "config" / "tokenizer"
+KL16: KL16TokenizerConfig = section("tokenizer", safe_load((FOLDER / "kl16.yaml").read_text()))
+VQGAN: MaskGITVQGANTokenizerConfig = section(
+    "tokenizer", safe_load((FOLDER / "maskgit_vqgan.yaml").read_text())
+)
+SMALL = {"width": 32, "multipliers": [1, 2, 1], "num_blocks": 1}
+SMALL_KL = replace(KL16.network, **SMALL, latent_channels=4, encoder_attention=[2])
+SMALL_VQ = replace(VQGAN.network, **SMALL, latent_channels=8, codebook_size=32)
