@@ -173,6 +173,7 @@ class Project:
                 env=_environment(),
                 stdout=log,
                 stderr=log,
+                preexec_fn=listen_to_interrupts,
                 start_new_session=True,
             )
         self.wait_for(lambda: len(self.running("train")) == 2)
@@ -212,6 +213,11 @@ class Project:
         log = self.root / "executions.log"
         lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
         return [int(line[1]) for line in lines if line[0] == what and line[2] == kind]
+
+
+def listen_to_interrupts() -> None:
+    """Undo what shells do to background jobs: they, and so their children, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
