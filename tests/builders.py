@@ -23,9 +23,16 @@ SAMPLER |= {"precision": "float32", "compile": False}
 def basis_config(**changes: Any) -> BasisConfig:
     values = {
         "init": "identity",
-        "scale": 1.0,
+        "options": {},
+        "gain": "none",
         "learned": False,
+        "structure": "dense",
+        "reflections": 0,
         "objective": "l_bar",
+        "energy_weight": 0.0,
+        "snr_clip": 1.0,
+        "noise_level": "host",
+        "detach_target": False,
         "residual_weight": 0.5,
         "regulariser": 0.1,
         "projection": "soft",

@@ -26,7 +26,7 @@ COMPILED = 1e-5  # difference of compiled from eager results, relative to the la
 
 def learned(family: str, dropout: float) -> Generator:
     """A generator in training, with a learned A unless its tokens are ids."""
-    basis = None if family == "rar" else basis_config(learned=True, objective="residual")
+    basis = None if family == "rar" else basis_config(learned=True, objective="r0")
     return generator(family, basis, dropout=dropout, order=order_config()).train()
 
 

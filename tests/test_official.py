@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from yaml import safe_load
 
+from builders import basis_config
 from fixtures_at_hand import fixture_path
 from nextbasis.checkpoint import load_generator
-from nextbasis.config import CONFIG_FOLDER, BasisConfig, as_dict, section
+from nextbasis.config import CONFIG_FOLDER, as_dict, section
 from nextbasis.generator import build_backbone
 from nextbasis.official import (
     export_state,
@@ -82,18 +83,7 @@ def test_official_files_hold_the_fixtures_weights(
 def test_export_is_exact_through_the_folder(family: str, tmp_path: Path) -> None:
     official = weights(family)
     imported = import_state(family, official, GIVEN[family])
-    basis = BasisConfig(
-        init="identity",
-        scale=1.0,
-        learned=False,
-        objective="l_bar",
-        residual_weight=0.0,
-        regulariser=0.0,
-        projection="none",
-        delta=0.0,
-        lr=0.0,
-    )
-    save_imported(tmp_path / "out", imported, basis, RASTER)
+    save_imported(tmp_path / "out", imported, basis_config(), RASTER)
     loaded = load_imported(tmp_path / "out")
     assert (loaded.model, loaded.spec) == (imported.model, imported.spec)
     assert_same(export_state(loaded), official)

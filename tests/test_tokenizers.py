@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import builders
 from nextbasis.config import (
     BasisConfig,
     DatasetConfig,
@@ -40,18 +41,7 @@ def token_config(kind: str = "vq", **changes: object) -> TokenizerConfig:
 
 
 def basis_config(init: str, **changes: object) -> BasisConfig:
-    values: dict = {
-        "init": init,
-        "scale": 1.0,
-        "learned": False,
-        "objective": "l_bar",
-        "residual_weight": 0.0,
-        "regulariser": 0.0,
-        "projection": "none",
-        "delta": 0.0,
-        "lr": 0.0,
-    }
-    return BasisConfig(**(values | changes))
+    return builders.basis_config(init=init, **changes)
 
 
 KL = token_config("kl")

@@ -49,7 +49,7 @@ def stage(family: str, steps: int = 12, **changes: float | str) -> TrainStage:
     values |= {"min_lr": 0.0, "weight_decay": 0.02, "beta1": 0.9, "beta2": 0.95, "clip": 1.0}
     values |= {"ema_decay": 0.9, "log_every": 4, "checkpoint_every": 3}
     values |= {"precision": "float32", "recompute": False, "compile": False}
-    basis = basis_config() if family == "rar" else basis_config(learned=True, objective="residual")
+    basis = basis_config() if family == "rar" else basis_config(learned=True, objective="r0")
     return TrainStage(
         scale="test",
         key="run",

@@ -19,13 +19,15 @@ MODEL, CONFIG = "model.safetensors", "config.json"
 def save_generator(
     folder: Path, raw: Generator, ema: Generator, config: Any, spec: TokenSpec
 ) -> None:
-    """Write raw and EMA weights, the host's token order and the config.
+    """Write raw and EMA weights, the host's token order, A and the config.
 
-    Keys are `raw.…` and `ema.…`; A is `….basis.weight`, its first value `….basis.start`.
+    Keys are `raw.…` and `ema.…`; `basis` is the averaged A (m, n), whatever parametrises it.
     """
     tensors = {f"raw.{name}": tensor for name, tensor in raw.state_dict().items()}
     tensors |= {f"ema.{name}": tensor for name, tensor in ema.state_dict().items()}
-    tensors["host_order"] = raw.backbone.host_order
+    tensors["host_order"] = raw.host_order
+    if ema.basis is not None:
+        tensors["basis"] = ema.basis.matrix().clone()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomic(folder / MODEL, lambda path: save_file(tensors, path))
     write_json(folder / CONFIG, as_dict(config) | {"spec": asdict(spec)})

@@ -10,7 +10,7 @@ the buffer in front, m encoded tokens.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -37,11 +37,16 @@ class Draws:
     step: Int[Tensor, "k b n"]
     noise: Float[Tensor, "k b n d"]
 
+    def share_level(self) -> "Draws":
+        """The same with one noise level for all tokens of an image: that of its first token."""
+        return replace(self, step=self.step[..., :1].expand_as(self.step))
+
 
 class MAR(nn.Module):
     """The masked encoder, the decoder and the head."""
 
     host_order: Tensor
+    step_of: Tensor
 
     def __init__(
         self, config: MARConfig, grid: tuple[int, int], channels: int, num_classes: int
@@ -49,7 +54,7 @@ class MAR(nn.Module):
         """Tokens form a `grid` (height, width) in raster order."""
         super().__init__()
         self.config, self.channels = config, channels
-        self.num_tokens = grid[0] * grid[1]
+        self.num_tokens, self.layout = grid[0] * grid[1], grid
         length = config.buffer_size + self.num_tokens
 
         def blocks(depth: int, width: int, num_heads: int) -> nn.ModuleList:
@@ -75,6 +80,7 @@ class MAR(nn.Module):
         self._init_weights()
         self.head = DiffusionHead(channels, width, config.head_width, config.head_depth)
         self.register_buffer("host_order", orders.raster(*grid), persistent=False)
+        self.register_buffer("step_of", torch.arange(self.num_tokens), persistent=False)
 
     def _init_weights(self) -> None:
         """Embeddings normal(0.02), linear layers Xavier, biases zero."""
@@ -103,24 +109,33 @@ class MAR(nn.Module):
             noise=torch.randn(*levels, self.channels, generator=generator),
         )
 
-    def loss(self, y: Float[Tensor, "b n d"], labels: Int[Tensor, " b"], draws: Draws) -> Loss:
+    def loss(
+        self,
+        y: Float[Tensor, "b n d"],
+        labels: Int[Tensor, " b"],
+        draws: Draws,
+        target: Float[Tensor, "b n d"] | None = None,
+    ) -> Loss:
         """Mean diffusion loss over hidden tokens and noise levels (eq. 1 with eq. 2 of MAR).
 
-        `error` has k b rows, the noise levels stacked in front of the batch.
+        `target` replaces y in the head, for a gradient that differs. `error` and `snr` have k b
+        rows, the noise levels stacked in front of the batch.
         """
+        target = y if target is None else target
         hidden, known = split_order(draws.order, draws.num_hidden)
         condition = self.embed_labels(labels, draws.label_drop)
         z = self.decode(self.encode(y, known, condition), known, hidden)
         levels = len(draws.step)
         noise, index = draws.noise.flatten(0, 1), hidden.repeat(levels, 1)
         per_row, error = self.head.loss(
-            rows(y, hidden).flatten(0, 1),
+            rows(target, hidden).flatten(0, 1),
             z.flatten(0, 1),
             draws.step.flatten(0, 1).gather(1, index).view(levels, -1),
             rows(noise, index).view(levels, -1, self.channels),
         )
         error = put_rows(torch.zeros_like(noise), index, error.view(*index.shape, -1))
-        return Loss(value=per_row.mean(), error=error)
+        snr = self.head.schedule.snr(draws.step.flatten(0, 1))
+        return Loss(value=per_row.mean(), error=error, snr=snr)
 
     def embed_labels(
         self, labels: Int[Tensor, " b"], drop: Bool[Tensor, " b"] | None = None

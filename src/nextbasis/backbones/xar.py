@@ -9,7 +9,7 @@ b images, k cells of m tokens, n = k m tokens of d channels in cell-major order,
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -34,6 +34,10 @@ class Draws:
     time: Float[Tensor, "b k"]
     noise: Float[Tensor, "b n d"]
 
+    def share_level(self) -> "Draws":
+        """The same with one noise level for all cells of an image: that of its first cell."""
+        return replace(self, time=self.time[:, :1].expand_as(self.time))
+
 
 @dataclass(kw_only=True)
 class Modulations:
@@ -56,17 +60,24 @@ class XAR(nn.Module):
     """The block-causal transformer that predicts velocities."""
 
     host_order: Tensor
+    step_of: Tensor
     rotation: Tensor
 
     def __init__(
         self, config: XARConfig, grid: tuple[int, int], channels: int, num_classes: int
     ) -> None:
-        """Tokens form a `grid` (height, width); cells_per_side must divide both."""
+        """Tokens form a `grid` (height, width); cells_per_side must divide both.
+
+        A sequence, such as the coefficients of a frame, is a grid of one row, cut into as many
+        runs as a grid has cells.
+        """
         super().__init__()
         self.config, self.channels, self.null_label = config, channels, num_classes
         self.num_tokens, width = grid[0] * grid[1], config.width
+        host_order = orders.cells(*grid, config.cells_per_side)
         self.num_cells = config.cells_per_side**2
         self.cell_size = self.num_tokens // self.num_cells
+        self.layout = (self.num_cells, self.cell_size)
 
         def blocks(depth: int) -> nn.ModuleList:
             return nn.ModuleList(
@@ -87,9 +98,10 @@ class XAR(nn.Module):
         self.pred = Linear(width, channels)
         self._init_weights()
 
-        host_order = orders.cells(*grid, config.cells_per_side)
         rotation = grid_rotation(*grid, width // config.num_heads)
+        step_of = torch.arange(self.num_tokens) // self.cell_size
         self.register_buffer("host_order", host_order, persistent=False)
+        self.register_buffer("step_of", step_of, persistent=False)
         self.register_buffer("rotation", rotation[host_order], persistent=False)
 
     def _init_weights(self) -> None:
@@ -111,15 +123,26 @@ class XAR(nn.Module):
             noise=torch.randn(batch, self.num_tokens, self.channels, generator=generator),
         )
 
-    def loss(self, y: Float[Tensor, "b n d"], labels: Int[Tensor, " b"], draws: Draws) -> Loss:
-        """Mean squared error of the velocity over all cells (xAR, noisy context learning)."""
+    def loss(
+        self,
+        y: Float[Tensor, "b n d"],
+        labels: Int[Tensor, " b"],
+        draws: Draws,
+        target: Float[Tensor, "b n d"] | None = None,
+    ) -> Loss:
+        """Mean squared error of the velocity over all cells (xAR, noisy context learning).
+
+        `target` replaces y in the velocity to predict, for a gradient that differs.
+        """
+        target = y if target is None else target
         labels = torch.where(draws.label_drop, self.null_label, labels)
         t = draws.time.repeat_interleave(self.cell_size, 1)[..., None]
         noisy = flow.interpolate(y, draws.noise, t)
         condition = self.condition(labels, draws.time)
         velocity = self.velocity(noisy, condition)
-        error = draws.noise - y - velocity
-        return Loss(value=error.square().mean(), error=error)
+        error = draws.noise - target - velocity
+        snr = t[..., 0] ** -2  # of the velocity: its error is that of the clean token over t
+        return Loss(value=error.square().mean(), error=error, snr=snr)
 
     def condition(
         self, labels: Int[Tensor, " b"], time: Float[Tensor, "#b k"]

@@ -1,79 +1,165 @@
-"""The basis seam: y = A x along the token axis before the backbone, x = A^-1 y after it."""
+"""The basis seam: y = A x along the token axis before the backbone, x from y after it."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from nextbasis.basis.projection import certified, clamp, orthogonality_error
+from nextbasis.basis.statistics import random_orthogonal
+from nextbasis.basis.structure import Blocks, Dense, Householder, Kronecker, Structure
 from nextbasis.config import BasisConfig
 
+CONDITION_LIMIT = 1e6  # beyond it float32 coefficients no longer determine the tokens
 
-class Basis(nn.Module):
-    """A square matrix A whose rows are the basis vectors (BAR, section on the unified framework).
 
-    `weight` is A: float32, (n, n). It is a parameter if the basis is learned, else a buffer.
+class BasisTransform(nn.Module):
+    """A, fixed or learned, in the host's order of the tokens (BAR, section on the framework).
+
+    A is m x n and float32; a learned A is square and inverted exactly, a fixed one comes with its
+    decoder S. `step_of` numbers the group of rows that each row is predicted with.
     """
 
-    weight: Tensor
+    structure: Structure
     start: Tensor
+    decoder: Tensor
+    step_of: Tensor
+    num_steps: Tensor
+    num_svd: Tensor
 
-    def __init__(self, config: BasisConfig, weight: Float[Tensor, "n n"]) -> None:
-        """Start at `weight`."""
+    def __init__(
+        self, config: BasisConfig, layout: tuple[int, int], num_rows: int = 0, seed: int = 0
+    ) -> None:
+        """A at the identity, or where the structure starts at random; see `set_start`.
+
+        `layout` is the host's (p, q) view of its n = p q tokens; `num_rows` counts those of an A
+        that is not square; `seed` is that of a structure's random start.
+
+        Raises: ValueError if a structured A is to start elsewhere or is not square.
+        """
         super().__init__()
-        self.config = config
-        if config.learned:
-            self.weight = nn.Parameter(weight.clone())
-        else:
-            self.register_buffer("weight", weight.clone())
-        self.register_buffer("start", weight.clone())
+        self.config, self.num_tokens = config, layout[0] * layout[1]
+        self.num_rows = num_rows or self.num_tokens
+        self.structure = self._build(layout, torch.Generator().manual_seed(seed))
+        self.structure.requires_grad_(config.learned)
+        self.register_buffer("start", self.structure.matrix().detach().clone())
+        decoder = torch.zeros(0, 0) if config.learned else self.start.T.contiguous()
+        self.register_buffer("decoder", decoder)
+        self.register_buffer("step_of", torch.arange(self.num_rows))
+        self.register_buffer("num_steps", torch.zeros((), dtype=torch.long))
+        self.register_buffer("num_svd", torch.zeros((), dtype=torch.long))
+
+    def _build(self, layout: tuple[int, int], generator: torch.Generator) -> Structure:
+        config, n = self.config, self.num_tokens
+        if config.structure == "dense":
+            return Dense(torch.eye(self.num_rows, n))
+        if self.num_rows != n or config.init not in ("identity", "random"):
+            raise ValueError(
+                f"basis.structure={config.structure} starts at basis.init=identity or random, "
+                f"got '{config.init}'"
+            )
+        is_random = config.init == "random"
+        if config.structure == "householder":
+            return Householder(n, config.reflections, generator if is_random else None)
+
+        def square(size: int) -> Tensor:
+            return random_orthogonal(size, generator) if is_random else torch.eye(size)
+
+        if config.structure == "kronecker":
+            return Kronecker(layout, square)
+        return Blocks(layout, square)
 
     @torch.no_grad()
-    def set_start(self, weight: Float[Tensor, "n n"]) -> None:
-        """Put A at `weight` before training."""
-        self.weight.copy_(weight)
+    def set_start(
+        self,
+        weight: Float[Tensor, "m n"],
+        decoder: Float[Tensor, "n m"],
+        step_of: Int[Tensor, " m"],
+    ) -> None:
+        """Put a dense A and its decoder at their values before training."""
+        assert isinstance(self.structure, Dense)
+        self.structure.weight.copy_(weight)
         self.start.copy_(weight)
+        self.step_of.copy_(step_of)
+        if not self.config.learned:
+            self.decoder.copy_(decoder)
 
-    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    def matrix(self) -> Float[Tensor, "m n"]:
+        """A."""
+        return self.structure.matrix()
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b m d"]:
         """Coefficients of the tokens in this basis: y = A x."""
-        return torch.einsum("kn,bnd->bkd", self.weight, x)
+        return self.structure(x)
 
-    def invert(self, y: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Tokens of the coefficients: x = A^-1 y, exactly, whether or not A is orthogonal."""
-        return torch.linalg.solve(self.weight, y)
+    def invert(self, y: Float[Tensor, "b m d"]) -> Float[Tensor, "b n d"]:
+        """Tokens of the coefficients: x = S y, where S is A^-1 if A is square.
+
+        Raises: ValueError if A is singular or too ill-conditioned to be inverted.
+        """
+        return torch.einsum("nm,bmd->bnd", self.decode_matrix(), y)
+
+    @torch.no_grad()
+    def decode_matrix(self) -> Float[Tensor, "n m"]:
+        """S: the decoder of a fixed basis, the exact inverse of a learned A."""
+        return inverse(self.matrix()) if self.config.learned else self.decoder
 
     @torch.no_grad()
     def project_(self) -> None:
-        """Clamp the singular values of A: to 1 (hard) or to [1 - delta, 1 + delta] (soft)."""
-        if self.config.learned:
-            self.weight.copy_(project(self.weight, self.config.projection, self.config.delta))
+        """Clamp the singular values of A: to 1 (hard) or to [1 - delta, 1 + delta] (soft).
+
+        A singular value decomposition is made only where the certificate does not hold;
+        `num_svd` of `num_steps` calls made one.
+        """
+        config = self.config
+        if not config.learned or config.projection == "none":
+            return
+        delta = 0.0 if config.projection == "hard" else config.delta
+        factors = self.structure.factors()
+        share = 1 / max(1, len(factors))  # singular values of factors multiply
+        low, high = (1 - delta) ** share, (1 + delta) ** share
+        needed = [factor for factor in factors if not certified(factor, low, high)]
+        for factor in needed:
+            factor.copy_(clamp(factor, low, high))
+        self.num_steps += 1
+        self.num_svd += bool(needed)
 
     def regulariser(self) -> Float[Tensor, ""]:
-        """The squared Frobenius norm of A^T A - I (BAR, orthogonal regularisation)."""
-        return orthogonality_error(self.weight)
+        """The squared Frobenius norm of A^T A - I, or of its factors (BAR, regularisation)."""
+        errors = [orthogonality_error(factor) for factor in self.structure.factors()]
+        return torch.stack(errors).sum() if errors else self.start.new_zeros(())
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
         """Singular values, distance from the start and orthogonality error of A."""
-        sigma = torch.linalg.svdvals(self.weight.double())
+        a = self.matrix()
+        sigma = torch.linalg.svdvals(a.double())
         return {
             "sigma_min": sigma.min().item(),
             "sigma_mean": sigma.mean().item(),
             "sigma_max": sigma.max().item(),
-            "distance_from_start": (self.weight - self.start).double().norm().item(),
-            "orthogonality_error": orthogonality_error(self.weight.double()).item(),
+            "distance_from_start": (a - self.start).double().norm().item(),
+            "orthogonality_error": orthogonality_error(a.double()[None]).item(),
+            "svd_share": (self.num_svd / self.num_steps.clamp(min=1)).item(),
         }
 
 
-def orthogonality_error(weight: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
-    """Squared Frobenius norm of A^T A - I."""
-    return (weight.T @ weight - torch.eye(len(weight)).to(weight)).square().sum()
+def inverse(weight: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """A^-1, computed in float64.
+
+    Raises: ValueError if A is singular or its condition number in the 1-norm exceeds 10^6.
+    """
+    a = weight.double()
+    try:
+        inverted = torch.linalg.inv(a)
+    except torch.linalg.LinAlgError as error:
+        raise ValueError(f"A is singular: {SINGULAR_ADVICE}") from error
+    condition = (torch.linalg.matrix_norm(a, 1) * torch.linalg.matrix_norm(inverted, 1)).item()
+    if not condition <= CONDITION_LIMIT:
+        raise ValueError(f"A is ill-conditioned ({condition:.1e}): {SINGULAR_ADVICE}")
+    return inverted.to(weight.dtype)
 
 
-def project(weight: Float[Tensor, "n n"], projection: str, delta: float) -> Float[Tensor, "n n"]:
-    """Orthogonal Procrustes projection with clamped singular values (BAR): A = U S_delta V^T."""
-    if projection == "none":
-        return weight
-    u, sigma, vt = torch.linalg.svd(weight)
-    delta = 0.0 if projection == "hard" else delta
-    if sigma.min() >= 1 - delta and sigma.max() <= 1 + delta:
-        return weight
-    return u @ torch.diag(sigma.clamp(1 - delta, 1 + delta)) @ vt
+SINGULAR_ADVICE = (
+    "images cannot be decoded from it; train with basis.projection=soft or hard, or a larger "
+    "basis.regulariser"
+)

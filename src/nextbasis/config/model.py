@@ -1,6 +1,7 @@
 """What is modelled: backbones, bases and orders."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from nextbasis.config.checks import check_dropout, check_heads, choose, fraction, positive
 
@@ -87,15 +88,31 @@ class RARConfig:
                 raise ValueError(f"model.{name} must not be negative, got {getattr(self, name)}")
 
 
+# Names of nextbasis.basis, and the identity in the host's own order of the tokens.
+BASES: tuple[str, ...] = ("identity", "raster", "alternate", "zcurve", "spiral_in", "spiral_out")
+BASES += ("subsample", "hilbert", "xar", "par", "fractalgen", "var", "var_pool", "far")
+BASES += ("far_telescoped", "far_dct", "titok", "dct", "haar", "walsh", "klt", "random", "scaled")
+BASES += ("rar",)
+OBJECTIVES = ("l_bar", "r0", "r0_inverse", "r1", "r2", "r3", "r4")
+STRUCTURES = ("dense", "kronecker", "blocks", "householder")
+
+
 @dataclass(kw_only=True)
 class BasisConfig:
     """How tokens are re-expressed before the backbone sees them: y = A x."""
 
-    init: str  # A at the start: identity, scaled, random or klt
-    scale: float  # factor of init=scaled; 1 elsewhere
+    init: str  # A at the start: identity (in the host's order) or the name of a basis
+    options: dict[str, Any]  # of that basis, such as {scale: 0.98}
+    gain: str  # none, or unit: rows divided by the deviation of their coefficients
     learned: bool
-    objective: str  # l_bar or residual
+    structure: str  # dense, kronecker, blocks or householder
+    reflections: int  # householder: how many
+    objective: str  # l_bar, or a reading of the residual objective: r0, r0_inverse, r1, r2, r3, r4
     residual_weight: float  # share of the residual objective; open in the paper
+    energy_weight: float  # r1, r3: weight of the energy part; open in the paper
+    snr_clip: float  # r0, r0_inverse, r2: bound on the noise weight, 0 = none; open in the paper
+    noise_level: str  # host (per token or cell) or sequence (one per image); open in the paper
+    detach_target: bool  # cut the gradient of A through the host's target, as MAR's code does
     regulariser: float  # weight of |A^T A - I|_F^2; open in the paper
     projection: str  # none, hard or soft
     delta: float  # soft: singular values stay in [1 - delta, 1 + delta]
@@ -103,17 +120,23 @@ class BasisConfig:
 
     def __post_init__(self) -> None:
         """Check choices and ranges."""
-        choose("basis.init", self.init, ("identity", "scaled", "random", "klt"))
-        choose("basis.objective", self.objective, ("l_bar", "residual"))
+        choose("basis.init", self.init, BASES)
+        choose("basis.gain", self.gain, ("none", "unit"))
+        choose("basis.structure", self.structure, STRUCTURES)
+        choose("basis.objective", self.objective, OBJECTIVES)
+        choose("basis.noise_level", self.noise_level, ("host", "sequence"))
         choose("basis.projection", self.projection, ("none", "hard", "soft"))
         if not 0 <= self.delta < 1:
             raise ValueError(f"basis.delta must lie in [0, 1), got {self.delta}")
-        positive("basis", self, "scale")
         fraction("basis", self, "residual_weight")
-        if self.regulariser < 0:
-            raise ValueError(f"basis.regulariser must not be negative, got {self.regulariser}")
-        if not self.learned and self.objective != "l_bar":
-            raise ValueError("basis.objective=residual needs basis.learned=true: it trains A")
+        for name in ("regulariser", "energy_weight", "snr_clip", "lr"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"basis.{name} must not be negative, got {getattr(self, name)}")
+        if not self.learned and (self.objective != "l_bar" or self.structure != "dense"):
+            raise ValueError(
+                f"basis.objective={self.objective} and basis.structure={self.structure} "
+                "need basis.learned=true: they are ways to train A"
+            )
 
 
 @dataclass(kw_only=True)

@@ -11,4 +11,5 @@ class Loss:
 
     value: Tensor  # scalar, to minimise
     error: Tensor | None = None  # (b n d) prediction error, 0 at tokens that were given
+    snr: Tensor | None = None  # (b n) signal-to-noise ratio of every token's noise level
     notes: dict[str, Tensor] = field(default_factory=dict)  # scalars for the curves

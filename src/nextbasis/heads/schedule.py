@@ -81,6 +81,10 @@ class Schedule(nn.Module):
         """Number of steps."""
         return len(self.original_step)
 
+    def snr(self, step: Int[Tensor, "*r"]) -> Float[Tensor, "*r"]:
+        """Signal-to-noise ratio abar / (1 - abar) of every token's step."""
+        return (self.alpha_bar_sqrt[step] / self.noise_sqrt[step]).square()
+
     def add_noise(
         self, x0: Float[Tensor, "r c"], step: Int[Tensor, "*k r"], noise: Float[Tensor, "*k r c"]
     ) -> Float[Tensor, "*k r c"]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nextbasis import orders
 from nextbasis.checkpoint import CONFIG, MODEL
+from nextbasis.basis.transform import BasisTransform
 from nextbasis.config import BasisConfig, OrderConfig, XARConfig, as_dict, section
 from nextbasis.config.checks import choose
 from nextbasis.files import read_json, staged_folder, write_json
@@ -122,8 +123,9 @@ def save_imported(folder: Path, imported: Imported, basis: BasisConfig, order: O
     if isinstance(model, XARConfig):
         tensors["host_order"] = orders.cells(*spec.grid, model.cells_per_side)
     if not spec.codebook_size:
-        tensors["ema.basis.weight"] = torch.eye(spec.num_tokens)
-        tensors["ema.basis.start"] = torch.eye(spec.num_tokens)
+        identity = BasisTransform(basis, spec.grid)
+        tensors |= {f"ema.basis.{name}": t for name, t in identity.state_dict().items()}
+        tensors["basis"] = identity.matrix().detach().clone()
     parts = {"model": model, "basis": basis, "order": order}
     config: dict[str, Any] = {name: as_dict(part) for name, part in parts.items()}
     config |= {"spec": asdict(spec), "imported": imported.source}

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from nextbasis import tokenizers
-from nextbasis.config import SampleStage, TrainStage, compose
+from nextbasis.basis.start import start
+from nextbasis.config import BasisConfig, SampleStage, TrainStage, compose
 from nextbasis.config.checks import choose
 from nextbasis.generator import TokenSpec
 from nextbasis.stagelist import Stage, load_stages
@@ -58,21 +59,25 @@ def runs_of(scale: str, keys: Sequence[str] = ()) -> list[Run]:
 
 def _run(name: str, part: dict[str, Any], stages: Stages) -> Run:
     evals = [key for key, entry in part["evals"].items() if entry["run"] == name]
+    config = _config(stages["train", name])
     return Run(
-        config=_config(stages["train", name]),
-        spec=_spec(part, stages, part["runs"][name]["tokens"]),
+        config=config,
+        spec=_spec(part, stages, part["runs"][name]["tokens"], config.basis),
         evals=tuple(_config(stages["sample", key]) for key in evals),
     )
 
 
-def _spec(part: dict[str, Any], stages: Stages, encoder: str) -> TokenSpec:
-    """The tokens that an encoder makes; a rebased one makes its parent's."""
+def _spec(part: dict[str, Any], stages: Stages, encoder: str, basis: BasisConfig) -> TokenSpec:
+    """The tokens that an encoder makes, in a basis; a rebased one makes its parent's."""
     parent = part.get("rebased", {}).get(encoder, {}).get("parent", encoder)
     tokenizer = _config(stages["tokenizer", parent]).tokenizer
     images = _config(stages["dataset", ""]).dataset
     with torch.device("meta"):
         made = tokenizers.build(tokenizer, images.image_size, images.channels)
+    n = made.grid[0] * made.grid[1]
+    found = start(basis, made.grid, lambda: torch.randn(n + 1, n, 1), 0)
     return TokenSpec(
+        num_rows=found.num_rows if found and found.num_rows != n else 0,
         grid=made.grid,
         channels=made.channels,
         codebook_size=made.codebook_size,

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
-from nextbasis.basis.constructions import initial
+from nextbasis.basis.start import start
 from nextbasis.config import BasisConfig, RebaseStage, section
 from nextbasis.data.arrays import Dataset, batches
 from nextbasis.files import read_json, result_folder, staged_folder, write_json
@@ -20,6 +20,7 @@ from nextbasis.tokenizers import VQTokenizer, load_tokenizer, save_tokenizer
 from nextbasis.tokenizers.rebased import RebasedTokenizer
 
 FIT_IMAGES = 20_000  # training images, evenly spaced, that the basis and the codebooks see
+ORTHOGONAL = ("identity", "klt", "random", "dct", "far_dct", "haar", "walsh")
 KMEANS_BATCH = 2_048  # vectors a k-means step sees
 KMEANS_EPOCHS = 10  # at most, over those vectors
 
@@ -38,9 +39,8 @@ def main(config: RebaseStage) -> None:
     tokenizer = RebasedTokenizer(parent).to(device())
     images = batches(data.train_images[::every], settings.encode_batch_size, device())
     latents = torch.cat([parent.latents(batch).cpu() for batch in images])
-    generator = torch.Generator().manual_seed(config.seed)
-    size = latents.shape[1]
-    weight = initial(config.basis.init, size, config.basis.scale, latents, generator)
+    basis = start(config.basis, parent.grid, lambda: latents, config.seed)
+    weight = torch.eye(latents.shape[1]) if basis is None else basis.A.float()
     tokenizer.weight.copy_(weight)
     y = torch.einsum("kn,bnd->bkd", weight, latents)
     codebooks = fit_codebooks(y, tokenizer.codebook_size, config.seed, f"rebase {config.key}")
@@ -57,8 +57,10 @@ def check(basis: BasisConfig) -> None:
     """
     if basis.learned:
         raise ValueError("basis.learned must be false: rebase has no loss that could train A")
-    if basis.init == "scaled":
-        raise ValueError("basis.init must be klt, random or identity for rebase, got 'scaled'")
+    if basis.init not in ORTHOGONAL:
+        raise ValueError(
+            f"basis.init must be one of {', '.join(ORTHOGONAL)} for rebase, got '{basis.init}'"
+        )
 
 
 def fit_codebooks(

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from nextbasis.basis.constructions import initial
+from nextbasis.backbones.rar import RAR
+from nextbasis.basis.start import start
 from nextbasis.checkpoint import Resumable, save_generator
 from nextbasis.config import TrainStage, config_hash
 from nextbasis.data.epochs import Epochs
@@ -26,17 +27,21 @@ from nextbasis.optimiser import moving_average, optimiser, set_rates
 from nextbasis.progress import Progress
 from nextbasis.provenance import device, record
 
-KLT_IMAGES = 10_000  # images, evenly spaced, whose second moment gives the KLT basis
+BASIS_IMAGES = 10_000  # evenly spaced ones, from which a basis of the tokens is computed
 
 
 class Trainer:
     """Everything that changes while a model is trained, and one step of it."""
 
-    def __init__(self, config: TrainStage, cache: TokenCache, spec: TokenSpec) -> None:
-        """Build the model at its start."""
+    def __init__(self, config: TrainStage, cache: TokenCache) -> None:
+        """Build the model at its start.
+
+        Raises: ValueError naming the key if basis, model and tokens do not fit each other.
+        """
         torch.manual_seed(stream_seed("model", config.seed))
         self.config, self.cache, self.device = config, cache, device()
-        self.generator = build_at_start(config, cache, spec).to(self.device)
+        generator, self.spec = build_at_start(config, cache)
+        self.generator = generator.to(self.device)
         self.ema = moving_average(self.generator, config.train.ema_decay)
         if config.train.compile:
             compile_blocks(self.generator.backbone)
@@ -49,6 +54,7 @@ class Trainer:
         self.step = 0
         self.rows: list[dict[str, float]] = []  # of the curves
         self.values: list[dict[str, float]] = []  # since the last row
+        self.last_basis = self.learned_basis()  # A at the last row
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """Tokens and labels of the current step, a random view of each image."""
@@ -65,7 +71,7 @@ class Trainer:
         train = self.config.train
         tokens, labels = self.batch()
         progress = self.step / train.steps
-        draws = self.generator.backbone.draw(len(labels), progress, self.random)
+        draws = self.generator.draw(len(labels), progress, self.random)
         with precision(train.precision, self.device):
             loss = self.generator.loss(tokens, labels, draws)
         if not torch.isfinite(loss.value):
@@ -93,10 +99,21 @@ class Trainer:
         self.rows.append({"step": self.step} | means | {"lr": rate} | self.basis_state())
         self.values = []
 
-    def basis_state(self) -> dict[str, float]:
-        """Diagnostics of A if it is learned."""
+    def learned_basis(self) -> Tensor:
+        """A if it is learned, else nothing."""
         basis = self.generator.basis
-        return basis.diagnostics() if basis is not None and basis.config.learned else {}
+        if basis is None or not basis.config.learned:
+            return torch.empty(0)
+        return basis.matrix().detach().clone()
+
+    def basis_state(self) -> dict[str, float]:
+        """Diagnostics of A if it is learned; `drift` is its way since the last row."""
+        a, basis = self.learned_basis(), self.generator.basis
+        if basis is None or not a.numel():
+            return {}
+        drift = (a - self.last_basis).norm().item()
+        self.last_basis = a
+        return basis.diagnostics() | {"drift": drift}
 
     def state(self) -> dict[str, Any]:
         """All that a resumed training needs."""
@@ -109,6 +126,7 @@ class Trainer:
             "step": self.step,
             "rows": self.rows,
             "values": self.values,
+            "last_basis": self.last_basis,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -119,19 +137,35 @@ class Trainer:
         self.random.set_state(state["random"])
         torch.set_rng_state(state["dropout"])
         self.step, self.rows, self.values = state["step"], state["rows"], state["values"]
+        self.last_basis = state["last_basis"].to(self.device)
 
 
-def build_at_start(config: TrainStage, cache: TokenCache, spec: TokenSpec) -> Generator:
-    """The untrained generator, A at its configured start."""
-    generator = build(config.model, config.basis, config.order, spec)
-    if generator.basis is None or config.basis.init == "identity":
-        return generator
-    tokens = cache.expected(every=max(1, len(cache.labels) // KLT_IMAGES))
-    random = torch.Generator().manual_seed(stream_seed("basis", config.seed))
-    host_tokens = tokens[:, generator.backbone.host_order]
-    start = initial(config.basis.init, spec.num_tokens, config.basis.scale, host_tokens, random)
-    generator.basis.set_start(start)
-    return generator
+def build_at_start(config: TrainStage, cache: TokenCache) -> tuple[Generator, TokenSpec]:
+    """The untrained generator, A at its configured start, and what it models."""
+
+    def tokens() -> Tensor:
+        return cache.expected(every=max(1, len(cache.labels) // BASIS_IMAGES))
+
+    seed = stream_seed("basis", config.seed)
+    basis = None if cache.codebook_size else start(config.basis, cache.grid, tokens, seed)
+    is_square = basis is None or basis.num_rows == basis.num_tokens
+    spec = TokenSpec(
+        grid=cache.grid,
+        channels=cache.channels,
+        codebook_size=cache.codebook_size,
+        num_classes=cache.num_classes,
+        num_rows=0 if basis is None or is_square else basis.num_rows,
+    )
+    generator = build(config.model, config.basis, config.order, spec, seed)
+    if generator.basis is None or isinstance(generator.backbone, RAR):
+        return generator, spec
+    if basis is None:
+        generator.basis.step_of.copy_(generator.backbone.step_of)
+    elif config.basis.structure == "dense":
+        weight, decoder = basis.A / basis.gain[:, None], basis.S * basis.gain
+        order, step_of = generator.host_order, basis.step_of
+        generator.basis.set_start(weight[:, order].float(), decoder[order].float(), step_of)
+    return generator, spec
 
 
 def fit(trainer: Trainer, resumable: Resumable) -> None:
@@ -163,13 +197,7 @@ def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
 def main(config: TrainStage) -> None:
     """Train and write model, config, curves and metrics."""
     cache = TokenCache(result_folder(config.scale, "tokens", config.tokens))
-    spec = TokenSpec(
-        grid=cache.grid,
-        channels=cache.channels,
-        codebook_size=cache.codebook_size,
-        num_classes=cache.num_classes,
-    )
-    trainer = Trainer(config, cache, spec)
+    trainer = Trainer(config, cache)
     identity = [config_hash(config), cache.index["tokens_sha256"], code_hash(), torch.__version__]
     resumable = Resumable(scratch_folder(config.scale, "train", config.key, identity))
     fit(trainer, resumable)
@@ -178,7 +206,7 @@ def main(config: TrainStage) -> None:
     if ema.basis is not None:
         ema.basis.project_()
     with staged_folder(result_folder(config.scale, "train", config.key)) as folder:
-        save_generator(folder, trainer.generator, ema, config, spec)
+        save_generator(folder, trainer.generator, ema, config, trainer.spec)
         write_curve(folder / "metrics.csv", trainer.rows)
         write_json(folder / "metrics.json", record(config) | metrics(trainer, ema))
     resumable.delete()
@@ -188,14 +216,16 @@ def metrics(trainer: Trainer, ema: Generator) -> dict[str, Any]:
     """Parameter counts, the last losses and the state of A (raw and averaged)."""
     tail = trainer.rows[-max(1, len(trainer.rows) // 10) :]
     result: dict[str, Any] = {
-        "parameters": sum(p.numel() for p in trainer.generator.parameters()),
+        "parameters": sum(p.numel() for p in trainer.generator.parameters() if p.requires_grad),
         "steps": trainer.step,
         "images_seen": trainer.step * trainer.config.train.batch_size,
         "final_loss": float(np.mean([row["loss"] for row in tail])),
         "dtype": trainer.config.train.precision,
     }
-    if ema.basis is not None:
-        result["basis"] = ema.basis.diagnostics()
+    raw = trainer.generator.basis
+    if ema.basis is not None and raw is not None:
+        share = raw.diagnostics()["svd_share"]  # the average is projected once, at the end
+        result["basis"] = ema.basis.diagnostics() | {"svd_share": share}
     return result
 
 

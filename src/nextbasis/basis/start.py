@@ -1,0 +1,57 @@
+"""Where A starts: the basis that a config names, on the tokens of a grid."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nextbasis.basis.constructions import make
+from nextbasis.basis.definition import Basis
+from nextbasis.config import BasisConfig
+
+FROM_TOKENS = ("klt", "titok")  # bases that are computed from training tokens
+
+
+def start(
+    config: BasisConfig,
+    grid: tuple[int, int],
+    tokens: Callable[[], Float[Tensor, "i n d"]],
+    seed: int,
+) -> Basis | None:
+    """The named basis, None for the identity in the host's order.
+
+    `tokens` gives training tokens in raster order; `seed` is that of init=random.
+
+    Raises: ValueError naming the key for a basis that cannot be learned or modelled.
+    """
+    if config.init == "identity":
+        return None
+    options = dict(config.options)
+    if config.init in FROM_TOKENS:
+        options["tokens"] = tokens()
+    if config.init == "random":
+        options.setdefault("seed", seed)
+    basis = make(config.init, *grid, **options)
+    if basis.kind == "distribution":
+        raise ValueError(
+            f"basis.init={config.init} is a distribution over bases, not one: MAR draws its own, "
+            "RAR has order=random and order=annealed"
+        )
+    if config.learned and basis.A.shape[0] != basis.A.shape[1]:
+        raise ValueError(
+            f"basis.learned needs a square A, got the {tuple(basis.A.shape)} of "
+            f"basis.init={config.init}"
+        )
+    return unit_gain(basis, tokens()) if config.gain == "unit" else basis
+
+
+def unit_gain(basis: Basis, tokens: Float[Tensor, "i n d"]) -> Basis:
+    """The basis with gains that give every coefficient unit mean square over images and channels.
+
+    An extension: y = A x / g is not BAR's, but a frame whose rows differ in scale needs it before
+    a noise schedule made for unit variance.
+    """
+    y = torch.einsum("mn,ind->imd", basis.A, tokens.double())
+    return replace(basis, gain=y.square().mean((0, 2)).sqrt().clamp(min=1e-6))
