@@ -4,9 +4,10 @@ A scan of an h x w grid is a permutation of its raster indices: scan[k] is the t
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Int
 from torch import Tensor
 
@@ -48,15 +49,125 @@ def spiral_out(height: int, width: int) -> Int[Tensor, " n"]:
     return spiral_in(height, width).flip(0)
 
 
+def par(height: int, width: int, region: int = 2) -> Int[Tensor, " n"]:
+    """The first token of each of region x region regions, then the second of each, and so on (PAR).
+
+    Raises: ValueError if the regions do not divide the grid.
+    """
+    if region < 1 or height % region or width % region:
+        raise ValueError(
+            f"par needs {region} x {region} regions that divide the grid, "
+            f"got {height} x {width} tokens"
+        )
+    return rearrange(
+        raster(height, width),
+        "(d1 h d2 w) -> (h w d1 d2)",
+        d1=region,
+        d2=region,
+        h=height // region,
+    )
+
+
 def subsample(height: int, width: int) -> Int[Tensor, " n"]:
-    """The top left token of each quadrant-sized stride first: all positions of the four quadrants.
+    """The top left token of each quadrant, then the next of each; the same as PAR's 2 x 2 order.
 
     Raises: ValueError if the grid has an odd side.
     """
+    _check_even("subsample", height, width)
+    return par(height, width, 2)
+
+
+def hilbert(height: int, width: int) -> Int[Tensor, " n"]:
+    """Hilbert's curve from the top left corner, generalised to any rectangle.
+
+    Steps go to a neighbour, except for single diagonal steps if a side is odd.
+    """
+    rows = raster(height, width).view(height, width)
+    return _curve(rows if width >= height else rows.T)
+
+
+def _curve(block: Int[Tensor, "h w"]) -> Int[Tensor, " n"]:
+    """From the block's top left to its top right corner: across, or down, across and up."""
+    height, width = block.shape
+    if height == 1 or width == 1:
+        return block.reshape(-1)
+    if 2 * width > 3 * height:
+        half = _even_half(width)
+        return torch.cat((_curve(block[:, :half]), _curve(block[:, half:])))
+    left, top = width // 2, _even_half(height)
+    down, up = block[:top, :left].T, block[:top, left:].flip(0, 1).T
+    return torch.cat((_curve(down), _curve(block[top:]), _curve(up)))
+
+
+def _even_half(side: int) -> int:
+    """About half a side, even if possible: an odd part would end at its opposite corner."""
+    half = side // 2
+    return half + 1 if half % 2 and side > 2 else half
+
+
+def cells(height: int, width: int, cells_per_side: int) -> Int[Tensor, " n"]:
+    """Cell after cell in raster order, tokens in raster order inside each (xAR).
+
+    Raises: ValueError if the cells do not divide the grid.
+    """
+    if cells_per_side < 1 or height % cells_per_side or width % cells_per_side:
+        raise ValueError(
+            f"model.cells_per_side must divide the grid, got {cells_per_side} "
+            f"for {height} x {width} tokens"
+        )
+    split = raster(height, width).view(
+        cells_per_side, height // cells_per_side, cells_per_side, width // cells_per_side
+    )
+    return split.permute(0, 2, 1, 3).reshape(-1)
+
+
+def xar(height: int, width: int) -> Int[Tensor, " n"]:
+    """The published 2 x 2 cells of xAR.
+
+    Raises: ValueError if the grid has an odd side.
+    """
+    _check_even("xar", height, width)
+    return cells(height, width, 2)
+
+
+def _check_even(name: str, height: int, width: int) -> None:
     if height % 2 or width % 2:
-        raise ValueError(f"order.scan=subsample needs even sides, got a {height} x {width} grid")
-    quadrants = raster(height, width).view(2, height // 2, 2, width // 2)
-    return quadrants.permute(1, 3, 0, 2).reshape(-1)
+        raise ValueError(f"order.scan={name} needs even sides, got a {height} x {width} grid")
+
+
+def fractalgen(height: int, width: int, sizes: Sequence[int] = ()) -> Int[Tensor, " n"]:
+    """Nested blocks, each in raster order (FractalGen's autoregressive generators).
+
+    `sizes` are the blocks' sides in tokens, the largest first; see `nested_sizes`.
+    """
+    blocks = raster(height, width).view(1, height, width)
+    for size in nested_sizes(height, width, sizes):
+        blocks = rearrange(blocks, "n (h p) (w q) -> (n h w) p q", p=size, q=size)
+    return blocks.reshape(-1)
+
+
+def nested_sizes(height: int, width: int, sizes: Sequence[int] = ()) -> tuple[int, ...]:
+    """Sides of nested square blocks inside the grid: `sizes`, else 4 and 1, 2 and 1, or only 1.
+
+    The released models list their images' side first, as in (256, 16, 4, 1): allowed here, too.
+
+    Raises: ValueError if a size does not divide the one before it, or the last one is not 1.
+    """
+    if not sizes:
+        divides = [size for size in (4, 2) if not (height % size or width % size)]
+        blocks = [size for size in divides if size < max(height, width)]
+        return (blocks[0], 1) if blocks else (1,)
+    sides = [(height, width), *((size, size) for size in sizes)]
+    nested = all(
+        size >= 1 and not (outer[0] % size or outer[1] % size)
+        for outer, size in zip(sides, sizes, strict=False)
+    )
+    if not nested or sizes[-1] != 1:
+        raise ValueError(
+            f"sizes must each divide the one before, from {height} x {width} tokens down to 1, "
+            f"such as (4, 1); got {tuple(sizes)}"
+        )
+    return tuple(size for size in sizes if (size, size) != (height, width) or size == 1)
 
 
 SCANS: dict[str, Callable[[int, int], Tensor]] = {
@@ -66,33 +177,21 @@ SCANS: dict[str, Callable[[int, int], Tensor]] = {
     "spiral_in": spiral_in,
     "spiral_out": spiral_out,
     "subsample": subsample,
-}  # RAR, fig. 6
+    "hilbert": hilbert,
+    "xar": xar,
+    "par": par,
+    "fractalgen": fractalgen,
+}  # the first six: RAR, fig. 6
 
 
 def scan(name: str, height: int, width: int) -> Int[Tensor, " n"]:
     """The named scan of a grid.
 
-    Raises: ValueError if there is no such scan.
+    Raises: ValueError if there is no such scan, or the grid cannot have it.
     """
     if name not in SCANS:
         raise ValueError(f"order.scan must be one of {', '.join(SCANS)}; got '{name}'")
     return SCANS[name](height, width)
-
-
-def cells(height: int, width: int, cells_per_side: int) -> Int[Tensor, " n"]:
-    """Cell after cell in raster order, tokens in raster order inside each (xAR).
-
-    Raises: ValueError if the cells do not divide the grid.
-    """
-    if height % cells_per_side or width % cells_per_side:
-        raise ValueError(
-            f"model.cells_per_side must divide the grid, got {cells_per_side} "
-            f"for {height} x {width} tokens"
-        )
-    split = raster(height, width).view(
-        cells_per_side, height // cells_per_side, cells_per_side, width // cells_per_side
-    )
-    return split.permute(0, 2, 1, 3).reshape(-1)
 
 
 def random_ratio(progress: float, start: float, end: float) -> float:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
-from nextbasis.basis.constructions import initial
+from nextbasis.basis.statistics import klt, random_orthogonal
 from nextbasis.config import BasisConfig, RebaseStage, section
 from nextbasis.data.arrays import Dataset, batches
 from nextbasis.files import read_json, result_folder, staged_folder, write_json
@@ -38,9 +38,7 @@ def main(config: RebaseStage) -> None:
     tokenizer = RebasedTokenizer(parent).to(device())
     images = batches(data.train_images[::every], settings.encode_batch_size, device())
     latents = torch.cat([parent.latents(batch).cpu() for batch in images])
-    generator = torch.Generator().manual_seed(config.seed)
-    size = latents.shape[1]
-    weight = initial(config.basis.init, size, config.basis.scale, latents, generator)
+    weight = fixed(config.basis.init, latents, config.seed)
     tokenizer.weight.copy_(weight)
     y = torch.einsum("kn,bnd->bkd", weight, latents)
     codebooks = fit_codebooks(y, tokenizer.codebook_size, config.seed, f"rebase {config.key}")
@@ -59,6 +57,15 @@ def check(basis: BasisConfig) -> None:
         raise ValueError("basis.learned must be false: rebase has no loss that could train A")
     if basis.init == "scaled":
         raise ValueError("basis.init must be klt, random or identity for rebase, got 'scaled'")
+
+
+def fixed(init: str, latents: Float[Tensor, "m n d"], seed: int) -> Float[Tensor, "n n"]:
+    """The named orthogonal A for these latents."""
+    if init == "klt":
+        return klt(latents)
+    if init == "random":
+        return random_orthogonal(latents.shape[1], torch.Generator().manual_seed(seed))
+    return torch.eye(latents.shape[1])
 
 
 def fit_codebooks(
