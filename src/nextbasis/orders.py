@@ -80,7 +80,7 @@ def subsample(height: int, width: int) -> Int[Tensor, " n"]:
 def hilbert(height: int, width: int) -> Int[Tensor, " n"]:
     """Hilbert's curve from the top left corner, generalised to any rectangle.
 
-    Steps go to a neighbour, except for single diagonal steps if a side is odd.
+    Every step goes to a neighbour, except for one diagonal step at most if a side is odd.
     """
     rows = raster(height, width).view(height, width)
     return _curve(rows if width >= height else rows.T)
