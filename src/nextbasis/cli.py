@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     given, rest = parser.parse_known_args(arguments)
     # argparse knows no positional arguments behind options
-    late = [word for word in rest if "=" in word and not word.startswith("-")]
-    if len(late) < len(rest) or (late and given.command != "import"):
+    late = [word for word in rest if not word.startswith("-") and _fits(word, given.command)]
+    if len(late) < len(rest):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         if given.command == "import":
@@ -27,13 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif given.command == "export":
             _export(given)
         elif given.command == "bases":
-            _bases(given)
+            _bases(given, late)
         else:
             _plan(given)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
+
+
+def _fits(word: str, command: str) -> bool:
+    """Whether a word behind options can be one of the command's own."""
+    return command == "bases" or (command == "import" and "=" in word)
 
 
 def _import(given: argparse.Namespace, words: list[str]) -> None:
@@ -59,11 +64,11 @@ def _plan(given: argparse.Namespace) -> None:
     print(plan(given.scale, given.run, given.gpus, given.json))
 
 
-def _bases(given: argparse.Namespace) -> None:
+def _bases(given: argparse.Namespace, late: list[str]) -> None:
     from nextbasis.basis.listing import listing
 
     height, width = _grid(given.grid)
-    print(listing(given.names, height, width))
+    print(listing([*given.names, *late], height, width))
 
 
 def _print(report: dict[str, str]) -> None:

@@ -49,7 +49,7 @@ def listing(names: Sequence[str], height: int, width: int) -> str:
             lines.append(_line(make(name, height, width, **options)))
         except ValueError as reason:
             lines.append((name, METHODS[name][0], *["-"] * (len(HEADER) - 2)))
-            reasons.append(f"{name}: {reason}")
+            reasons.append(str(reason))
     table = tabulate(lines, HEADER, "simple", disable_numparse=True)
     notes = NOTES.format(samples=len(tokens), rho=CORRELATION)
     return "\n".join([table, "", *reasons, f"{height} x {width} tokens. {notes}"])
