@@ -46,7 +46,7 @@ class Basis:
         """Check everything that the kind promises."""
         try:
             invariants.check_shapes(self.grid, self.A, self.S)
-            if not len(self.gain):
+            if not self.gain.numel():
                 object.__setattr__(self, "gain", torch.ones(len(self.A), dtype=torch.float64))
             invariants.check_gain(self.gain, len(self.A))
             invariants.check_steps(self.steps, len(self.A))
