@@ -5,8 +5,8 @@ import torch
 from scipy.stats import ortho_group, truncnorm
 
 from builders import basis_config, generator, order_config, sampler_config, tokens
-from nextbasis.basis.transform import BasisTransform
 from nextbasis.basis.structure import Dense
+from nextbasis.basis.transform import BasisTransform
 from nextbasis.noise import ImageNoise
 
 FAMILIES = ["mar", "xar", "rar"]

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
 from builders import basis_config
-from nextbasis.basis.constructions import initial, klt, random_orthogonal, second_moment
+from nextbasis.basis.constructions import initial
 from nextbasis.basis.objective import prefix_error, residual_loss
+from nextbasis.basis.statistics import klt, random_orthogonal, second_moment
 from nextbasis.basis.transform import Basis, orthogonality_error, project
 
 

@@ -1,4 +1,4 @@
-"""The command line: official checkpoints in and out, and what a run will cost."""
+"""The command line: official checkpoints in and out, what a run will cost, the bases."""
 
 import argparse
 import re
@@ -18,14 +18,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     given, rest = parser.parse_known_args(arguments)
     # argparse knows no positional arguments behind options
-    late = [word for word in rest if "=" in word and not word.startswith("-")]
-    if len(late) < len(rest) or (late and given.command != "import"):
+    late = [word for word in rest if not word.startswith("-") and _fits(word, given.command)]
+    if len(late) < len(rest):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         if given.command == "import":
             _import(given, [*given.values, *late])
         elif given.command == "export":
             _export(given)
+        elif given.command == "bases":
+            _bases(given, late)
         else:
             _plan(given)
     except (ValueError, OSError) as error:
@@ -34,12 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _fits(word: str, command: str) -> bool:
+    """Whether a word behind options can be one of the command's own."""
+    return command == "bases" or (command == "import" and "=" in word)
+
+
 def _import(given: argparse.Namespace, words: list[str]) -> None:
     # Imported here and below: each takes seconds, and --help needs none of them.
     from nextbasis.official.folders import import_file
 
+    grid = _grid(given.grid) if given.grid else None
     report = import_file(
-        given.family, given.checkpoint, given.out, _values(words), given.model, _grid(given.grid)
+        given.family, given.checkpoint, given.out, _values(words), given.model, grid
     )
     _print(report)
 
@@ -54,6 +62,13 @@ def _plan(given: argparse.Namespace) -> None:
     from nextbasis.plan import plan
 
     print(plan(given.scale, given.run, given.gpus, given.json))
+
+
+def _bases(given: argparse.Namespace, late: list[str]) -> None:
+    from nextbasis.basis.listing import listing
+
+    height, width = _grid(given.grid)
+    print(listing([*given.names, *late], height, width))
 
 
 def _print(report: dict[str, str]) -> None:
@@ -76,9 +91,7 @@ def _values(words: list[str]) -> dict[str, Any]:
     return values
 
 
-def _grid(text: str) -> tuple[int, int] | None:
-    if not text:
-        return None
+def _grid(text: str) -> tuple[int, int]:
     if (match := GRID.fullmatch(text)) is None:
         raise ValueError(f"--grid must be ROWSxCOLUMNS, such as 16x16; got '{text}'")
     return int(match[1]), int(match[2])
@@ -87,13 +100,15 @@ def _grid(text: str) -> tuple[int, int] | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nextbasis",
-        description="Read and write official checkpoints; estimate what a run will cost. "
+        description="Read and write official checkpoints; estimate what a run will cost; "
+        "list the bases. "
         "Run it from the repository's root. Results are made by `make tables`.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_import(commands)
     _add_export(commands)
     _add_plan(commands)
+    _add_bases(commands)
     return parser
 
 
@@ -156,6 +171,19 @@ def _add_plan(commands: Any) -> None:
         help="GPUs that share a batch (that of config/resources.yaml)",
     )
     command.add_argument("--json", action="store_true", help="all numbers, for programs")
+
+
+def _add_bases(commands: Any) -> None:
+    command = commands.add_parser(
+        "bases",
+        help="the named bases y = A x and their numbers on a grid",
+        description="Print method, shape, rank, kind, condition number, inverse error, noise gain "
+        "and number of steps of each basis. The options are those that `make` takes from Python.",
+    )
+    command.add_argument("names", metavar="NAME", nargs="*", help="bases to list; else all")
+    command.add_argument(
+        "--grid", metavar="ROWSxCOLUMNS", default="16x16", help="of the tokens (16x16)"
+    )
 
 
 def _count(text: str) -> int:

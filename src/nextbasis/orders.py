@@ -56,8 +56,7 @@ def par(height: int, width: int, region: int = 2) -> Int[Tensor, " n"]:
     """
     if region < 1 or height % region or width % region:
         raise ValueError(
-            f"par needs {region} x {region} regions that divide the grid, "
-            f"got {height} x {width} tokens"
+            f"{region} x {region} regions must divide the grid, got {height} x {width} tokens"
         )
     return rearrange(
         raster(height, width),
@@ -73,15 +72,14 @@ def subsample(height: int, width: int) -> Int[Tensor, " n"]:
 
     Raises: ValueError if the grid has an odd side.
     """
-    if height % 2 or width % 2:
-        raise ValueError(f"order.scan=subsample needs even sides, got a {height} x {width} grid")
+    _check_even("subsample", height, width)
     return par(height, width, 2)
 
 
 def hilbert(height: int, width: int) -> Int[Tensor, " n"]:
     """Hilbert's curve from the top left corner, generalised to any rectangle.
 
-    Steps go to a neighbour, except for single diagonal steps if a side is odd.
+    Every step goes to a neighbour, except for one diagonal step at most if a side is odd.
     """
     rows = raster(height, width).view(height, width)
     return _curve(rows if width >= height else rows.T)
@@ -136,7 +134,13 @@ def xar(height: int, width: int) -> Int[Tensor, " n"]:
 
     Raises: ValueError if the grid has an odd side.
     """
+    _check_even("xar", height, width)
     return cells(height, width, 2)
+
+
+def _check_even(name: str, height: int, width: int) -> None:
+    if height % 2 or width % 2:
+        raise ValueError(f"order.scan={name} needs even sides, got a {height} x {width} grid")
 
 
 def fractalgen(height: int, width: int, sizes: Sequence[int] = ()) -> Int[Tensor, " n"]:
@@ -155,17 +159,14 @@ def nested_sizes(height: int, width: int, sizes: Sequence[int] = ()) -> tuple[in
 
     The released models list their images' side first, as in (256, 16, 4, 1): allowed here, too.
 
-    Raises: ValueError if a size does not divide the one before it, or the last one is not 1.
+    Raises: ValueError if a size is no proper divisor of the one before it, or the last is not 1.
     """
     if not sizes:
         divides = [size for size in (4, 2) if not (height % size or width % size)]
         blocks = [size for size in divides if size < max(height, width)]
         return (blocks[0], 1) if blocks else (1,)
-    sides = [(height, width), *((size, size) for size in sizes)]
-    nested = all(
-        size >= 1 and not (outer[0] % size or outer[1] % size)
-        for outer, size in zip(sides, sizes, strict=False)
-    )
+    nested = min(sizes) >= 1 and not (height % sizes[0] or width % sizes[0])
+    nested &= all(a > b and a % max(b, 1) == 0 for a, b in zip(sizes, sizes[1:], strict=False))
     if not nested or sizes[-1] != 1:
         raise ValueError(
             f"sizes must each divide the one before, from {height} x {width} tokens down to 1, "

@@ -54,7 +54,11 @@ def make(name: str, height: int, width: int, **options: Any) -> Basis:
     missing = [option for option, required in known.items() if required and option not in options]
     if missing:
         raise ValueError(f"basis '{name}' needs the option '{missing[0]}'")
-    return construct(height, width, **options)
+    try:
+        return construct(height, width, **options)
+    except ValueError as error:
+        prefix = f"basis '{name}': "
+        raise ValueError(prefix + str(error).removeprefix(prefix)) from None
 
 
 def option_names(name: str) -> dict[str, bool]:

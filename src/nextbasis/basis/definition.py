@@ -35,18 +35,18 @@ class Basis:
     name: str
     kind: str
     grid: tuple[int, int]  # height and width in tokens
-    A: Float[Tensor, "m n"]  # float64; rows are the basis vectors
-    S: Float[Tensor, "n m"]  # float64; left inverse of A, or decoder if there is none
+    A: Tensor  # float64 (m, n); rows are the basis vectors
+    S: Tensor  # float64 (n, m); left inverse of A, or decoder if there is none
     steps: tuple[range, ...]  # consecutive rows predicted together, in order of prediction
-    # Divides each row, to give all of them one scale: an extension, not BAR's. Left out, it is 1.
-    gain: Float[Tensor, " m"] = field(default_factory=lambda: torch.ones(0, dtype=torch.float64))
+    # float64 (m,); divides each row, to give all one scale: an extension, not BAR's. Default: ones.
+    gain: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.float64))
     ratio: float = 0.0  # of a distribution: the probability that an order is random
 
     def __post_init__(self) -> None:
         """Check everything that the kind promises."""
         try:
             invariants.check_shapes(self.grid, self.A, self.S)
-            if not len(self.gain):
+            if not self.gain.numel():
                 object.__setattr__(self, "gain", torch.ones(len(self.A), dtype=torch.float64))
             invariants.check_gain(self.gain, len(self.A))
             invariants.check_steps(self.steps, len(self.A))

@@ -32,7 +32,7 @@ def walsh(height: int, width: int) -> Basis:
 
     Raises: ValueError if a side is no power of two.
     """
-    _check_powers("walsh", height, width)
+    _check_powers(height, width)
     rows = torch.kron(walsh_functions(height), walsh_functions(width))[zigzag(height, width)]
     return orthogonal("walsh", (height, width), rows, one_by_one(len(rows)))
 
@@ -45,7 +45,7 @@ def haar(height: int, width: int) -> Basis:
 
     Raises: ValueError if a side is no power of two.
     """
-    _check_powers("haar", height, width)
+    _check_powers(height, width)
     grid = (height, width)
     blocks: list[Tensor] = []
     smooth = torch.eye(height * width, dtype=torch.float64)
@@ -98,6 +98,6 @@ def _halves(size: int) -> list[Float[Tensor, "half size"]]:
     return [torch.kron(single, pair) for pair in pairs]
 
 
-def _check_powers(name: str, height: int, width: int) -> None:
+def _check_powers(height: int, width: int) -> None:
     if height & (height - 1) or width & (width - 1):
-        raise ValueError(f"{name} needs sides of powers of two, got {height} x {width} tokens")
+        raise ValueError(f"needs sides that are powers of two, got {height} x {width} tokens")

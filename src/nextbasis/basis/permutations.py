@@ -88,7 +88,7 @@ def _guided(
     return rows
 
 
-def rar(height: int, width: int, *, ratio: float = 1.0) -> Basis:
+def rar(height: int, width: int, *, ratio: float | int = 1) -> Basis:
     """A random order per sample with probability `ratio`, else raster order (RAR).
 
     A is the mean of the permutations, singular at ratio 1, and S the mean of their inverses: no
@@ -96,7 +96,7 @@ def rar(height: int, width: int, *, ratio: float = 1.0) -> Basis:
 
     Raises: ValueError if the ratio is not in [0, 1].
     """
-    mean = mean_permutation(height * width, ratio)
+    mean = mean_permutation(height * width, float(ratio))
     return Basis(
         name="rar",
         kind="distribution",
@@ -104,5 +104,5 @@ def rar(height: int, width: int, *, ratio: float = 1.0) -> Basis:
         A=mean,
         S=mean.T,
         steps=one_by_one(len(mean)),
-        ratio=ratio,
+        ratio=float(ratio),
     )

@@ -15,7 +15,7 @@ def karhunen_loeve(height: int, width: int, *, tokens: Float[Tensor, "s n d"]) -
 
     Raises: ValueError if there are fewer samples than tokens, or their number is not the grid's.
     """
-    rows = _eigenvectors("klt", height, width, tokens)
+    rows = _eigenvectors(height, width, tokens)
     return orthogonal("klt", (height, width), rows, one_by_one(len(rows)))
 
 
@@ -31,8 +31,8 @@ def titok(
     num_tokens = height * width
     kept = num_tokens // 4 if num_rows is None else num_rows
     if not 0 < kept < num_tokens:
-        raise ValueError(f"titok: num_rows must lie in [1, {num_tokens - 1}], got {kept}")
-    rows = _eigenvectors("titok", height, width, tokens)[:kept]
+        raise ValueError(f"num_rows must lie in [1, {num_tokens - 1}], got {kept}")
+    rows = _eigenvectors(height, width, tokens)[:kept]
     return Basis(
         name="titok",
         kind="lossy",
@@ -52,13 +52,13 @@ def random(
     return orthogonal("random", (height, width), rows, one_by_one(len(rows)))
 
 
-def scaled(height: int, width: int, *, scale: float = 0.98) -> Basis:
+def scaled(height: int, width: int, *, scale: float | int = 0.98) -> Basis:
     """scale I: the control of what shrinking alone gives (0.98: see config/basis/scaled.yaml).
 
     Raises: ValueError if the scale is not positive.
     """
     if not scale > 0:
-        raise ValueError(f"scaled: scale must be positive, got {scale}")
+        raise ValueError(f"scale must be positive, got {scale}")
     identity = torch.eye(height * width, dtype=torch.float64)
     return Basis(
         name="scaled",
@@ -110,17 +110,15 @@ def _random_orthogonal(size: int, generator: torch.Generator) -> Float[Tensor, "
     return q * r.diagonal().sign()
 
 
-def _eigenvectors(
-    name: str, height: int, width: int, tokens: Float[Tensor, "s n d"]
-) -> Float[Tensor, "n n"]:
+def _eigenvectors(height: int, width: int, tokens: Float[Tensor, "s n d"]) -> Float[Tensor, "n n"]:
     if tokens.ndim != 3 or tokens.shape[1] != height * width:
         raise ValueError(
-            f"{name}: tokens must be (samples, {height * width}, channels) for a grid of "
+            f"tokens must be (samples, {height * width}, channels) for a grid of "
             f"{height} x {width}, got shape {tuple(tokens.shape)}"
         )
     if len(tokens) < height * width:
         raise ValueError(
-            f"{name}: {len(tokens)} samples are too few for {height * width} tokens; "
+            f"{len(tokens)} samples are too few for {height * width} tokens; "
             "at least as many samples as tokens are needed"
         )
     return _klt(tokens)

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nextbasis import orders
-from nextbasis.checkpoint import CONFIG, MODEL
 from nextbasis.basis.transform import BasisTransform
+from nextbasis.checkpoint import CONFIG, MODEL
 from nextbasis.config import BasisConfig, OrderConfig, XARConfig, as_dict, section
 from nextbasis.config.checks import choose
 from nextbasis.files import read_json, staged_folder, write_json
