@@ -1,14 +1,13 @@
 """Where A starts: the basis that a config names, on the tokens of a grid."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from nextbasis.basis.constructions import make
 from nextbasis.basis.definition import Basis
+from nextbasis.basis.statistics import with_unit_rows
 from nextbasis.config import BasisConfig
 
 FROM_TOKENS = ("klt", "titok")  # bases that are computed from training tokens
@@ -21,6 +20,9 @@ def start(
     seed: int,
 ) -> Basis | None:
     """The named basis, None for the identity in the host's order.
+
+    gain=unit divides rows by the root mean square of their coefficients: an extension, which a
+    frame whose rows differ in scale needs before a noise schedule made for unit variance.
 
     `tokens` gives training tokens in raster order; `seed` is that of init=random.
 
@@ -44,14 +46,5 @@ def start(
             f"basis.learned needs a square A, got the {tuple(basis.A.shape)} of "
             f"basis.init={config.init}"
         )
-    return unit_gain(basis, tokens()) if config.gain == "unit" else basis
+    return with_unit_rows(basis, tokens()) if config.gain == "unit" else basis
 
-
-def unit_gain(basis: Basis, tokens: Float[Tensor, "i n d"]) -> Basis:
-    """The basis with gains that give every coefficient unit mean square over images and channels.
-
-    An extension: y = A x / g is not BAR's, but a frame whose rows differ in scale needs it before
-    a noise schedule made for unit variance.
-    """
-    y = torch.einsum("mn,ind->imd", basis.A, tokens.double())
-    return replace(basis, gain=y.square().mean((0, 2)).sqrt().clamp(min=1e-6))
