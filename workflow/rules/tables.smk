@@ -5,6 +5,7 @@ from nextbasis.tables.inputs import (
     code_inputs,
     figure_inputs,
     table_inputs,
+    tables_of,
 )
 
 
@@ -19,7 +20,7 @@ localrules:
 TABLES = expand(
     "results/{scale}/tables/{table}.{format}",
     scale=SCALE,
-    table=STAGES.catalog["tables"],
+    table=tables_of(STAGES.catalog, SCALE, bool(config.get("extra", False))),
     format=FORMATS,
 )
 PICTURES = expand("results/{scale}/figures/{name}", scale=SCALE, name=FIGURES)

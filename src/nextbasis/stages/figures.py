@@ -23,6 +23,7 @@ from nextbasis.tables.inputs import (
     evals_of,
     load_catalog,
     section,
+    standard_evals,
 )
 from nextbasis.tables.measured import collect, estimate, read_score
 
@@ -31,7 +32,7 @@ SIGMA_LOW, SIGMA_HIGH, DISTANCE = "sigma_min", "sigma_max", "distance_from_start
 
 def systems(catalog: Catalog, scale: str) -> list[str]:
     """Every system that the scale evaluates, in the catalog's order."""
-    evals = section(catalog, scale)["evals"].values()
+    evals = standard_evals(catalog, scale).values()
     return list(dict.fromkeys(entry["system"] for entry in evals))
 
 
@@ -42,7 +43,7 @@ def read_curves(catalog: Catalog, scale: str) -> list[plots.Curve]:
     """
     part = section(catalog, scale)
     curves = []
-    for entry in part["evals"].values():
+    for entry in standard_evals(catalog, scale).values():
         run = entry["run"]
         path = _existing(result_folder(scale, "train", run) / "metrics.csv", scale, "train", run)
         curves.append(plots.Curve(part["runs"][run]["family"], entry["system"], pd.read_csv(path)))

@@ -64,6 +64,21 @@ def evals_of(catalog: Catalog, scale: str, system: str) -> Evals:
     return {key: entry for key, entry in part["evals"].items() if entry["system"] == name}
 
 
+def standard_evals(catalog: Catalog, scale: str) -> Evals:
+    """The evaluations of a scale without those marked extra, which are made on request only."""
+    evals = section(catalog, scale)["evals"]
+    return {key: entry for key, entry in evals.items() if not entry.get("extra")}
+
+
+def tables_of(catalog: Catalog, scale: str, extra: bool) -> list[str]:
+    """The tables of a scale; with `extra` also those marked so that it has something to show in."""
+    return [
+        name
+        for name, table in catalog["tables"].items()
+        if not table.get("extra") or (extra and table_evals(catalog, scale, name))
+    ]
+
+
 def systems_of(table: Table) -> list[str]:
     """Every system a table names, once, in the order of its rows."""
     names = [row.get(key) for row in table["rows"] for key in ("baseline", "system")]
@@ -71,12 +86,21 @@ def systems_of(table: Table) -> list[str]:
 
 
 def check_systems(catalog: Catalog, name: str) -> None:
-    """Check that every system of a table is evaluated at one scale at least.
+    """Check that every system of a table is evaluated at one scale at least, and not as an extra
+    unless the table is one.
 
     Raises: ValueError naming table and system.
     """
-    for system in systems_of(table_of(catalog, name)):
-        if not any(evals_of(catalog, scale, system) for scale in scales(catalog)):
+    table = table_of(catalog, name)
+    for system in systems_of(table):
+        found = [evals_of(catalog, scale, system) for scale in scales(catalog)]
+        extra = [key for evals in found for key, entry in evals.items() if entry.get("extra")]
+        if extra and not table.get("extra"):
+            raise ValueError(
+                f"tables.{name}: the system '{system}' is evaluated as an extra ({extra[0]}), so "
+                "only a table with 'extra: true' can show it"
+            )
+        if not any(found):
             raise ValueError(
                 f"tables.{name}: no scale evaluates the system '{system}'; add an eval with "
                 f"'system: {system}' to {CATALOG} or correct the row"
@@ -118,7 +142,7 @@ def figure_inputs(catalog: Catalog, scale: str) -> list[str]:
     """Files under results/<scale>/ that the figures are made from."""
     part, root = section(catalog, scale), f"results/{scale}"
     files = [f"{root}/reconstruct/{key}/score.json" for key in part["tokenizers"]]
-    for key, entry in part["evals"].items():
+    for key, entry in standard_evals(catalog, scale).items():
         files.append(f"{root}/score/{key}/score.json")
         files.append(f"{root}/sample/{key}/speed.json")
         files.append(f"{root}/train/{entry['run']}/metrics.json")
@@ -133,7 +157,8 @@ def basis_runs(catalog: Catalog, scale: str) -> dict[str, str]:
     """System -> run (that of the lowest seed) whose basis is pictured: all continuous ones."""
     part = section(catalog, scale)
     found: dict[str, str] = {}
-    for entry in sorted(part["evals"].values(), key=lambda entry: entry["seed"]):
+    evals = standard_evals(catalog, scale).values()
+    for entry in sorted(evals, key=lambda entry: entry["seed"]):
         if part["runs"][entry["run"]].get("basis", "identity") != "identity":
             found.setdefault(entry["system"], entry["run"])
     return found
