@@ -39,8 +39,9 @@ def log(what):
 
 log("start")
 digest = hashlib.sha256(stage.cmd.encode())
-for path in (*stage.deps, *stage.params):
-    digest.update(Path(path).read_bytes())
+for path in map(Path, (*stage.deps, *stage.params)):
+    for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        digest.update(file.read_bytes())
 time.sleep(behaviour["seconds"].get(kind, 0))
 while kind == "train" and Path("hold").exists():
     time.sleep(0.05)
@@ -94,7 +95,8 @@ class Project:
         for stage in load_stages(load_catalog(root / CATALOG), root):
             for path in (*stage.deps, *stage.params):
                 if not path.startswith("results/"):
-                    project.write(path, "value: 1\n")
+                    file = path if Path(path).suffix else f"{path}/module.py"  # a folder's
+                    project.write(file, "value: 1\n")
         project.behave()
         with (root / ".gitignore").open("a") as stream:
             stream.write("behaviour.json\nexecutions.log\n")

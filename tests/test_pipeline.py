@@ -96,11 +96,17 @@ def imports() -> grimp.ImportGraph:
 
 def test_code_dependencies_are_the_imported_modules(imports: grimp.ImportGraph) -> None:
     backbones = imports.find_children("nextbasis.backbones")
+    basis = _modules("src/nextbasis/basis")
     for stage in {(stage.kind, _family(stage)): stage for stage in ALL}.values():
         needed = imported(imports, f"nextbasis.stages.{stage.kind}")
         if family := _family(stage):  # another family's backbone is imported but never used
             needed -= backbones - {f"nextbasis.backbones.{family}"}
-        given = {_module(path) for path in stage.deps if path.endswith(".py")}
+        if needed & basis:  # named whole also where a part is used
+            needed |= basis
+        given = {module for path in stage.deps for module in _modules(path)}
+        assert not {folder for path in stage.deps for folder in Path(path).parents} & {
+            Path(path) for path in stage.deps
+        }, f"{stage.name} names a file and its folder"
         assert given == needed, (
             f"{stage.name}: missing {sorted(needed - given)}, superfluous {sorted(given - needed)}"
         )
@@ -248,8 +254,15 @@ def _family(stage: Stage) -> str:
     return STAGES.catalog[stage.scale][group][stage.key]["family"] if group else ""
 
 
-def _module(path: str) -> str:
-    name = path.removeprefix("src/").removesuffix(".py").removesuffix("/__init__")
+def _modules(path: str) -> set[str]:
+    """Modules with code that a dependency names: its own, all of them below a folder, or none."""
+    if path.startswith("src/") and Path(path).is_dir():
+        return set(filter(_has_code, map(_module, Path(path).rglob("*.py"))))
+    return {_module(Path(path))} if path.endswith(".py") else set()
+
+
+def _module(file: Path) -> str:
+    name = str(file.relative_to("src")).removesuffix(".py").removesuffix("/__init__")
     return name.replace("/", ".")
 
 

@@ -37,7 +37,7 @@ def compile_blocks(network: nn.Module) -> None:
     Results differ by rounding, and dropout draws other numbers.
     Raises: ValueError if there is no C++ compiler, which is needed at the first call.
     """
-    from torch._inductor import cpp_builder  # takes a second to import
+    from torch._inductor import cpp_builder  # takes seconds to import
     from torch._inductor.exc import InvalidCxxCompiler
 
     try:
@@ -47,6 +47,8 @@ def compile_blocks(network: nn.Module) -> None:
             "compile=true needs a C++ compiler, and none was found: install g++ or clang++ "
             "(CXX may name it), or set compile=false"
         ) from error
+    if torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(True)  # nextbasis.launch does not tell the compiler
     for block in blocks(network):
         for name in ENTRIES:
             if hasattr(block, name):

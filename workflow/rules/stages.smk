@@ -16,7 +16,7 @@ rule dataset:  # Images and labels, checked and converted.
         runtime=STAGES.resource("dataset", "runtime"),
         gpu=STAGES.resource("dataset", "gpu"),
     shell:
-        "dvc --wait-for-lock repro --single-item dataset-{wildcards.scale} > {log} 2>&1"
+        "python -m nextbasis.dvc --wait-for-lock repro --single-item dataset-{wildcards.scale} > {log} 2>&1"
 
 
 rule reference:  # Feature statistics of the real images.
@@ -33,7 +33,7 @@ rule reference:  # Feature statistics of the real images.
         runtime=STAGES.resource("reference", "runtime"),
         gpu=STAGES.resource("reference", "gpu"),
     shell:
-        "dvc --wait-for-lock repro --single-item reference-{wildcards.scale} > {log} 2>&1"
+        "python -m nextbasis.dvc --wait-for-lock repro --single-item reference-{wildcards.scale} > {log} 2>&1"
 
 
 rule tokenizer:  # A tokenizer, trained or given.
@@ -52,7 +52,7 @@ rule tokenizer:  # A tokenizer, trained or given.
         runtime=STAGES.resource("tokenizer", "runtime"),
         gpu=STAGES.resource("tokenizer", "gpu"),
     shell:
-        "dvc --wait-for-lock repro --single-item tokenizer-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
+        "python -m nextbasis.dvc --wait-for-lock repro --single-item tokenizer-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
 
 
 rule rebase:  # A VQ tokenizer on re-expressed latents.
@@ -71,7 +71,7 @@ rule rebase:  # A VQ tokenizer on re-expressed latents.
         runtime=STAGES.resource("rebase", "runtime"),
         gpu=STAGES.resource("rebase", "gpu"),
     shell:
-        "dvc --wait-for-lock repro --single-item rebase-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
+        "python -m nextbasis.dvc --wait-for-lock repro --single-item rebase-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
 
 
 rule reconstruct:  # What the tokenizer loses: the floor of every score.
@@ -96,7 +96,7 @@ rule reconstruct:  # What the tokenizer loses: the floor of every score.
         runtime=STAGES.resource("reconstruct", "runtime"),
         gpu=STAGES.resource("reconstruct", "gpu"),
     shell:
-        "dvc --wait-for-lock repro --single-item reconstruct-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
+        "python -m nextbasis.dvc --wait-for-lock repro --single-item reconstruct-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
 
 
 rule tokens:  # Every training image as tokens, once and flipped.
@@ -115,7 +115,7 @@ rule tokens:  # Every training image as tokens, once and flipped.
         runtime=STAGES.resource("tokens", "runtime"),
         gpu=STAGES.resource("tokens", "gpu"),
     shell:
-        "dvc --wait-for-lock repro --single-item tokens-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
+        "python -m nextbasis.dvc --wait-for-lock repro --single-item tokens-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
 
 
 rule train:  # One training.
@@ -134,7 +134,7 @@ rule train:  # One training.
         runtime=STAGES.resource("train", "runtime"),
         gpu=STAGES.resource("train", "gpu"),
     shell:
-        "dvc --wait-for-lock repro --single-item train-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
+        "python -m nextbasis.dvc --wait-for-lock repro --single-item train-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
 
 
 rule sample:  # Class-balanced samples of one run.
@@ -159,7 +159,7 @@ rule sample:  # Class-balanced samples of one run.
         runtime=STAGES.resource("sample", "runtime"),
         gpu=STAGES.resource("sample", "gpu"),
     shell:
-        "dvc --wait-for-lock repro --single-item sample-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
+        "python -m nextbasis.dvc --wait-for-lock repro --single-item sample-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
 
 
 rule score:  # FID, IS, precision and recall of one set of samples.
@@ -178,4 +178,4 @@ rule score:  # FID, IS, precision and recall of one set of samples.
         runtime=STAGES.resource("score", "runtime"),
         gpu=STAGES.resource("score", "gpu"),
     shell:
-        "dvc --wait-for-lock repro --single-item score-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
+        "python -m nextbasis.dvc --wait-for-lock repro --single-item score-{wildcards.scale}@{wildcards.key} > {log} 2>&1"

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from nextbasis.backbones.mar import MAR, Draws, split_order
 from nextbasis.layers.parts import sinusoid
-from nextbasis.layers.patches import patchify
 from nextbasis.official import import_state
 from nextbasis.parity import mar_head, mar_sampling
 from nextbasis.parity.fixture import Fixture
 from nextbasis.parity.training import check_gradients, check_rates, check_training, recipe
+from nextbasis.tokenizers.patches import patchify
 
 LR, WARMUP, EPOCHS = 8e-4, 100, 400  # the training command of MAR's README
 STEPS_PER_EPOCH = 10_000  # fine enough for the epochs in the tables

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from nextbasis.backbones.mar import MAR
 from nextbasis.config import MARSamplerConfig
-from nextbasis.layers.patches import unpatchify
 from nextbasis.noise import ImageNoise
 from nextbasis.official import our_name
 from nextbasis.parity.fixture import Fixture
+from nextbasis.tokenizers.patches import unpatchify
 
 RECORDED = ("tokens_before_iter", "mask_before_iter", "cfg_iter", "z", "new")  # per iteration
 

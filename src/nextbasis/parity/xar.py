@@ -7,11 +7,11 @@ from nextbasis.backbones.xar import XAR, Draws
 from nextbasis.heads.loss import Loss
 from nextbasis.layers.attention import rotate
 from nextbasis.layers.parts import sinusoid
-from nextbasis.layers.patches import patchify
 from nextbasis.official import import_state
 from nextbasis.parity import xar_sampling
 from nextbasis.parity.fixture import Fixture
 from nextbasis.parity.training import check_gradients, check_rates, check_training, recipe
+from nextbasis.tokenizers.patches import patchify
 
 # Literals of the official code: 800 epochs, warm-up 100, cosine to the least rate from 600 on.
 LR, MIN_LR, WARMUP, DECAY_START, EPOCHS = 4e-4, 1e-5, 100, 600, 800

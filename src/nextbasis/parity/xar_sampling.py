@@ -12,9 +12,9 @@ from nextbasis.backbones.xar import XAR, Modulations
 from nextbasis.config import XARSamplerConfig
 from nextbasis.heads import flow
 from nextbasis.layers.attention import KVCache
-from nextbasis.layers.patches import unpatchify
 from nextbasis.noise import ImageNoise
 from nextbasis.parity.fixture import Fixture
+from nextbasis.tokenizers.patches import unpatchify
 
 
 class RecordedNoise(ImageNoise):

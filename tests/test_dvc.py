@@ -1,0 +1,70 @@
+"""nextbasis.dvc leaves dvc.lock as DVC does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+DVC = [str(Path(sys.executable).with_name("dvc"))]
+QUICK = [sys.executable, "-m", "nextbasis.dvc"]
+LONG = "a sentence that is longer than a line of YAML may be before it is folded: " * 2
+
+
+def test_lock_is_dvcs_own(tmp_path: Path) -> None:
+    """First stages, one more in between, changes of the first, the middle and the last."""
+    folders = [tmp_path / "dvc", tmp_path / "quick"]
+    steps = [("a", "c", {}), ("a", "b", "c", {}), ("a", "b", "c", {"a": 1, "c": LONG})]
+    steps += [("a", "ab", "b", "c", {"b": f"one\n\n  two: #\n{LONG}", "ab": [1, {"x": None}]})]
+    for folder in folders:
+        folder.mkdir()
+        _run(["git", "init", "--quiet"], folder)
+        _run([*DVC, "init", "--quiet"], folder)
+    for *names, values in steps:
+        locks = []
+        for folder, program in zip(folders, (DVC, QUICK), strict=True):
+            _write(folder, names, values)
+            _run([*program, "repro"], folder)
+            locks.append((folder / "dvc.lock").read_text())
+        assert locks[0] == locks[1]
+        assert set(yaml.safe_load(locks[1])["stages"]) == set(names)
+
+
+def test_other_layouts_are_left_to_dvc(tmp_path: Path) -> None:
+    _run(["git", "init", "--quiet"], tmp_path)
+    _run([*DVC, "init", "--quiet"], tmp_path)
+    _write(tmp_path, ["a"], {})
+    _run([*QUICK, "repro"], tmp_path)
+    lock = tmp_path / "dvc.lock"
+    lock.write_text("# mine\n" + lock.read_text() + "datasets: []\n")
+    _write(tmp_path, ["a", "b"], {"a": 2})
+    said = _run([*QUICK, "repro", "b"], tmp_path)
+    assert "Updating lock file 'dvc.lock'" in said
+    assert lock.read_text().startswith("# mine\n")
+    assert set(yaml.safe_load(lock.read_text())["stages"]) == {"a", "b"}
+
+
+def _write(folder: Path, names: list[str], values: dict[str, object]) -> None:
+    """A pipeline of these stages, each with a parameter and with the folder that all read."""
+    stages = {
+        name: {
+            "cmd": f"echo {name} {LONG if name == 'c' else ''}> {name}.txt",
+            "deps": ["code"],
+            "params": [{"params.yaml": [name]}],
+            "outs": [f"{name}.txt"],
+        }
+        for name in names
+    }
+    (folder / "code").mkdir(exist_ok=True)
+    (folder / "code/module.py").write_text("")
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    values = dict.fromkeys(names, 0) | values
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+
+
+def _run(command: list[str], folder: Path) -> str:
+    settings = os.environ | {"DVC_NO_ANALYTICS": "true"}
+    done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
