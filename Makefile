@@ -1,13 +1,15 @@
 # make tables   builds .venv, then every table and figure of one scale:  make tables SCALE=tiny
+#               EXTRA=true adds every basis on one budget, readings of the objective and MAR's steps
 # make test     lint, dry runs of every scale, the whole pipeline at scale tiny, all tests
 # make bench    speed of training and sampling on one thread, beside the official code's
 # make setup, make lint: the first steps of these alone
 SCALE ?= cpu
+EXTRA ?= false
 CORES ?= all
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
-SNAKEMAKE := $(VENV)/bin/snakemake --config scale=$(SCALE)
+SNAKEMAKE := $(VENV)/bin/snakemake --config scale=$(SCALE) extra=$(EXTRA)
 MAIN_TABLES := bar_main bar_gains rar_main
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -22,7 +24,7 @@ tables: setup repository
 	@echo; echo "All tables: results/$(SCALE)/tables/   Report: results/$(SCALE)/report.html"
 
 test: setup repository lint dry-runs
-	snakemake --cores 2 --config scale=tiny
+	snakemake --cores 2 --config scale=tiny extra=true
 	pytest -m slow
 	pytest -m "not slow" -n 2
 
@@ -41,7 +43,7 @@ lint: setup
 # The paper's scale is planned for a cluster; planning needs neither its tools nor its data.
 dry-runs: setup repository
 	snakemake -n --quiet --config scale=tiny
-	snakemake -n --quiet --config scale=cpu
+	snakemake -n --quiet --config scale=cpu extra=true
 	snakemake -n --quiet --config scale=imagenet256
 	snakemake -n --quiet --profile profiles/slurm --config scale=imagenet256
 
