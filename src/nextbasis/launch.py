@@ -20,7 +20,8 @@ def run(stage: str, main: Callable[[Any], None], doc: str | None) -> None:
         print(_help(stage, doc or ""))
         return
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    # The same as use_deterministic_algorithms, which imports the compiler: seconds for every stage.
+    # use_deterministic_algorithms would import the compiler: a second or two that no stage needs
+    # but those whose optimiser or torchvision does so anyway.
     torch.set_deterministic_debug_mode("error")
     # Off because it costs time and only hides reads of memory that nobody wrote.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
