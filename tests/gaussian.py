@@ -4,6 +4,8 @@ y = A x of one channel has the covariance C_y = A C A^T. Its Cholesky factor hol
 the best predictions from clean earlier tokens, and by the chain rule their product is det C_y.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -68,19 +70,27 @@ def mean_place(a: Tensor, c: Tensor) -> float:
 
 
 def descend(
-    loss: object, start: Tensor, steps: int, lr: float, low: float = 0.0, high: float = 0.0
+    loss: Callable[[Tensor], Tensor],
+    start: Tensor,
+    steps: int,
+    limits: tuple[float, float] | None = None,
+    tangent: bool = False,
 ) -> Tensor:
-    """Adam on A from `start`; singular values clamped to [low, high] after a step, if given."""
+    """Adam on A from `start`; singular values are clamped to the limits after every step.
+
+    `tangent` leaves of the gradient only what turns an orthogonal A.
+    """
     a = start.clone().requires_grad_()
-    optim = torch.optim.Adam([a], lr=lr)
+    optim = torch.optim.Adam([a], lr=0.05)
     for _ in range(steps):
-        optim.zero_grad()
-        assert callable(loss)
-        loss(a).backward()
+        (gradient,) = torch.autograd.grad(loss(a), a)
+        if tangent:
+            turn = gradient @ a.detach().T
+            gradient = (turn - turn.T) / 2 @ a.detach()
+        a.grad = gradient
         optim.step()
-        if high:
-            with torch.no_grad():
-                a.copy_(clamp(a[None], low, high)[0])
+        if limits:
+            a.data = clamp(a.data[None], *limits)[0]
     return a.detach()
 
 

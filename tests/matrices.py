@@ -27,8 +27,8 @@ def random_matrix(n: int, low: float, high: float, seed: int = 0) -> Tensor:
     return rotation(n, seed) @ torch.diag(sigma) @ rotation(n, seed + 1)
 
 
-def covariance(side: int, down: float = 0.95, across: float = 0.90) -> Tensor:
-    """Of a Gaussian field on a square grid; neighbours correlate by `down` and `across`."""
+def covariance(side: int, across: float = 0.95, down: float = 0.90) -> Tensor:
+    """Of a Gaussian field on a square grid; neighbours correlate by `across` and `down`."""
     factors = (toeplitz([rho**k for k in range(side)]) for rho in (down, across))
     return torch.kron(*(torch.from_numpy(factor) for factor in factors))
 
