@@ -49,15 +49,17 @@ def total_loss(
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """The objective without the regulariser, and its parts for the curves.
 
-    Residual terms are scaled so that their prediction part is a weighted mean of the host's loss.
+    Prefixes end after every row, those of r2 after every step. Residual terms are scaled so that
+    their prediction part is a weighted mean of the host's loss.
     """
     name, share = config.objective, config.residual_weight
     if name == "l_bar":
         return host_loss, {}
-    counts = prefix_counts(step_of)
+    steps = step_of if name == "r2" else torch.arange(len(step_of)).to(step_of)
+    counts = prefix_counts(steps)
     scale = 1 / (seen.y.shape[2] * counts.sum())
     if name in ("r0", "r0_inverse", "r2"):
-        residual = scale * snr_residual(config, seen, weight, step_of).mean()
+        residual = scale * snr_residual(config, seen, weight, steps).mean()
         return torch.lerp(host_loss, residual, share), {"residual_loss": residual.detach()}
     prediction = scale * prediction_part(seen.error, counts).mean()
     if name == "r4":
@@ -81,8 +83,7 @@ def snr_residual(
     w = ratios.mean(1)
     y_hat = seen.y + seen.error / w.sqrt()[:, None, None]
     decoder = torch.linalg.inv(weight) if config.objective == "r0_inverse" else weight.T
-    steps = step_of if config.objective == "r2" else torch.arange(len(step_of)).to(step_of)
-    return w * prefix_error(seen.x, y_hat, decoder, steps)
+    return w * prefix_error(seen.x, y_hat, decoder, step_of)
 
 
 def prefix_counts(step_of: Int[Tensor, " m"]) -> Int[Tensor, " m"]:

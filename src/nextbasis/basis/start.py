@@ -28,6 +28,11 @@ def start(
 
     Raises: ValueError naming the key for a basis that cannot be learned or modelled.
     """
+    if config.gain == "unit" and (config.init == "identity" or config.structure != "dense"):
+        raise ValueError(
+            "basis.gain=unit needs a named basis and basis.structure=dense, "
+            f"got basis.init={config.init} and basis.structure={config.structure}"
+        )
     if config.init == "identity":
         return None
     options = dict(config.options)
@@ -47,4 +52,3 @@ def start(
             f"basis.init={config.init}"
         )
     return with_unit_rows(basis, tokens()) if config.gain == "unit" else basis
-

@@ -73,11 +73,12 @@ def scaled(height: int, width: int, *, scale: float | int = 0.98) -> Basis:
 def with_unit_rows(basis: Basis, tokens: Float[Tensor, "s n d"]) -> Basis:
     """The basis whose gain gives every row of these tokens a root mean square of 1.
 
-    An extension: BAR divides by nothing. Rows without energy keep a gain of 1.
+    An extension: BAR divides by nothing. Rows without energy (a millionth of the largest root mean
+    square, so rounding counts as none) keep a gain of 1.
     """
     y = torch.einsum("mn,snd->smd", basis.A, tokens.double())
     scale = y.square().mean((0, 2)).sqrt()
-    return dataclasses.replace(basis, gain=torch.where(scale > 0, scale, 1.0))
+    return dataclasses.replace(basis, gain=torch.where(scale > 1e-6 * scale.max(), scale, 1.0))
 
 
 def random_orthogonal(size: int, generator: torch.Generator) -> Float[Tensor, "n n"]:
