@@ -85,8 +85,9 @@ def count_parameters(run: Run) -> dict[str, int]:
     with torch.device("meta"):
         generator = build(config.model, config.basis, config.order, run.spec)
     parts = {"head": _head(generator), "modulation": _modulation(generator)}
-    parts["basis"] = _count(generator.basis) if generator.basis is not None else 0
-    total = _count(generator)
+    basis = generator.basis if config.basis.learned else None
+    parts["basis"] = _count(basis) if basis is not None else 0
+    total = _count(generator.backbone) + parts["basis"]
     return {"total": total, "transformer": total - sum(parts.values())} | parts
 
 
