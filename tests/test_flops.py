@@ -1,6 +1,7 @@
 """Counts of FLOPs and memory against what PyTorch counts and autograd keeps on small models."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,10 +9,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from builders import model_config, order_config, sampler_config, token_spec
-from nextbasis.generator import Backbone, TokenSpec, build_backbone
+from builders import basis_config, model_config, order_config, sampler_config, token_spec
+from nextbasis.generator import Backbone, TokenSpec, build, build_backbone
 from nextbasis.noise import ImageNoise
-from nextbasis.plan import flops, memory
+from nextbasis.plan import basis_flops, flops, memory
 
 FAMILIES = ["mar", "xar", "rar"]
 BATCH = 2
@@ -101,6 +102,49 @@ def test_samplers_do_no_more_than_is_published(family: str, guidance: float) -> 
     counted = counter.get_total_flops() / BATCH
     # RAR's sampler conditions a position more than it needs, of 17.
     assert 0.5 < counted / flops.sampling(model, spec, sampler).total <= 18 / 17
+
+
+OBJECTIVES = ["l_bar", "r0", "r0_inverse", "r1", "r2", "r3", "r4"]
+
+
+@pytest.mark.parametrize("family", ["mar", "xar"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("structure", ["dense", "kronecker", "blocks", "householder"])
+def test_flops_of_a_learned_basis_are_those_that_pytorch_counts(
+    family: str, objective: str, structure: str
+) -> None:
+    model, spec, backbone = small(family)
+    tokens, labels, draws = batch_of(family, backbone)
+    changes: dict[str, Any] = {"structure": structure, "reflections": 16}
+    config = basis_config(learned=True, objective=objective, **changes)
+    generator = build(model, config, order_config(), spec)
+    y = tokens.clone().requires_grad_(objective not in ("r1", "r3"))
+    with counting() as alone, sdpa_kernel(SDPBackend.MATH):
+        generator.backbone.loss(y, labels, draws).value.backward()
+    with counting() as counter, sdpa_kernel(SDPBackend.MATH):
+        generator.loss(tokens, labels, draws).value.backward()
+        generator.basis.project_()
+    counted = counter.get_total_flops() - alone.get_total_flops()
+    costs = basis_flops.costs(config, model, spec)
+    expected = sum(cost.at(BATCH) for cost in costs.values())
+    if structure == "householder":  # outer products are no products of matrices to PyTorch
+        reflected = basis_flops.costs(replace(config, objective="l_bar"), model, spec)
+        there = reflected["objective"].step  # A I, without gradients
+        expected -= reflected["apply"].at(BATCH) / 2 + there / 2
+        if objective in ("r0", "r0_inverse", "r2"):
+            expected -= there * (2 * 16 - 1) / 16 / 2
+    if objective == "r0_inverse":  # nor is the inverse, only its gradient
+        expected -= 2 * 64**3
+    assert counted == pytest.approx(expected, rel=1e-6)
+    share = basis_flops.training(config, model, spec, BATCH) * BATCH
+    assert share == pytest.approx(sum(cost.at(BATCH) for cost in costs.values()))
+
+
+def test_a_fixed_basis_costs_a_product_and_ids_none() -> None:
+    model, spec, _ = small("mar")
+    fixed = basis_flops.training(basis_config(), model, spec, BATCH)
+    assert fixed == 2 * 64 * 64 * spec.channels
+    assert basis_flops.training(basis_config(), model_config("rar"), token_spec("rar"), 1) == 0
 
 
 def kept(backbone: Backbone, tokens: torch.Tensor, labels: torch.Tensor, draws: Any) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from command import ROOT
-from nextbasis.plan import flops, plan
+from nextbasis.plan import basis_flops, flops, plan
 from nextbasis.plan.estimate import assumptions, estimate, notes
 from nextbasis.plan.runs import Run, runs_of
 
@@ -85,7 +85,11 @@ def test_memory_and_hours_add_up() -> None:
     assert used["batch_per_gpu"] == 7  # of 32 images
     assert used["weights"] + used["gradients"] + used["adam"] + used["ema"] == 20 * parameters
     assert row["images"] == run.config.train.steps * 32
-    work = row["training_flops"]["total"] * row["images"]
+    parts = row["training_flops"]
+    assert parts["total"] == parts["transformer"] + parts["head"] + parts["basis"]
+    per_image = basis_flops.training(run.config.basis, run.config.model, run.spec, 7)
+    assert parts["basis"] == per_image > 0
+    work = parts["total"] * row["images"]
     hours, share = row["training_hours"], assumed.utilisation["training"]["xar"]
     assert hours["A100"] == pytest.approx(work / (312e12 * share) / 3600)
     assert hours["A100"] / hours["H100"] == pytest.approx(989 / 312)

@@ -10,7 +10,7 @@ from torch import nn
 
 from nextbasis.config import MARConfig, TrainConfig, TrainStage
 from nextbasis.generator import Generator, build
-from nextbasis.plan import flops, memory
+from nextbasis.plan import basis_flops, flops, memory
 from nextbasis.plan.runs import ASSUMPTIONS, RESOURCES, Run
 
 SECONDS = 3600  # in an hour
@@ -44,7 +44,10 @@ def estimate(run: Run, assumed: Assumptions) -> dict[str, Any]:
     config, spec = run.config, run.spec
     model, train = config.model, config.train
     parameters = count_parameters(run)
-    training = flops.training(model, spec, train.recompute)
+    work = flops.training(model, spec, train.recompute)
+    batch = math.ceil(train.batch_size / assumed.count)
+    basis = basis_flops.training(config.basis, model, spec, batch)
+    training = asdict(work) | {"basis": basis, "total": work.total + basis}
     images = train.steps * train.batch_size
     sampling = [_sampling(run, evaluation, assumed) for evaluation in run.evals]
     return {
@@ -53,12 +56,12 @@ def estimate(run: Run, assumed: Assumptions) -> dict[str, Any]:
         "parameters": parameters,
         "tokens": spec.num_tokens,
         "sequence": sequence(run),
-        "training_flops": asdict(training) | {"total": training.total},
+        "training_flops": training,
         "steps": train.steps,
         "batch_size": train.batch_size,
         "images": images,
         "memory": _memory(run, parameters["total"], assumed.count),
-        "training_hours": assumed.hours(training.total * images, "training", model.family),
+        "training_hours": assumed.hours(training["total"] * images, "training", model.family),
         "sampling": sampling,
         "ema_half_life": half_life(train.ema_decay),
         "notes": notes(config),
@@ -82,8 +85,9 @@ def count_parameters(run: Run) -> dict[str, int]:
     with torch.device("meta"):
         generator = build(config.model, config.basis, config.order, run.spec)
     parts = {"head": _head(generator), "modulation": _modulation(generator)}
-    parts["basis"] = _count(generator.basis) if generator.basis is not None else 0
-    total = _count(generator)
+    basis = generator.basis if config.basis.learned else None
+    parts["basis"] = _count(basis) if basis is not None else 0
+    total = _count(generator.backbone) + parts["basis"]
     return {"total": total, "transformer": total - sum(parts.values())} | parts
 
 

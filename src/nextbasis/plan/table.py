@@ -61,8 +61,9 @@ def explain(assumed: Assumptions) -> str:
         "the others are guesses.",
         f"Share of it that sampling reaches: {shares['sampling']}; implied by published speeds.",
         "FLOPs are those of matrix products, two for a multiplication and an addition; training is "
-        "three forward passes, four with train.recompute; sampling is the algorithm as published, "
-        "guidance included; tokenizers and scores are left out.",
+        "three forward passes, four with train.recompute, and what A adds but for projections that "
+        "need singular values; sampling is the algorithm as published, guidance included; "
+        "tokenizers and scores are left out.",
         f"Memory is per GPU, the batch split over {assumed.count} (--gpus), each with all float32 "
         "weights, gradients, Adam's moments and EMA; activations in train.precision, kept or, in "
         "the next column, recomputed by blocks; no allocator's waste.",
