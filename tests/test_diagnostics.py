@@ -22,9 +22,7 @@ def markov(n: int, correlation: float) -> torch.Tensor:
 
 
 def random_moment(n: int, seed: int) -> torch.Tensor:
-    root = torch.randn(
-        n, n + 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
-    )
+    root = torch.randn(n, n + 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     return root @ root.T / (n + 3)
 
 
@@ -104,9 +102,7 @@ def test_overlap_is_the_mean_squared_cosine_of_scipy_s_angles(n: int, seed: int)
     a = random_moment(n, seed + 100)[: n - 1]  # neither square nor orthogonal
     lengths = list(range(1, n))
     axes = torch.linalg.eigh(moment).eigenvectors.flip(1)
-    expected = [
-        np.cos(subspace_angles(a[:k].T.numpy(), axes[:, :k].numpy())) ** 2 for k in lengths
-    ]
+    expected = [np.cos(subspace_angles(a[:k].T.numpy(), axes[:, :k].numpy())) ** 2 for k in lengths]
     overlap = diagnostics.klt_overlap(a, moment, lengths)
     np.testing.assert_allclose(overlap, [value.mean() for value in expected], atol=1e-8)
 
