@@ -22,6 +22,7 @@ from nextbasis.tables.inputs import CATALOG, load_catalog
 REPOSITORY = Path(__file__).parents[1]
 TOOLS = Path(sys.executable).parent
 SCALE = "cpu"  # its .gitignore rules are those of the real scale: metrics in git, the rest in cache
+DIAGNOSIS = ("family", "run", "tokens")
 FAKE_STAGE = """
 import hashlib, json, os, sys, time
 from pathlib import Path
@@ -119,6 +120,7 @@ class Project:
             "rebased": {"vq_klt": {"parent": "kl", "basis": "klt", "views": "flip", "seed": 0}},
             "runs": {key: _run(key) for key in keys},
             "evals": {key: _eval(key) for key in keys},
+            "diagnoses": {keys[0]: {name: _eval(keys[0])[name] for name in DIAGNOSIS}},
         }
         section["encoders"] = section["tokenizers"] | section["rebased"]
         self.write("config/catalog.yaml", yaml.safe_dump({SCALE: section}))

@@ -27,6 +27,9 @@ def small_catalog() -> dict[str, Any]:
         "runs": {},
         "evals": {},
         "same": {"twin": "a"},
+        "diagnoses": {
+            key: {"family": "xar", "run": key, "tokens": "kl"} for key in ("a_bar", "b_bar")
+        },
     }
     for system, seeds in {"a": (0, 1, 2), "a_bar": (0, 1, 2), "b": (0,), "b_bar": (0,)}.items():
         for seed in seeds:
@@ -114,6 +117,8 @@ def build(root: Path, catalog: dict[str, Any], scale: str, pictures: bool = Fals
         )
         if pictures:
             _pictures(folder, key, entry, part["runs"][entry["run"]], position)
+    for key in part.get("diagnoses", {}) if pictures else ():
+        _diagnosis(folder / "diagnose" / key / "metrics.json")
 
 
 def _frame(folder: Path, part: dict[str, Any]) -> None:
@@ -138,6 +143,18 @@ def _score(folder: Path, values: dict[str, float], num_images: int) -> None:
     )
 
 
+def _diagnosis(path: Path) -> None:
+    """16 coefficients, each with half the energy of the one before; the last is determined."""
+    shares = 0.5 ** np.arange(1, 17)
+    cumulative = (shares / shares.sum()).cumsum()
+    values = {"cumulative_energy": cumulative, "cumulative_energy_klt": cumulative**0.5}
+    values |= {"cumulative_energy_identity": np.arange(1, 17) / 16}
+    values |= {"variance": 16 * shares, "conditional_variance": [*(8 * shares[:-1]), 0]}
+    values |= {"klt_overlap_rows": [1, 2, 4, 8, 16], "klt_overlap": [0.9, 0.7, 0.6, 0.8, 1]}
+    lists = {name: np.asarray(value).tolist() for name, value in values.items()}
+    write_json(path, lists | {"num_tokens": 16})
+
+
 def _pictures(
     folder: Path, key: str, entry: dict[str, Any], run: dict[str, Any], position: int
 ) -> None:
@@ -146,10 +163,11 @@ def _pictures(
     loss = 0.5 + 0.4 * np.exp(-steps / 60) + 0.01 * rng.standard_normal(ROWS) + 0.005 * position
     learned = run["basis"] == "bar"
     names = ["step", "loss"] + (
-        ["sigma_min", "sigma_max", "distance_from_start"] if learned else []
+        ["sigma_min", "sigma_mean", "sigma_max", "distance_from_start", "drift"] if learned else []
     )
     sigma = 1 - 0.1 * (1 - np.exp(-steps / 100))
-    columns = [steps, loss, sigma, 2 - sigma, 5 * (1 - sigma)][: len(names)]
+    state = [sigma, np.ones(ROWS), 2 - sigma, 5 * (1 - sigma), 0.1 * np.exp(-steps / 100)]
+    columns = [steps, loss, *state][: len(names)]
     train = folder / "train" / entry["run"]
     lines = [",".join(names)] + [
         ",".join(f"{v:g}" for v in row) for row in zip(*columns, strict=True)
@@ -158,7 +176,7 @@ def _pictures(
     if run["basis"] != "identity":
         noise = 0.05 * rng.standard_normal((16, 16)).astype(np.float32)
         host_order = np.array([0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15])
-        tensors = {"ema.basis.weight": np.eye(16, dtype=np.float32) + noise}
+        tensors = {"basis": np.eye(16, dtype=np.float32) + noise}
         tensors["host_order"] = host_order
         save_file(tensors, str(train / "model.safetensors"))
     grid = rng.integers(0, 255, (64, 80), dtype=np.uint8)

@@ -16,9 +16,9 @@ from torch.nn.functional import interpolate
 
 from fixtures_at_hand import fixture_path
 from nextbasis.basis import NAMES, Basis, make
-from nextbasis.basis.listing import field
 from nextbasis.basis.pyramids import default_levels, default_scales
 from nextbasis.basis.statistics import klt, with_unit_rows
+from nextbasis.listing import field
 
 VAR_16 = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
 VAR_8 = (1, 2, 3, 4, 5, 6, 8)

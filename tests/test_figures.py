@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from nextbasis.stages import figures as stage
-from nextbasis.tables import inputs, plots
+from nextbasis.tables import basis_plots, inputs, plots
 from results_tree import PUBLISHED, build, small_catalog
 
 
@@ -64,5 +64,40 @@ def test_overview_shows_every_seed_and_every_published_value() -> None:
 
 def test_scale_without_a_learned_basis_is_drawn_too() -> None:
     assert plots.basis_maps([]).axes[0].get_title() == plots.NO_BASIS
-    figure = plots.basis_curves([], "sigma_min", "sigma_max", "distance_from_start")
-    assert figure.axes[0].get_title() == plots.NO_BASIS
+    assert plots.basis_curves([]).axes[0].get_title() == plots.NO_BASIS
+    for draw in (basis_plots.energy_profile, basis_plots.smuggling, basis_plots.klt_overlap):
+        assert draw([]).axes[0].get_title() == basis_plots.NO_DIAGNOSIS
+
+
+def test_maps_take_a_basis_with_more_rows_than_tokens() -> None:
+    frame = plots.BasisMap("frame", np.ones((5, 4), dtype=np.float32), np.arange(4))
+    assert "rows 1 to 4" in plots.basis_maps([frame]).axes[0].get_title()
+
+
+def test_diagnosed_curves_are_the_measured_numbers() -> None:
+    found = stage.read_diagnoses(small_catalog(), "small")
+    assert [one.key for one in found] == ["a_bar", "b_bar"]
+    profile = basis_plots.energy_profile(found).axes[0]
+    drawn = {line.get_label(): line.get_ydata() for line in profile.get_lines()}
+    assert list(drawn) == ["KLT", "identity", "a_bar", "b_bar"]
+    np.testing.assert_allclose(drawn["a_bar"], found[0].values["cumulative_energy"])
+    np.testing.assert_allclose(drawn["identity"], np.arange(1, 17) / 16)
+    overlap = basis_plots.klt_overlap(found).axes[0].get_lines()
+    np.testing.assert_allclose(overlap[0].get_ydata(), np.array([1, 2, 4, 8, 16]) / 16)
+    mean_square, left = basis_plots.smuggling(found).axes[0].get_lines()
+    np.testing.assert_allclose(mean_square.get_ydata(), found[0].values["variance"])
+    assert np.isnan(left.get_ydata()[-1]) and np.isfinite(left.get_ydata()[:-1]).all()
+
+
+def test_bases_of_other_tokens_get_a_panel_of_their_own() -> None:
+    first, second = stage.read_diagnoses(small_catalog(), "small")
+    other = basis_plots.Diagnosed(second.key, "mar", second.tokens, second.values)
+    titles = [axis.get_title() for axis in basis_plots.energy_profile([first, other]).axes]
+    assert [title.partition(":")[0] for title in titles] == ["xAR on tokens kl", "MAR on tokens kl"]
+
+
+def test_missing_diagnosis_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("results/small/diagnose/b_bar/metrics.json").unlink()
+    with pytest.raises(SystemExit):
+        stage.main(["--scale", "small"])
+    assert "`dvc repro diagnose-small@b_bar` makes it" in capsys.readouterr().err

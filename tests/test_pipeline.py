@@ -23,6 +23,7 @@ NEUTRAL = {"nextbasis"} | {
 }
 SCHEMA = Path("workflow/schemas/catalog.schema.yaml")
 STAGES = Stages()
+RAR_DIAGNOSIS = {"family": "rar", "run": "rar_b", "tokens": "vq"}
 ALL = load_stages(STAGES.catalog)  # with the frozen one
 
 
@@ -62,10 +63,11 @@ def test_every_stage_reads_as_dvc_reads_it(dvc_stages: dict[str, dict[str, objec
 def test_rules_read_and_write_what_dvc_does() -> None:
     for stage in STAGES.stages:
         made = [*STAGES.outputs(stage.kind)]
-        if stage.kind in ("sample", "reconstruct"):
-            made.append(STAGES.picture(stage.kind))
-        names = {"scale": stage.scale, "key": stage.key}
-        assert sorted(path.format(**names) for path in made) == sorted(stage.outs)
+        names = {"sample": ["grid.png"], "reconstruct": ["grid.png"]}
+        names |= {"diagnose": ["grid.png", "rows.png"]}
+        made += [STAGES.picture(stage.kind, name) for name in names.get(stage.kind, [])]
+        wildcards = {"scale": stage.scale, "key": stage.key}
+        assert sorted(path.format(**wildcards) for path in made) == sorted(stage.outs)
         read = STAGES.inputs(stage.kind)(_Wildcards(stage))
         assert read[-1] == f".snakemake/dvc/{stage.name}"
         assert read[:-1] == [path for path in stage.deps if path.startswith("results/")]
@@ -164,6 +166,9 @@ def test_family_must_be_the_model_s(tmp_path: Path) -> None:
         ("tiny.runs.xar_b.tokens", "tiles", "tiny.runs.xar_b: no tokens 'tiles'"),
         ("tiny.evals.xar_b.run", "xarb", "tiny.evals.xar_b: no run 'xarb'"),
         ("tiny.evals.xar_b.family", "mar", "family is 'mar' but run 'xar_b' has 'xar'"),
+        ("tiny.diagnoses.xar_b_bar.run", "xarb", "tiny.diagnoses.xar_b_bar: no run 'xarb'"),
+        ("tiny.diagnoses.xar_b_bar.tokens", "vq", "tokens is 'vq' but run 'xar_b_bar' has"),
+        ("tiny.diagnoses.rar_b", RAR_DIAGNOSIS, "tiny.diagnoses.rar_b: RAR models ids"),
         ("tiny.rebased.vq_klt.parent", "vqq", "no parent 'vqq'"),
         ("tiny.rebased.vq", {"parent": "vq"}, "a tokenizer's already"),
         ("tiny.same.rar_b", "xar_b", "evaluations have this system already"),
@@ -187,6 +192,7 @@ def test_names_that_lead_nowhere_are_named(where: str, value: object, message: s
         ("tiny.runs.x@r", {}),
         ("tiny.evals.xar_b.images", 0),
         ("tiny.evals.xar_b.headline", "yes please"),
+        ("tiny.diagnoses.rar_b", RAR_DIAGNOSIS),
         ("tiny.rums", {}),
     ],
 )
@@ -211,6 +217,7 @@ def test_headline_rows_come_first_and_finish_early(scale: str) -> None:
         assert priority("score", key) > priority("sample", key)
         assert priority("sample", key) > max(priority("train", run) for run in needed["train"])
     late = max(priority(kind, key) for kind in ("train", "score") for key in others)
+    late = max(late, *(priority("diagnose", key) for key in STAGES.keys("diagnose", scale)))
     assert late < min(priority("train", run) for run in needed["train"])
 
 
@@ -250,7 +257,7 @@ def _changed(where: str, value: object) -> dict[str, object]:
 
 
 def _family(stage: Stage) -> str:
-    group = {"train": "runs", "sample": "evals"}.get(stage.kind)
+    group = {"train": "runs", "sample": "evals", "diagnose": "diagnoses"}.get(stage.kind)
     return STAGES.catalog[stage.scale][group][stage.key]["family"] if group else ""
 
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nextbasis.basis.listing import field
 from scipy.linalg import eigh
 from torch import Tensor
 
 from builders import basis_config, model_config, order_config, token_spec
 from matrices import normal, random_matrix, seeded
 from nextbasis.basis import Basis
-from nextbasis.basis.listing import field
 from nextbasis.basis.start import start
 from nextbasis.basis.statistics import klt, random_orthogonal, second_moment
 from nextbasis.generator import build

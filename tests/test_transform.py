@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nextbasis.basis.listing import field
 
 from builders import basis_config
 from matrices import normal, random_matrix, rotation, seeded
 from nextbasis.basis import make
-from nextbasis.basis.listing import field
 from nextbasis.basis.statistics import with_unit_rows
 from nextbasis.basis.structure import Kronecker
 from nextbasis.basis.transform import BasisTransform

@@ -20,6 +20,7 @@ def headline(section: Section) -> dict[str, set[str]]:
         "train": runs,
         "sample": set(evals),
         "score": set(evals),
+        "diagnose": set(),
     }
 
 
@@ -47,6 +48,7 @@ def _problems_of_scale(section: Section) -> list[str]:
         _problems_of_encoders(section)
         + _problems_of_runs(section)
         + _problems_of_evals(section)
+        + _problems_of_diagnoses(section)
         + _problems_of_names(section)
     )
 
@@ -71,17 +73,31 @@ def _problems_of_runs(section: Section) -> list[str]:
 
 
 def _problems_of_evals(section: Section) -> list[str]:
+    return _problems_of_users("evals", section["evals"], section["runs"])
+
+
+def _problems_of_diagnoses(section: Section) -> list[str]:
+    diagnoses = section.get("diagnoses", {})
+    problems = _problems_of_users("diagnoses", diagnoses, section["runs"])
+    for key, entry in diagnoses.items():
+        if entry["family"] == "rar":
+            problems.append(f"diagnoses.{key}: RAR models ids, which have no basis to diagnose")
+    return problems
+
+
+def _problems_of_users(group: str, users: Section, runs: Section) -> list[str]:
+    """Of entries that name a run and repeat its family and tokens."""
     problems = []
-    for key, entry in section["evals"].items():
-        unknown = _unknown(f"evals.{key}", "run", entry["run"], section["runs"])
+    for key, entry in users.items():
+        unknown = _unknown(f"{group}.{key}", "run", entry["run"], runs)
         problems += unknown
         if unknown:
             continue
-        run = section["runs"][entry["run"]]
+        run = runs[entry["run"]]
         for field in ("family", "tokens"):
             if entry[field] != run[field]:
                 problems.append(
-                    f"evals.{key}: {field} is '{entry[field]}' but run '{entry['run']}' "
+                    f"{group}.{key}: {field} is '{entry[field]}' but run '{entry['run']}' "
                     f"has '{run[field]}'"
                 )
     return problems

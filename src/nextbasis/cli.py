@@ -65,7 +65,7 @@ def _plan(given: argparse.Namespace) -> None:
 
 
 def _bases(given: argparse.Namespace, late: list[str]) -> None:
-    from nextbasis.basis.listing import listing
+    from nextbasis.listing import listing
 
     height, width = _grid(given.grid)
     print(listing([*given.names, *late], height, width))

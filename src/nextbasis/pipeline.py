@@ -27,11 +27,12 @@ BUSY_ADVICE = (
 )
 RESOURCES = Path("config/resources.yaml")
 MARKERS = Path(".snakemake/dvc")
-PICTURE = "grid.png"
+PICTURE = "grid.png"  # of most kinds that make one; all pictures of stages are in the report
 COMMAND = ("python", "-m")  # how a stage of ours is started; what follows is its module
 # Within one urgency a row is finished before the next one starts; upstream stages come first of
 # all, because everything waits for them.
-URGENCY = ("train", "sample", "reconstruct", "score", "tokens", "rebase", "tokenizer", "reference")
+URGENCY = ("diagnose", "train", "sample", "reconstruct", "score")
+URGENCY += ("tokens", "rebase", "tokenizer", "reference")
 HEADLINE = 100  # added to the urgency of what the headline rows need
 
 
@@ -82,12 +83,12 @@ class Stages:
         return of
 
     def outputs(self, kind: str) -> list[str]:
-        """Output patterns of a kind's rule, with {scale} and {key}; the picture is apart."""
-        return [path for path in self._patterns(kind) if not path.endswith(PICTURE)]
+        """Output patterns of a kind's rule, with {scale} and {key}; pictures are apart."""
+        return [path for path in self._patterns(kind) if not path.endswith(".png")]
 
-    def picture(self, kind: str) -> str:
-        """Output pattern of the picture that a kind's rule makes."""
-        return next(path for path in self._patterns(kind) if path.endswith(PICTURE))
+    def picture(self, kind: str, name: str = PICTURE) -> str:
+        """Output pattern of a picture that a kind's rule makes."""
+        return next(path for path in self._patterns(kind) if path.endswith(f"/{name}"))
 
     def resource(self, kind: str, name: str) -> Callable[..., Any]:
         """Resource function of a kind's rule: threads, mem_mb, runtime (minutes) or gpu."""
@@ -212,7 +213,7 @@ def _name(kind: str, wildcards: Any) -> str:
 
 
 def _names(kind: str) -> list[str]:
-    return ["run=any"] if kind == "sample" else []
+    return ["run=any"] if kind in ("sample", "diagnose") else []
 
 
 def _escape(key: str) -> str:

@@ -179,3 +179,34 @@ rule score:  # FID, IS, precision and recall of one set of samples.
         gpu=STAGES.resource("score", "gpu"),
     shell:
         "python -m nextbasis.dvc --wait-for-lock repro --single-item score-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
+
+
+rule diagnose:  # What a trained basis does, in numbers and pictures.
+    input:
+        STAGES.inputs("diagnose"),
+    output:
+        STAGES.outputs("diagnose"),
+        report(
+            STAGES.picture("diagnose"),
+            caption="../report/prefix_images.rst",
+            category="Bases",
+            labels={"run": "{key}", "picture": "images from the first coefficients"},
+        ),
+        report(
+            STAGES.picture("diagnose", "rows.png"),
+            caption="../report/basis_rows.rst",
+            category="Bases",
+            labels={"run": "{key}", "picture": "what each coefficient adds"},
+        ),
+    log:
+        "results/{scale}/logs/diagnose/{key}.log",
+    wildcard_constraints:
+        key=STAGES.key_pattern("diagnose", SCALE),
+    priority: STAGES.priority("diagnose")
+    threads: STAGES.resource("diagnose", "threads")
+    resources:
+        mem_mb=STAGES.resource("diagnose", "mem_mb"),
+        runtime=STAGES.resource("diagnose", "runtime"),
+        gpu=STAGES.resource("diagnose", "gpu"),
+    shell:
+        "python -m nextbasis.dvc --wait-for-lock repro --single-item diagnose-{wildcards.scale}@{wildcards.key} > {log} 2>&1"

@@ -57,7 +57,7 @@ rule table:  # One table in every format.
         "python -m nextbasis.stages.tables --scale {wildcards.scale} --table {wildcards.table} > {log} 2>&1"
 
 
-rule figures:  # Curves, maps of A, FID overview and contact sheet.
+rule figures:  # Curves, maps and diagnostics of A, FID overview and contact sheet.
     input:
         lambda wildcards: figure_inputs(STAGES.catalog, wildcards.scale),
         code_inputs("figures"),
@@ -79,6 +79,24 @@ rule figures:  # Curves, maps of A, FID overview and contact sheet.
             caption="../report/singular_values.rst",
             category="Figures",
             labels={"figure": "singular values of A"},
+        ),
+        report(
+            "results/{scale}/figures/energy_profile.png",
+            caption="../report/energy_profile.rst",
+            category="Figures",
+            labels={"figure": "energy of the first coefficients"},
+        ),
+        report(
+            "results/{scale}/figures/smuggling.png",
+            caption="../report/smuggling.rst",
+            category="Figures",
+            labels={"figure": "coefficients that give later ones away"},
+        ),
+        report(
+            "results/{scale}/figures/klt_overlap.png",
+            caption="../report/klt_overlap.rst",
+            category="Figures",
+            labels={"figure": "nearness of A to the KLT"},
         ),
         report(
             "results/{scale}/figures/fid_overview.png",

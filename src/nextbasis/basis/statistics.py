@@ -100,10 +100,15 @@ def klt(tokens: Float[Tensor, "m n d"]) -> Float[Tensor, "n n"]:
     return _klt(tokens).float()
 
 
-def _klt(tokens: Float[Tensor, "m n d"]) -> Float[Tensor, "n n"]:
-    rows = torch.linalg.eigh(second_moment(tokens)).eigenvectors.T.flip(0)
+def principal_axes(moment: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """Eigenvectors of a second moment as rows, largest energy first; signs as of `klt`."""
+    rows = torch.linalg.eigh(moment).eigenvectors.T.flip(0)
     largest = rows.gather(1, rows.abs().argmax(1, keepdim=True))
     return rows * largest.sign()
+
+
+def _klt(tokens: Float[Tensor, "m n d"]) -> Float[Tensor, "n n"]:
+    return principal_axes(second_moment(tokens))
 
 
 def _random_orthogonal(size: int, generator: torch.Generator) -> Float[Tensor, "n n"]:

@@ -123,6 +123,14 @@ class ScoreStage(StageConfig):
     evaluation: EvaluationConfig
 
 
+@dataclass(kw_only=True)
+class DiagnoseStage(StageConfig):
+    """Config of nextbasis.stages.diagnose; `key` names the diagnosis."""
+
+    run: str  # name of the training whose basis is looked at
+    num_images: int  # evenly spaced training images whose tokens the statistics are of, at least
+
+
 SCHEMAS: dict[str, type[StageConfig]] = {
     "dataset": DatasetStage,
     "extractor": ExtractorStage,
@@ -134,6 +142,7 @@ SCHEMAS: dict[str, type[StageConfig]] = {
     "train": TrainStage,
     "sample": SampleStage,
     "score": ScoreStage,
+    "diagnose": DiagnoseStage,
 }
 
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.numpy import load_file
 
-from nextbasis.files import result_folder, write_atomic
-from nextbasis.tables import plots, published
+from nextbasis.files import read_json, result_folder, write_atomic
+from nextbasis.tables import basis_plots, plots, published
 from nextbasis.tables.inputs import (
     FIGURES,
     PUBLISHED,
@@ -26,8 +26,6 @@ from nextbasis.tables.inputs import (
     standard_evals,
 )
 from nextbasis.tables.measured import collect, estimate, read_score
-
-SIGMA_LOW, SIGMA_HIGH, DISTANCE = "sigma_min", "sigma_max", "distance_from_start"
 
 
 def systems(catalog: Catalog, scale: str) -> list[str]:
@@ -56,8 +54,18 @@ def read_bases(catalog: Catalog, scale: str) -> list[plots.BasisMap]:
     for system, run in basis_runs(catalog, scale).items():
         folder = result_folder(scale, "train", run)
         tensors = load_file(_existing(folder / "model.safetensors", scale, "train", run))
-        bases.append(plots.BasisMap(system, tensors["ema.basis.weight"], tensors["host_order"]))
+        bases.append(plots.BasisMap(system, tensors["basis"], tensors["host_order"]))
     return bases
+
+
+def read_diagnoses(catalog: Catalog, scale: str) -> list[basis_plots.Diagnosed]:
+    """What the diagnose stage measured of every basis that the scale diagnoses."""
+    found = []
+    for key, entry in section(catalog, scale).get("diagnoses", {}).items():
+        path = result_folder(scale, "diagnose", key) / "metrics.json"
+        values = read_json(_existing(path, scale, "diagnose", key))
+        found.append(basis_plots.Diagnosed(key, entry["family"], entry["tokens"], values))
+    return found
 
 
 def read_points(catalog: Catalog, scale: str) -> list[plots.Point]:
@@ -116,13 +124,17 @@ def _existing(path: Path, scale: str, kind: str, key: str) -> Path:
 def draw(catalog: Catalog, scale: str, folder: Path) -> None:
     """Write every figure of one scale into `folder`."""
     curves = read_curves(catalog, scale)
-    learned = [curve for curve in curves if SIGMA_LOW in curve.frame]
+    learned = [curve for curve in curves if "sigma_min" in curve.frame]
+    diagnosed = read_diagnoses(catalog, scale)
     tokenizers = section(catalog, scale)["tokenizers"]
     floors = {name: read_score(scale, "reconstruct", name)["values"]["fid"] for name in tokenizers}
     makers: dict[str, Callable[[], Figure]] = {
         "loss_curves.png": lambda: plots.loss_curves(curves),
         "basis_maps.png": lambda: plots.basis_maps(read_bases(catalog, scale)),
-        "singular_values.png": lambda: plots.basis_curves(learned, SIGMA_LOW, SIGMA_HIGH, DISTANCE),
+        "singular_values.png": lambda: plots.basis_curves(learned),
+        "energy_profile.png": lambda: basis_plots.energy_profile(diagnosed),
+        "smuggling.png": lambda: basis_plots.smuggling(diagnosed),
+        "klt_overlap.png": lambda: basis_plots.klt_overlap(diagnosed),
         "fid_overview.png": lambda: plots.fid_overview(read_points(catalog, scale), floors),
         "contact_sheet.png": lambda: plots.contact_sheet(read_pictures(catalog, scale)),
     }

@@ -13,6 +13,9 @@ FIGURES = (
     "loss_curves.png",
     "basis_maps.png",
     "singular_values.png",
+    "energy_profile.png",
+    "smuggling.png",
+    "klt_overlap.png",
     "fid_overview.png",
     "contact_sheet.png",
 )
@@ -150,6 +153,7 @@ def figure_inputs(catalog: Catalog, scale: str) -> list[str]:
         files.append(f"{root}/train/{entry['run']}/metrics.csv")
     for run in basis_runs(catalog, scale).values():
         files.append(f"{root}/train/{run}/model.safetensors")
+    files += [f"{root}/diagnose/{key}/metrics.json" for key in part.get("diagnoses", {})]
     return list(dict.fromkeys(files))
 
 

@@ -29,6 +29,13 @@ SMOOTHING = 25  # a curve is averaged over this fraction of its rows
 EARLY = 20  # the first 1/EARLY of a curve does not set the limits of its axis
 NO_BASIS = "no learned basis at this scale"
 MAP_ROWS = 8  # rows of A shown
+BASIS_CURVES = {  # column of a learned basis's curve: title, label of the axis
+    "sigma_min": ("smallest singular value of A", "singular value"),
+    "sigma_mean": ("mean singular value", "singular value"),
+    "sigma_max": ("largest singular value", "singular value"),
+    "distance_from_start": ("distance of A from its start", "Frobenius norm"),
+    "drift": ("drift of A since the previous point", "Frobenius norm"),
+}
 COLUMNS = 6  # pictures side by side on the contact sheet
 
 
@@ -38,7 +45,7 @@ class Curve:
 
     family: str
     system: str
-    frame: pd.DataFrame  # columns step, loss and, where A is learned, what LEARNED names
+    frame: pd.DataFrame  # columns step, loss and, where A is learned, what BASIS_CURVES names
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class BasisMap:
     """One system's A and the raster index of each position of the host's sequence."""
 
     system: str
-    weight: Float[np.ndarray, "n n"]
+    weight: Float[np.ndarray, "m n"]
     host_order: Int64[np.ndarray, " n"]
 
 
@@ -77,16 +84,19 @@ def loss_curves(curves: Sequence[Curve]) -> Figure:
     return figure
 
 
-def basis_curves(curves: Sequence[Curve], low: str, high: str, distance: str) -> Figure:
-    """Range of the singular values of every learned A, and its distance from the start."""
-    figure, axes = plt.subplots(2, 1, figsize=(9, 7.5), sharex=True, layout="constrained")
-    for bound in (low, high):
-        _lines(axes[0], curves, bound, smooth=False, legend=bound == low)
-    title = "smallest and largest singular value of A" if curves else NO_BASIS
-    axes[0].set(title=title, ylabel="singular value")
-    axes[0].axhline(1, color="0.5", linewidth=0.8)
-    _lines(axes[1], curves, distance, smooth=False, legend=False)
-    axes[1].set(title="distance of A from its start (Frobenius)", xlabel="step", ylabel="distance")
+def basis_curves(curves: Sequence[Curve]) -> Figure:
+    """Singular values of every learned A, its distance from the start, and its drift."""
+    count = len(BASIS_CURVES)
+    figure, axes = plt.subplots(
+        count, 1, figsize=(9, 2.6 * count), sharex=True, layout="constrained"
+    )
+    for axis, (column, (title, label)) in zip(axes, BASIS_CURVES.items(), strict=True):
+        _lines(axis, curves, column, smooth=False, legend=axis is axes[0])
+        axis.set(title=title if curves else NO_BASIS, ylabel=label)
+        if column.startswith("sigma"):
+            axis.axhline(1, color="0.5", linewidth=0.8)
+    axes[-1].set_yscale("log")
+    axes[-1].set_xlabel("step")
     return figure
 
 
@@ -130,7 +140,7 @@ def basis_maps(bases: Sequence[BasisMap]) -> Figure:
         height, 2, figsize=(13, 0.95 * height + 0.6), squeeze=False, layout="constrained"
     )
     for line, basis in zip(axes, bases, strict=False):
-        difference = basis.weight - np.eye(len(basis.weight), dtype=basis.weight.dtype)
+        difference = basis.weight - np.eye(*basis.weight.shape, dtype=basis.weight.dtype)
         for axis, matrix in zip(line, (basis.weight, difference), strict=True):
             strip = map_strip(matrix, basis.host_order, MAP_ROWS)
             limit = float(np.nanmax(np.abs(strip)))
@@ -149,7 +159,7 @@ def basis_maps(bases: Sequence[BasisMap]) -> Figure:
 
 
 def map_strip(
-    matrix: Float[np.ndarray, "n n"], host_order: Int64[np.ndarray, " n"], rows: int
+    matrix: Float[np.ndarray, "m n"], host_order: Int64[np.ndarray, " n"], rows: int
 ) -> Float[np.ndarray, "h w"]:
     """The first rows of a matrix as square maps side by side, NaN between them.
 
