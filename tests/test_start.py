@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nextbasis.basis.listing import field
+from nextbasis.listing import field
 from scipy.linalg import eigh
 from torch import Tensor
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nextbasis.basis.listing import field
+from nextbasis.listing import field
 
 from builders import basis_config
 from matrices import normal, random_matrix, rotation, seeded
