@@ -30,9 +30,11 @@ MARKERS = Path(".snakemake/dvc")
 PICTURE = "grid.png"  # of most kinds that make one; all pictures of stages are in the report
 COMMAND = ("python", "-m")  # how a stage of ours is started; what follows is its module
 # Within one urgency a row is finished before the next one starts; upstream stages come first of
-# all, because everything waits for them.
-URGENCY = ("diagnose", "train", "sample", "reconstruct", "score")
-URGENCY += ("tokens", "rebase", "tokenizer", "reference")
+# all, because everything waits for them; for a diagnosis no score waits.
+URGENCY = (
+    *("diagnose", "train", "sample", "reconstruct", "score"),
+    *("tokens", "rebase", "tokenizer", "reference"),
+)
 HEADLINE = 100  # added to the urgency of what the headline rows need
 
 
