@@ -155,9 +155,9 @@ def main(config: DiagnoseStage) -> None:
     prefix, prefix_captions, columns = prefix_pictures(diagnosis)
     rows, row_captions = row_pictures(diagnosis)
     with staged_folder(result_folder(config.scale, "diagnose", config.key)) as folder:
-        title = f"{config.run}: images from their first coefficients of {count}, the others zero"
+        title = f"{config.run}: images from the first of {count} coefficients, the others zero"
         save_sheet(prefix, prefix_captions, columns, title, folder / "grid.png")
-        title = f"{config.run}: what a coefficient of its RMS adds (row: ± grey levels of 255)"
+        title = f"{config.run}: what each coefficient adds at its RMS (row: ± grey levels of 255)"
         save_sheet(rows, row_captions, ROW_COLUMNS, title, folder / "rows.png")
         write_json(folder / "metrics.json", record(config) | {"run": config.run} | measured)
 

@@ -81,9 +81,10 @@ def smuggling(found: Sequence[Diagnosed]) -> Figure:
         axis.plot(index, variance, color="C0", linewidth=1.1, label="$v_l$: mean square")
         axis.plot(index, left, color="C3", linewidth=1.1, label="$s_l$: given the earlier ones")
         axis.set_yscale("log")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_title(one.key, fontsize=9)
     for axis in axes[:, 0]:
-        axis.set_ylabel("per channel, tokens' units²")
+        axis.set_ylabel("energy per channel\n(1: a standardised token)")
     for axis in axes[-1]:
         axis.set_xlabel("coefficient l")
     if found:
