@@ -3,6 +3,7 @@ from nextbasis.tables.inputs import (
     FIGURES,
     FORMATS,
     code_inputs,
+    extra_figures_of,
     figure_inputs,
     table_inputs,
     tables_of,
@@ -15,15 +16,21 @@ report: "../report/workflow.rst"
 localrules:
     table,
     figures,
+    extra_figures,
 
 
+EXTRA = bool(config.get("extra", False))  # whether tables marked extra are made, too
 TABLES = expand(
     "results/{scale}/tables/{table}.{format}",
     scale=SCALE,
-    table=tables_of(STAGES.catalog, SCALE, bool(config.get("extra", False))),
+    table=tables_of(STAGES.catalog, SCALE, EXTRA),
     format=FORMATS,
 )
-PICTURES = expand("results/{scale}/figures/{name}", scale=SCALE, name=FIGURES)
+PICTURES = expand(
+    "results/{scale}/figures/{name}",
+    scale=SCALE,
+    name=[*FIGURES, *extra_figures_of(STAGES.catalog, SCALE, EXTRA)],
+)
 
 
 rule table:  # One table in every format.
@@ -117,3 +124,23 @@ rule figures:  # Curves, maps and diagnostics of A, FID overview and contact she
         mem_mb=2000,
     shell:
         "python -m nextbasis.stages.figures --scale {wildcards.scale} > {log} 2>&1"
+
+
+rule extra_figures:  # Figures of the extra tables.
+    input:
+        lambda wildcards: table_inputs(STAGES.catalog, wildcards.scale, "mar_steps"),
+        code_inputs("figures"),
+    output:
+        report(
+            "results/{scale}/figures/mar_steps.png",
+            caption="../report/mar_steps.rst",
+            category="Figures",
+            labels={"figure": "MAR: FID against iterations, by basis"},
+        ),
+    log:
+        "results/{scale}/logs/extra_figures.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    shell:
+        "python -m nextbasis.stages.figures --scale {wildcards.scale} --extra > {log} 2>&1"

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from nextbasis.files import read_json, result_folder, write_atomic
 from nextbasis.tables import basis_plots, plots, published
 from nextbasis.tables.inputs import (
+    EXTRA_FIGURES,
     FIGURES,
     PUBLISHED,
     Catalog,
@@ -24,8 +25,11 @@ from nextbasis.tables.inputs import (
     load_catalog,
     section,
     standard_evals,
+    table_of,
 )
 from nextbasis.tables.measured import collect, estimate, read_score
+
+ITERATIONS = "mar_steps.png"
 
 
 def systems(catalog: Catalog, scale: str) -> list[str]:
@@ -115,6 +119,20 @@ def read_pictures(catalog: Catalog, scale: str) -> list[tuple[str, np.ndarray]]:
     return pictures
 
 
+def read_iterations(catalog: Catalog, scale: str) -> list[basis_plots.Line]:
+    """FID of MAR by basis and iterations: the rows of the table mar_steps that the scale has."""
+    rows = table_of(catalog, EXTRA_FIGURES[ITERATIONS])["rows"]
+    rows = [row for row in rows if evals_of(catalog, scale, row["system"])]
+    frame = collect(catalog, scale, [row["system"] for row in rows])
+    lines = []
+    for group in dict.fromkeys(row["group"] for row in rows):
+        own = [row for row in rows if row["group"] == group]
+        found = [estimate(frame, row["system"], "fid") for row in own]
+        fid, se = ([getattr(one, name) for one in found] for name in ("value", "spread"))
+        lines.append(basis_plots.Line(group, [int(row["label"]) for row in own], fid, se))
+    return lines
+
+
 def _existing(path: Path, scale: str, kind: str, key: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; `dvc repro {kind}-{scale}@{key}` makes it")
@@ -139,6 +157,20 @@ def draw(catalog: Catalog, scale: str, folder: Path) -> None:
         "contact_sheet.png": lambda: plots.contact_sheet(read_pictures(catalog, scale)),
     }
     assert tuple(makers) == FIGURES
+    save(makers, folder)
+
+
+def draw_extra(catalog: Catalog, scale: str, folder: Path) -> None:
+    """Write the figures of the extra tables into `folder`."""
+    makers = {
+        ITERATIONS: lambda: basis_plots.fid_by_iterations(read_iterations(catalog, scale)),
+    }
+    assert makers.keys() == EXTRA_FIGURES.keys()
+    save(makers, folder)
+
+
+def save(makers: Mapping[str, Callable[[], Figure]], folder: Path) -> None:
+    """Draw the named figures and write them, each at once or not at all."""
     matplotlib.use("Agg")
     with plt.rc_context(plots.STYLE):
         for name, make in makers.items():
@@ -153,10 +185,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m nextbasis.stages.figures", description=__doc__)
     parser.add_argument("--scale", default="cpu", help="section of config/catalog.yaml")
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/figures")
+    parser.add_argument("--extra", action="store_true", help="those of the extra tables instead")
     options = parser.parse_args(arguments)
     try:
         folder = options.out or result_folder(options.scale, "figures")
-        draw(load_catalog(), options.scale, folder)
+        (draw_extra if options.extra else draw)(load_catalog(), options.scale, folder)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

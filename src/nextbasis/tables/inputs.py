@@ -19,6 +19,7 @@ FIGURES = (
     "fid_overview.png",
     "contact_sheet.png",
 )
+EXTRA_FIGURES = {"mar_steps.png": "mar_steps"}  # of the extra tables: figure to table
 CODE = Path("src/nextbasis")
 
 Catalog = dict[str, Any]
@@ -80,6 +81,12 @@ def tables_of(catalog: Catalog, scale: str, extra: bool) -> list[str]:
         for name, table in catalog["tables"].items()
         if not table.get("extra") or (extra and table_evals(catalog, scale, name))
     ]
+
+
+def extra_figures_of(catalog: Catalog, scale: str, extra: bool) -> list[str]:
+    """The figures of the scale's extra tables."""
+    made = tables_of(catalog, scale, extra)
+    return [name for name, table in EXTRA_FIGURES.items() if table in made]
 
 
 def systems_of(table: Table) -> list[str]:
