@@ -26,11 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _import(given, [*given.values, *late])
         elif given.command == "export":
             _export(given)
+        elif given.command == "diff":
+            return _diff(given)
         else:
             _plan(given)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return 2 if given.command == "diff" else 1  # 1 says there that something moved
     return 0
 
 
@@ -54,6 +56,14 @@ def _plan(given: argparse.Namespace) -> None:
     from nextbasis.plan import plan
 
     print(plan(given.scale, given.run, given.gpus, given.json))
+
+
+def _diff(given: argparse.Namespace) -> int:
+    from nextbasis.diff import diff
+
+    text, moved = diff(given.old, given.new, given.threshold, given.html, given.json)
+    print(text)
+    return int(moved)
 
 
 def _print(report: dict[str, str]) -> None:
@@ -94,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_import(commands)
     _add_export(commands)
     _add_plan(commands)
+    _add_diff(commands)
     return parser
 
 
@@ -156,6 +167,25 @@ def _add_plan(commands: Any) -> None:
         help="GPUs that share a batch (that of config/resources.yaml)",
     )
     command.add_argument("--json", action="store_true", help="all numbers, for programs")
+
+
+def _add_diff(commands: Any) -> None:
+    command = commands.add_parser(
+        "diff",
+        help="what changed between two code versions, and what did it",
+        description="Compare all recorded numbers, verdicts, tables, parameters and pictures of "
+        "two versions, without checking either out. The exit status is 1 if a number moved by more "
+        "than the threshold or a verdict flipped, 2 for bad input, else 0.",
+    )
+    command.add_argument("old", metavar="REV1", nargs="?", default="HEAD", help="revision (HEAD)")
+    command.add_argument(
+        "new", metavar="REV2", nargs="?", default="", help="revision (the working tree)"
+    )
+    command.add_argument(
+        "--threshold", type=float, default=2.0, help="in standard deviations over seeds (2)"
+    )
+    command.add_argument("--html", metavar="FILE", type=Path, help="write a page with pictures")
+    command.add_argument("--json", action="store_true", help="all of it, for programs")
 
 
 def _count(text: str) -> int:
