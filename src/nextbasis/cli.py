@@ -1,4 +1,4 @@
-"""The command line: official checkpoints in and out, and what a run will cost."""
+"""The command line: checkpoints in and out, what a run costs, what changed, what is missing."""
 
 import argparse
 import re
@@ -10,6 +10,15 @@ from typing import Any
 import yaml
 
 FAMILIES = ("mar", "xar", "rar", "kl16", "maskgit_vqgan")
+SHELLS = ("bash", "zsh", "tcsh")
+EXAMPLES = {
+    "import": "nextbasis import xar xAR-B.pth models/xar_b",
+    "export": "nextbasis export models/xar_b xAR-B-again.pth",
+    "plan": "nextbasis plan --scale imagenet256 --run xar_b_bar",
+    "diff": "nextbasis diff HEAD~1 HEAD --html diff.html",
+    "doctor": "nextbasis doctor --scale cpu",
+    "completion": 'eval "$(nextbasis completion bash)"',
+}
 GRID = re.compile(r"(\d+)x(\d+)")
 
 
@@ -28,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _export(given)
         elif given.command == "diff":
             return _diff(given)
+        elif given.command == "doctor":
+            return _doctor(given)
+        elif given.command == "completion":
+            _completion(parser, given)
         else:
             _plan(given)
     except (ValueError, OSError) as error:
@@ -66,6 +79,20 @@ def _diff(given: argparse.Namespace) -> int:
     return int(moved)
 
 
+def _doctor(given: argparse.Namespace) -> int:
+    from nextbasis.doctor import examine, text
+
+    checks = examine(given.scale)
+    print(text(checks))
+    return int(any(check.advice for check in checks))
+
+
+def _completion(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    import shtab
+
+    print(shtab.complete(parser, given.shell))
+
+
 def _print(report: dict[str, str]) -> None:
     width = max(map(len, report))
     for name, text in report.items():
@@ -95,16 +122,23 @@ def _grid(text: str) -> tuple[int, int] | None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, EXAMPLES))
+    examples = [f"  {name:<{width}}  {example}" for name, example in EXAMPLES.items()]
     parser = argparse.ArgumentParser(
         prog="nextbasis",
-        description="Read and write official checkpoints; estimate what a run will cost. "
-        "Run it from the repository's root. Results are made by `make tables`.",
+        description="Read and write official checkpoints; estimate what a run will cost; compare "
+        "versions; look for what is missing. Run it from the repository's root. Results are made "
+        "by `make tables`.",
+        epilog="examples:\n" + "\n".join(examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_import(commands)
     _add_export(commands)
     _add_plan(commands)
     _add_diff(commands)
+    _add_doctor(commands)
+    _add_completion(commands)
     return parser
 
 
@@ -186,6 +220,25 @@ def _add_diff(commands: Any) -> None:
     )
     command.add_argument("--html", metavar="FILE", type=Path, help="write a page with pictures")
     command.add_argument("--json", action="store_true", help="all of it, for programs")
+
+
+def _add_doctor(commands: Any) -> None:
+    command = commands.add_parser(
+        "doctor",
+        help="check Python, packages, tools, disk, data and weights",
+        description="Check whether this machine and folder have what a scale needs, and say what "
+        "to do about what they lack. The exit status is 1 if something needs attention.",
+    )
+    command.add_argument("--scale", default="cpu", help="section of config/catalog.yaml (cpu)")
+
+
+def _add_completion(commands: Any) -> None:
+    command = commands.add_parser(
+        "completion",
+        help="print a script that completes commands in a shell",
+        description="Print a script for the shell; a line in its startup file makes it permanent.",
+    )
+    command.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
 
 
 def _count(text: str) -> int:

@@ -59,12 +59,16 @@ def comparisons_layout(findings: Sequence[Finding], alpha: float, header: Header
 def _caption(findings: Sequence[Finding], alpha: float) -> str:
     counts = Counter(finding.verdict for finding in findings)
     said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    chance = alpha * (len(findings) - counts[UNDECIDED])
-    return (
+    text = (
         f"{len(findings)} claims: {said}. Verdicts are computed from the measured numbers and hold "
-        "for this scale only: whether a claim holds at the paper's scale is another question. At "
-        f"{alpha:.0%} a claim, chance alone may have made about {chance:.1f} of the decided ones."
+        "for this scale only: whether a claim holds at the paper's scale is another question."
     )
+    if decided := len(findings) - counts[UNDECIDED]:
+        text += (
+            f" At {alpha:.0%} a claim, chance alone may have made about {alpha * decided:.1f} of "
+            f"the {decided} decided ones."
+        )
+    return text
 
 
 def _claim_row(finding: Finding, alpha: float, marks: tuple[str, ...]) -> list[Cell]:
@@ -75,9 +79,10 @@ def _claim_row(finding: Finding, alpha: float, marks: tuple[str, ...]) -> list[C
     if worst is not None and number > 1:
         what += f" (least favourable of {number})"
     reason = f" ({finding.reason})" if finding.reason else ""
+    origin = f"{finding.claim['source']}; decidable from scale {finding.claim['decidable_from']}"
     return [
         Cell(finding.name),
-        Cell(finding.claim["statement"].strip(), marks),
+        Cell(finding.claim["statement"].strip(), marks, origin),
         Cell(finding.verdict + reason),
         effect,
         interval,
@@ -117,7 +122,9 @@ def _cells(finding: Finding, comparison: Comparison | None, alpha: float) -> tup
     if not math.isnan(half):
         bounds = [_text(value + sign * half, finding.logarithm) for sign in (-1, 1)]
         interval = "exact" if half == 0 else f"{bounds[0]} to {bounds[1]}"
-    return Cell(_text(value, finding.logarithm)), Cell(interval), published
+    seeds = f"{effect.num_seeds} seed" + "s" * (effect.num_seeds != 1)
+    hint = f"{comparison.label}: {effect.test}, {seeds}, {comparison.images} images"
+    return Cell(_text(value, finding.logarithm), hint=hint), Cell(interval), published
 
 
 def _text(value: float, logarithm: bool) -> str:

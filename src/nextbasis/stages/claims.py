@@ -22,7 +22,9 @@ def write(catalog: Catalog, scale: str, folder: Path) -> None:
     claims = load_claims(CLAIMS)
     check_claims(claims, catalog)
     tokenizers = list(section(catalog, scale)["tokenizers"])
-    facts = header.facts_of(scale, claim_evals(claims, catalog, scale), tokenizers)
+    evals = claim_evals(claims, catalog, scale)
+    facts = header.facts_of(scale, evals, tokenizers)
+    facts.append(header.environment(scale, evals))
     heading = (facts, header.warning(scale))
     findings = evaluate(claims, catalog, scale, published.load(PUBLISHED))
     layouts = [

@@ -53,6 +53,17 @@ def facts_of(scale: str, evals: Evals, tokenizers: list[str]) -> list[tuple[str,
     return found
 
 
+def environment(scale: str, evals: Iterable[str]) -> tuple[str, str]:
+    """Versions and devices that made the scores."""
+    made = [read_score(scale, "score", key)["provenance"] for key in evals]
+    texts = dict.fromkeys(
+        ", ".join(f"{name} {version}" for name, version in sorted(one["versions"].items()))
+        + f", on {one['device']}"
+        for one in made
+    )
+    return "environment", "; ".join(texts)
+
+
 def warning(scale: str) -> str:
     """A sentence for scales whose numbers mean nothing; else empty."""
     return PLUMBING if scale in PLUMBING_SCALES else ""
