@@ -14,6 +14,7 @@ SHELLS = ("bash", "zsh", "tcsh")
 EXAMPLES = {
     "import": "nextbasis import xar xAR-B.pth models/xar_b",
     "export": "nextbasis export models/xar_b xAR-B-again.pth",
+    "share": "nextbasis share xar_b_bar shared/xar_b_bar --scale cpu",
     "plan": "nextbasis plan --scale imagenet256 --run xar_b_bar",
     "diff": "nextbasis diff HEAD~1 HEAD --html diff.html",
     "doctor": "nextbasis doctor --scale cpu",
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _export(given)
         elif given.command == "diff":
             return _diff(given)
+        elif given.command == "share":
+            _share(given)
         elif given.command == "doctor":
             return _doctor(given)
         elif given.command == "completion":
@@ -77,6 +80,12 @@ def _diff(given: argparse.Namespace) -> int:
     text, moved = diff(given.old, given.new, given.threshold, given.html, given.json)
     print(text)
     return int(moved)
+
+
+def _share(given: argparse.Namespace) -> None:
+    from nextbasis.share import share
+
+    _print(share(given.scale, given.run, given.out))
 
 
 def _doctor(given: argparse.Namespace) -> int:
@@ -135,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_import(commands)
     _add_export(commands)
+    _add_share(commands)
     _add_plan(commands)
     _add_diff(commands)
     _add_doctor(commands)
@@ -180,6 +190,18 @@ def _add_export(commands: Any) -> None:
     )
     command.add_argument("folder", metavar="FOLDER", type=Path, help="made by nextbasis import")
     command.add_argument("out", metavar="OUT", type=Path, help="file to write; must not exist")
+
+
+def _add_share(commands: Any) -> None:
+    command = commands.add_parser(
+        "share",
+        help="write a trained run as a folder to hand on",
+        description="Write weights (safetensors), resolved config, model card with the measured "
+        "numbers and licence notes, references and checksums into a new folder.",
+    )
+    command.add_argument("run", metavar="RUN", help="of the catalog, such as xar_b_bar")
+    command.add_argument("out", metavar="FOLDER", type=Path, help="to make; must not exist")
+    command.add_argument("--scale", default="cpu", help="section of config/catalog.yaml (cpu)")
 
 
 def _add_plan(commands: Any) -> None:
