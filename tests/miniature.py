@@ -155,7 +155,7 @@ class Project:
     def run(self, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command; its output is in the error message if it should have succeeded."""
         done = subprocess.run(
-            command, cwd=self.root, env=_environment(), capture_output=True, text=True
+            command, cwd=self.root, env=environment(), capture_output=True, text=True
         )
         if ok and done.returncode:
             raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
@@ -174,7 +174,7 @@ class Project:
             process = subprocess.Popen(
                 ["snakemake", "--cores", "2"],
                 cwd=self.root,
-                env=_environment(),
+                env=environment(),
                 stdout=log,
                 stderr=log,
                 preexec_fn=listen_to_interrupts,
@@ -248,7 +248,8 @@ def _alive(pid: int) -> bool:
     return state != "Z"
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Variables of processes: the tools of this Python, and a name for commits."""
     identity = {"NAME": "tester", "EMAIL": "tester@example.org"}
     git = {f"GIT_{who}_{k}": v for who in ("AUTHOR", "COMMITTER") for k, v in identity.items()}
     return os.environ | git | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}

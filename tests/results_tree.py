@@ -139,7 +139,11 @@ def _frame(folder: Path, part: dict[str, Any]) -> None:
 def _score(folder: Path, values: dict[str, float], num_images: int) -> None:
     write_json(
         folder / "score.json",
-        {"values": values, "protocol": PROTOCOL | {"num_images": num_images}},
+        {
+            "values": values,
+            "protocol": PROTOCOL | {"num_images": num_images},
+            "provenance": {"versions": {"python": "3.0"}, "device": "cpu"},
+        },
     )
 
 

@@ -1,4 +1,4 @@
-"""The command line: official checkpoints in and out, what a run will cost, the bases."""
+"""The command line: checkpoints, bases, what a run costs, what changed, what is missing."""
 
 import argparse
 import re
@@ -10,6 +10,17 @@ from typing import Any
 import yaml
 
 FAMILIES = ("mar", "xar", "rar", "kl16", "maskgit_vqgan")
+SHELLS = ("bash", "zsh", "tcsh")
+EXAMPLES = {
+    "import": "nextbasis import xar xAR-B.pth models/xar_b",
+    "export": "nextbasis export models/xar_b xAR-B-again.pth",
+    "share": "nextbasis share xar_b_bar shared/xar_b_bar --scale cpu",
+    "plan": "nextbasis plan --scale imagenet256 --run xar_b_bar",
+    "bases": "nextbasis bases --grid 8x8",
+    "diff": "nextbasis diff HEAD~1 HEAD --html diff.html",
+    "doctor": "nextbasis doctor --scale cpu",
+    "completion": 'eval "$(nextbasis completion bash)"',
+}
 GRID = re.compile(r"(\d+)x(\d+)")
 
 
@@ -28,11 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _export(given)
         elif given.command == "bases":
             _bases(given, late)
+        elif given.command == "diff":
+            return _diff(given)
+        elif given.command == "share":
+            _share(given)
+        elif given.command == "doctor":
+            return _doctor(given)
+        elif given.command == "completion":
+            _completion(parser, given)
         else:
             _plan(given)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return 2 if given.command == "diff" else 1  # 1 says there that something moved
     return 0
 
 
@@ -71,6 +90,34 @@ def _bases(given: argparse.Namespace, late: list[str]) -> None:
     print(listing([*given.names, *late], height, width))
 
 
+def _diff(given: argparse.Namespace) -> int:
+    from nextbasis.diff import diff
+
+    text, moved = diff(given.old, given.new, given.threshold, given.html, given.json)
+    print(text)
+    return int(moved)
+
+
+def _share(given: argparse.Namespace) -> None:
+    from nextbasis.share import share
+
+    _print(share(given.scale, given.run, given.out))
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    from nextbasis.doctor import examine, text
+
+    checks = examine(given.scale)
+    print(text(checks))
+    return int(any(check.advice for check in checks))
+
+
+def _completion(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    import shtab
+
+    print(shtab.complete(parser, given.shell))
+
+
 def _print(report: dict[str, str]) -> None:
     width = max(map(len, report))
     for name, text in report.items():
@@ -98,17 +145,25 @@ def _grid(text: str) -> tuple[int, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, EXAMPLES))
+    examples = [f"  {name:<{width}}  {example}" for name, example in EXAMPLES.items()]
     parser = argparse.ArgumentParser(
         prog="nextbasis",
-        description="Read and write official checkpoints; estimate what a run will cost; "
-        "list the bases. "
-        "Run it from the repository's root. Results are made by `make tables`.",
+        description="Read and write official checkpoints; list the bases; estimate what a run will "
+        "cost; compare versions; look for what is missing. Run it from the repository's root. "
+        "Results are made by `make tables`.",
+        epilog="examples:\n" + "\n".join(examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_import(commands)
     _add_export(commands)
+    _add_share(commands)
     _add_plan(commands)
     _add_bases(commands)
+    _add_diff(commands)
+    _add_doctor(commands)
+    _add_completion(commands)
     return parser
 
 
@@ -152,6 +207,18 @@ def _add_export(commands: Any) -> None:
     command.add_argument("out", metavar="OUT", type=Path, help="file to write; must not exist")
 
 
+def _add_share(commands: Any) -> None:
+    command = commands.add_parser(
+        "share",
+        help="write a trained run as a folder to hand on",
+        description="Write weights (safetensors), resolved config, model card with the measured "
+        "numbers and licence notes, references and checksums into a new folder.",
+    )
+    command.add_argument("run", metavar="RUN", help="of the catalog, such as xar_b_bar")
+    command.add_argument("out", metavar="FOLDER", type=Path, help="to make; must not exist")
+    command.add_argument("--scale", default="cpu", help="section of config/catalog.yaml (cpu)")
+
+
 def _add_plan(commands: Any) -> None:
     command = commands.add_parser(
         "plan",
@@ -184,6 +251,44 @@ def _add_bases(commands: Any) -> None:
     command.add_argument(
         "--grid", metavar="ROWSxCOLUMNS", default="16x16", help="of the tokens (16x16)"
     )
+
+
+def _add_diff(commands: Any) -> None:
+    command = commands.add_parser(
+        "diff",
+        help="what changed between two code versions, and what did it",
+        description="Compare all recorded numbers, verdicts, tables, parameters and pictures of "
+        "two versions, without checking either out. The exit status is 1 if a number moved by more "
+        "than the threshold or a verdict flipped, 2 for bad input, else 0.",
+    )
+    command.add_argument("old", metavar="REV1", nargs="?", default="HEAD", help="revision (HEAD)")
+    command.add_argument(
+        "new", metavar="REV2", nargs="?", default="", help="revision (the working tree)"
+    )
+    command.add_argument(
+        "--threshold", type=float, default=2.0, help="in standard deviations over seeds (2)"
+    )
+    command.add_argument("--html", metavar="FILE", type=Path, help="write a page with pictures")
+    command.add_argument("--json", action="store_true", help="all of it, for programs")
+
+
+def _add_doctor(commands: Any) -> None:
+    command = commands.add_parser(
+        "doctor",
+        help="check Python, packages, tools, disk, data and weights",
+        description="Check whether this machine and folder have what a scale needs, and say what "
+        "to do about what they lack. The exit status is 1 if something needs attention.",
+    )
+    command.add_argument("--scale", default="cpu", help="section of config/catalog.yaml (cpu)")
+
+
+def _add_completion(commands: Any) -> None:
+    command = commands.add_parser(
+        "completion",
+        help="print a script that completes commands in a shell",
+        description="Print a script for the shell; a line in its startup file makes it permanent.",
+    )
+    command.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
 
 
 def _count(text: str) -> int:

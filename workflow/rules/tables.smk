@@ -1,4 +1,10 @@
-# Tables and figures of one scale: not DVC stages, because what they read follows the catalog.
+# Tables, claims and figures of one scale: not DVC stages, because what they read follows the catalog.
+from nextbasis.claims.inputs import (
+    check_claims,
+    claim_inputs,
+    claim_outputs,
+    load_claims,
+)
 from nextbasis.tables.inputs import (
     FIGURES,
     FORMATS,
@@ -14,23 +20,78 @@ report: "../report/workflow.rst"
 
 
 localrules:
+    claims,
     table,
     figures,
     extra_figures,
 
 
 EXTRA = bool(config.get("extra", False))  # whether tables marked extra are made, too
+LEDGER = load_claims()
+validate(LEDGER, "../schemas/claims.schema.yaml")
+try:
+    check_claims(LEDGER, STAGES.catalog)
+except ValueError as error:
+    raise WorkflowError(str(error)) from error
+
+
 TABLES = expand(
     "results/{scale}/tables/{table}.{format}",
     scale=SCALE,
     table=tables_of(STAGES.catalog, SCALE, EXTRA),
     format=FORMATS,
 )
+TABLES += expand(
+    "results/{scale}/claims/{name}", scale=SCALE, name=claim_outputs(FORMATS)
+)
 PICTURES = expand(
     "results/{scale}/figures/{name}",
     scale=SCALE,
     name=[*FIGURES, *extra_figures_of(STAGES.catalog, SCALE, EXTRA)],
 )
+
+
+rule claims:  # What this scale says about every claim of the papers.
+    input:
+        lambda wildcards: claim_inputs(LEDGER, STAGES.catalog, wildcards.scale),
+    output:
+        "results/{scale}/claims/claims.md",
+        "results/{scale}/claims/claims.tex",
+        "results/{scale}/claims/comparisons.md",
+        "results/{scale}/claims/comparisons.tex",
+        "results/{scale}/claims/summary.html",
+        report(
+            "results/{scale}/claims/claims.html",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"ledger": "claims", "format": "page"},
+        ),
+        report(
+            "results/{scale}/claims/claims.csv",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"ledger": "claims", "format": "data"},
+        ),
+        report(
+            "results/{scale}/claims/comparisons.html",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"ledger": "comparisons", "format": "page"},
+        ),
+        report(
+            "results/{scale}/claims/comparisons.csv",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"ledger": "comparisons", "format": "data"},
+        ),
+    log:
+        "results/{scale}/logs/claims.log",
+    priority: 1000
+    threads: 1
+    resources:
+        mem_mb=1000,
+    shell:
+        "python -m nextbasis.stages.claims --scale {wildcards.scale} > {log} 2>&1"
 
 
 rule table:  # One table in every format.

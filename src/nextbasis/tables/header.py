@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nextbasis.files import result_folder
-from nextbasis.tables.inputs import Catalog, table_evals, table_tokenizers
+from nextbasis.tables.inputs import Catalog, Evals, table_evals, table_tokenizers
 from nextbasis.tables.measured import read_result, read_score
 
 SHORT = 12  # digits of a checksum that are printed
@@ -24,6 +24,14 @@ def facts(catalog: Catalog, scale: str, name: str) -> list[tuple[str, str]]:
     Raises: FileNotFoundError naming the missing file and the command that makes it.
     """
     evals = table_evals(catalog, scale, name)
+    return facts_of(scale, evals, table_tokenizers(catalog, scale, name))
+
+
+def facts_of(scale: str, evals: Evals, tokenizers: list[str]) -> list[tuple[str, str]]:
+    """The same for any evaluations of one scale.
+
+    Raises: FileNotFoundError naming the missing file and the command that makes it.
+    """
     found = [("scale", scale), ("dataset", _dataset(scale))]
     if evals:
         protocol = read_score(scale, "score", next(iter(evals)))["protocol"]
@@ -36,13 +44,24 @@ def facts(catalog: Catalog, scale: str, name: str) -> list[tuple[str, str]]:
             ("reference", _reference(scale)),
         ]
         found += _speed(scale, evals)
-    for tokenizer in table_tokenizers(catalog, scale, name):
+    for tokenizer in tokenizers:
         values = read_score(scale, "reconstruct", tokenizer)["values"]
         text = f"{values['fid']:.2f} ± {values['fid_se']:.2f}"
         found.append((f"floor: FID of reconstructions, tokenizer {tokenizer}", text))
     found += _anchors(scale)
     found.append(("made by", commit()))
     return found
+
+
+def environment(scale: str, evals: Iterable[str]) -> tuple[str, str]:
+    """Versions and devices that made the scores."""
+    made = [read_score(scale, "score", key)["provenance"] for key in evals]
+    texts = dict.fromkeys(
+        ", ".join(f"{name} {version}" for name, version in sorted(one["versions"].items()))
+        + f", on {one['device']}"
+        for one in made
+    )
+    return "environment", "; ".join(texts)
 
 
 def warning(scale: str) -> str:

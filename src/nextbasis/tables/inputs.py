@@ -136,12 +136,18 @@ def table_tokenizers(catalog: Catalog, scale: str, name: str) -> list[str]:
 
 def table_inputs(catalog: Catalog, scale: str, name: str) -> list[str]:
     """Files under results/<scale>/ that a table is made from."""
+    tokenizers = table_tokenizers(catalog, scale, name)
+    return result_inputs(scale, table_evals(catalog, scale, name), tokenizers)
+
+
+def result_inputs(scale: str, evals: Evals, tokenizers: list[str]) -> list[str]:
+    """Files under results/<scale>/ with the numbers of these evaluations and their protocol."""
     root = f"results/{scale}"
     files = [f"{root}/dataset/index.json", f"{root}/dataset/metrics.json"]
     files += [f"{root}/reference/index.json", f"{root}/reference/metrics.json"]
-    for tokenizer in table_tokenizers(catalog, scale, name):
+    for tokenizer in tokenizers:
         files.append(f"{root}/reconstruct/{tokenizer}/score.json")
-    for key, entry in table_evals(catalog, scale, name).items():
+    for key, entry in evals.items():
         files.append(f"{root}/score/{key}/score.json")
         files.append(f"{root}/sample/{key}/speed.json")
         files.append(f"{root}/train/{entry['run']}/metrics.json")
@@ -176,6 +182,6 @@ def basis_runs(catalog: Catalog, scale: str) -> dict[str, str]:
 
 
 def code_inputs(stage: str) -> list[str]:
-    """Code, templates, catalog and published numbers that the stage `tables` or `figures` uses."""
+    """Code, templates, catalog and published numbers behind `tables`, `figures` or `claims`."""
     files = [CODE / "stages" / f"{stage}.py", *sorted((CODE / "tables").glob("*.py"))]
     return [str(path) for path in [*files, *sorted(TEMPLATES.glob("*.j2")), PUBLISHED, CATALOG]]

@@ -42,10 +42,11 @@ NOT_MEASURED = "not at this scale"
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of one cell and the letters of its footnotes."""
+    """Text of one cell, the letters of its footnotes, and what a page shows when pointed at it."""
 
     text: str
     marks: tuple[str, ...] = ()
+    hint: str = field(default="", compare=False)
 
 
 @dataclass
@@ -160,23 +161,36 @@ class Builder:
     def _measured(self, value: Estimate | None, metric: str, missing: str, sign: str = "") -> Cell:
         if value is None:
             return Cell(missing)
-        text = _number(value.value, metric, MEASURED_DIGITS, sign)
+        text, hint = _number(value.value, metric, MEASURED_DIGITS, sign), self._hint(value)
         if math.isnan(value.spread):
-            return Cell(text)
+            return Cell(text, hint=hint)
         self.kinds.add(value.kind)
         mark = " SE" if value.kind == ANALYTIC else ""
         spread = _number(value.spread, metric, MEASURED_DIGITS)
-        return Cell(f"{text} ± {spread}{mark} ({value.num_seeds})")
+        return Cell(f"{text} ± {spread}{mark} ({value.num_seeds})", hint=hint)
 
     def _published(self, number: Number | None, metric: str) -> Cell:
         if number is None:
             return Cell(NOTHING)
         self.layout.sources.append(f"{number.place}: {number.source}")
         text = _number(number.value, metric, PUBLISHED_DIGITS)
+        hint = f"{number.place}: {number.source}; {number.unit}"
         if not number.flag:
-            return Cell(text)
-        letter = self.letters.setdefault(number.flag, _letters(len(self.letters)))
-        return Cell(text, (letter,))
+            return Cell(text, hint=hint)
+        letter = self.letters.setdefault(number.flag, letters(len(self.letters)))
+        return Cell(text, (letter,), f"{hint}; {number.flag}")
+
+    def _hint(self, value: Estimate) -> str:
+        """How a measured number came about, in one line."""
+        seeds = f"{value.num_seeds} seed" + "s" * (value.num_seeds != 1)
+        protocol = dict(self.layout.header).get("protocol", "")
+        parts = (
+            f"scale {self.scale}",
+            f"protocol {protocol}",
+            seeds,
+            f"{value.num_images:,} images",
+        )
+        return ", ".join([*parts, f"± {value.kind}"] if value.kind else parts)
 
     def _images(self, value: Estimate | None) -> Cell:
         return Cell(NOTHING if value is None else f"{value.num_images:,}")
@@ -245,6 +259,7 @@ def _difference(baseline: Number | None, other: Number | None) -> Number | None:
     return replace(other, value=round(other.value - baseline.value, 6), flag="")
 
 
-def _letters(index: int) -> str:
+def letters(index: int) -> str:
+    """The mark of a footnote: a, b, ..., z, aa, ..."""
     text = chr(ord("a") + index % 26)
-    return text if index < 26 else _letters(index // 26 - 1) + text
+    return text if index < 26 else letters(index // 26 - 1) + text

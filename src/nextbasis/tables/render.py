@@ -30,7 +30,22 @@ LATEX = {
     "δ": r"$\delta$",
 }
 MARKDOWN = {"\\": r"\\", "|": r"\|", "<": "&lt;", ">": "&gt;", "*": r"\*", "_": r"\_", "`": r"\`"}
-TEXT_COLUMNS = ("system", "group", "published in", "what it is")  # aligned to the left
+# Columns of text: aligned to the left; their widths in LaTeX where lines must break.
+TEXT_COLUMNS = {
+    "system": "l",
+    "group": "l",
+    "published in": "l",
+    "what it is": "l",
+    "claim": "l",
+    "statement": "p{7cm}",
+    "verdict at this scale": "p{4cm}",
+    "what decides": "p{4cm}",
+    "source": "p{3cm}",
+    "test": "l",
+    "by itself": "p{4cm}",
+    "metric": "l",
+}
+PAGES = ("html", "summary")  # formats whose text is escaped for HTML
 
 
 def escape_latex(text: str) -> str:
@@ -50,7 +65,7 @@ def escape_markdown(text: str) -> str:
 
 
 def render(layout: Layout, suffix: str, templates: Path) -> str:
-    """The table in one format: md, tex, html or csv.
+    """The table in one format: md, tex, html, csv, or summary, a part of a page.
 
     Raises: FileNotFoundError if the template is missing.
     """
@@ -63,7 +78,9 @@ def render(layout: Layout, suffix: str, templates: Path) -> str:
         )
     template = _environment(suffix, templates).get_template(name)
     alignment = ["l" if column in TEXT_COLUMNS else "r" for column in layout.columns]
-    return template.render(table=layout, alignment=alignment, body=_body(layout, alignment))
+    widths = [TEXT_COLUMNS.get(column, "r") for column in layout.columns]
+    body = _body(layout, alignment) if suffix == "md" else ""
+    return template.render(table=layout, alignment=alignment, widths=widths, body=body)
 
 
 def _environment(suffix: str, templates: Path) -> Environment:
@@ -73,7 +90,7 @@ def _environment(suffix: str, templates: Path) -> Environment:
         "trim_blocks": True,
         "lstrip_blocks": True,
         "keep_trailing_newline": True,
-        "autoescape": suffix == "html",
+        "autoescape": suffix in PAGES,
     }
     if suffix == "tex":  # braces are LaTeX's own
         options |= {"variable_start_string": "<<", "variable_end_string": ">>"}

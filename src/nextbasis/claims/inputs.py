@@ -1,0 +1,115 @@
+"""Which claims there are and which files their verdicts need: pure, so Snakemake can ask too."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nextbasis.tables.inputs import (
+    Catalog,
+    Evals,
+    code_inputs,
+    evals_of,
+    result_inputs,
+    scales,
+    section,
+)
+
+CLAIMS = Path("config/claims.yaml")
+LEDGERS = ("claims", "comparisons")  # one row a claim; one row a comparison
+SUMMARY = "summary.html"  # the part that the report's first page shows
+KINDS = ("below", "above", "equal", "ratio")
+METRICS = (
+    "fid",
+    "is_mean",
+    "precision",
+    "recall",
+    "params",
+    "seconds_per_image",
+    "images_per_second",
+)
+
+Claims = dict[str, Any]  # alpha, and the claims by name
+
+
+def load_claims(path: Path = CLAIMS) -> Claims:
+    """Read the claims.
+
+    Raises: FileNotFoundError naming the file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: it holds the papers' claims")
+    return yaml.safe_load(path.read_text())
+
+
+def check_claims(claims: Claims, catalog: Catalog) -> None:
+    """Check every name that the claims use.
+
+    Raises: ValueError listing each wrong name with what would be right.
+    """
+    problems = []
+    if not 0 < claims["alpha"] < 1:
+        problems.append(f"alpha must lie in (0, 1), got {claims['alpha']}")
+    for name, claim in claims["claims"].items():
+        problems += [f"claims.{name}: {problem}" for problem in _problems(claim, catalog)]
+    if problems:
+        raise ValueError(f"{CLAIMS}:\n  " + "\n  ".join(problems))
+
+
+def _problems(claim: dict[str, Any], catalog: Catalog) -> list[str]:
+    problems = _unknown("kind", claim["kind"], KINDS)
+    problems += _unknown("decidable_from", claim["decidable_from"], scales(catalog))
+    if claim["kind"] in ("equal", "ratio") and "tolerance" not in claim:
+        problems.append(f"kind '{claim['kind']}' needs a tolerance")
+    if bool(claim["compare"]) == ("needs" in claim):
+        problems.append("give comparisons, or under `needs` what nobody can run here; not both")
+    for comparison in claim["compare"]:
+        problems += _unknown("metric", comparison["metric"], METRICS)
+        if len({"than", "than_published"} & set(comparison)) != 1:
+            problems.append(
+                f"the comparison of '{comparison['system']}' needs one of than, than_published"
+            )
+        for system in systems_of(comparison):
+            if not any(evals_of(catalog, scale, system) for scale in scales(catalog)):
+                problems.append(
+                    f"no scale evaluates the system '{system}'; add an eval with "
+                    f"'system: {system}' to config/catalog.yaml or correct the claim"
+                )
+    return problems
+
+
+def _unknown(key: str, value: str, choices: tuple[str, ...] | list[str]) -> list[str]:
+    known = value in choices
+    return [] if known else [f"{key} must be one of {', '.join(choices)}; got '{value}'"]
+
+
+def systems_of(comparison: dict[str, Any]) -> list[str]:
+    """The one or two systems that a comparison measures."""
+    return [comparison[key] for key in ("system", "than") if key in comparison]
+
+
+def claimed_systems(claims: Claims) -> list[str]:
+    """Every system that a claim names, once."""
+    compared = [entry for claim in claims["claims"].values() for entry in claim["compare"]]
+    return list(dict.fromkeys(system for entry in compared for system in systems_of(entry)))
+
+
+def claim_evals(claims: Claims, catalog: Catalog, scale: str) -> Evals:
+    """The evaluations of one scale that verdicts rest on."""
+    found: Evals = {}
+    for system in claimed_systems(claims):
+        found |= evals_of(catalog, scale, system)
+    return found
+
+
+def claim_inputs(claims: Claims, catalog: Catalog, scale: str) -> list[str]:
+    """Files that the verdicts of one scale are made from, code included."""
+    tokenizers = list(section(catalog, scale)["tokenizers"])
+    files = result_inputs(scale, claim_evals(claims, catalog, scale), tokenizers)
+    code = sorted(Path(__file__).parent.glob("*.py"))
+    return [*files, *map(str, code), *code_inputs("claims"), str(CLAIMS)]
+
+
+def claim_outputs(suffixes: tuple[str, ...]) -> list[str]:
+    """Names of the files of a ledger."""
+    return [f"{name}.{suffix}" for name in LEDGERS for suffix in suffixes] + [SUMMARY]

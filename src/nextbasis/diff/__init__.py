@@ -1,0 +1,26 @@
+"""What changed between two code versions: numbers, verdicts, pictures, and which change did it."""
+
+import json
+from pathlib import Path
+
+from nextbasis.diff.changes import Difference, compare
+from nextbasis.diff.history import open_version
+from nextbasis.diff.pages import markdown, page
+
+__all__ = ["diff"]
+
+
+def diff(
+    old: str, new: str, threshold: float, html: Path | None, as_json: bool, root: Path = Path()
+) -> tuple[str, bool]:
+    """The report on what differs from `old` to `new` (empty: the working tree).
+
+    Returns the text and whether a number moved by more than `threshold` spreads or a verdict
+    flipped. Raises: ValueError for an unknown revision or one without recorded results.
+    """
+    found: Difference = compare(open_version(root, old), open_version(root, new), threshold)
+    if html:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(page(found, root))
+    text = json.dumps(found.as_dict(), indent=2) if as_json else markdown(found, root)
+    return text, found.moved
