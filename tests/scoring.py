@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 from nextbasis.config import EvaluationConfig, compose
 from nextbasis.files import sha256, write_json
+from nextbasis.metrics.quality import radii
 from nextbasis.metrics.reference import FILE
 from nextbasis.metrics.statistics import Statistics
 
@@ -15,8 +17,21 @@ CPU = torch.device("cpu")
 NUM_CLASSES = 10
 
 
+class Images(Dataset):
+    """Images as torch-fidelity reads them."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = torch.from_numpy(images).permute(0, 3, 1, 2)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.images[index]
+
+
 def evaluation(**changes: Any) -> EvaluationConfig:
-    config = compose("score", ["evaluation=cpu", "scale=cpu", "key=x"]).evaluation
+    config = compose("reference", ["evaluation=cpu", "scale=cpu"]).evaluation
     for name, value in ({"num_reference": 200} | changes).items():
         setattr(config, name, value)
     return config
@@ -50,6 +65,7 @@ def write_reference(
     path: Path, stats: Statistics, features: np.ndarray, config: EvaluationConfig, **changes: Any
 ) -> None:
     arrays = {"mu": stats.mu, "sigma": stats.sigma, "features": features}
+    arrays["radii"] = radii(torch.from_numpy(features), config.neighbours).numpy()
     arrays |= {name: changes.pop(name) for name in tuple(arrays) if name in changes}
     np.savez(path / FILE, **{name: value for name, value in arrays.items() if value is not None})
     index = {
@@ -57,6 +73,7 @@ def write_reference(
         "computed_on": "pictures",
         "num_images": stats.count,
         "num_reference": config.num_reference,
+        "neighbours": config.neighbours,
         "seed": config.seed,
         "image_size": 32,
         "channels": 1,

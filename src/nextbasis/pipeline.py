@@ -212,7 +212,7 @@ def _name(kind: str, wildcards: Any) -> str:
 
 
 def _names(kind: str) -> list[str]:
-    return ["run=any"] if kind == "sample" else []
+    return ["run=any"] if kind in ("sample", "score") else []
 
 
 def _escape(key: str) -> str:
