@@ -1,4 +1,4 @@
-"""The command line: official checkpoints in and out, and what a run will cost."""
+"""The command line: official checkpoints and samples in and out, and what a run will cost."""
 
 import argparse
 import re
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from nextbasis.outside.options import COMMANDS, add_parsers
 
 FAMILIES = ("mar", "xar", "rar", "kl16", "maskgit_vqgan")
 GRID = re.compile(r"(\d+)x(\d+)")
@@ -24,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.command == "import":
             _import(given, [*given.values, *late])
+        elif given.command in COMMANDS:
+            _samples(given)
         elif given.command == "export":
             _export(given)
         else:
@@ -48,6 +52,12 @@ def _export(given: argparse.Namespace) -> None:
     from nextbasis.official.folders import export_folder
 
     _print(export_folder(given.folder, given.out))
+
+
+def _samples(given: argparse.Namespace) -> None:
+    from nextbasis.outside.commands import run
+
+    _print(run(given))
 
 
 def _plan(given: argparse.Namespace) -> None:
@@ -87,13 +97,15 @@ def _grid(text: str) -> tuple[int, int] | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nextbasis",
-        description="Read and write official checkpoints; estimate what a run will cost. "
+        description="Read and write official checkpoints; score samples; estimate what a run "
+        "will cost. "
         "Run it from the repository's root. Results are made by `make tables`.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_import(commands)
     _add_export(commands)
     _add_plan(commands)
+    add_parsers(commands)
     return parser
 
 

@@ -29,6 +29,7 @@ IMAGE_SIZE = 32  # pixels a side that fashion128 was trained on
 # sFID (Nash et al. 2021): "the first 7 channels of mixed_6/conv", 17 x 17 x 7 numbers.
 SPATIAL_LAYER, SPATIAL_CHANNELS = "Mixed_6d.branch1x1", 7
 LAYERS = {FASHION: ("128", "logits"), "inception-v3-compat": ("2048", "logits_unbiased")}
+DIMENSIONS = {FASHION: 128, "inception-v3-compat": 2048}  # of the pooled features
 OBTAIN = {
     FASHION: "it is shipped with nextbasis: restore it with git",
     "inception-v3-compat": "download weights-inception-2015-12-05-6726825d.pth from release v0.2.0 "
@@ -145,6 +146,7 @@ class Extractor:
         """
         self.network, self.sha256, self.device = network.to(device), digest, device
         self.name = network.get_name()
+        self.dim = DIMENSIONS[self.name]
         self.spatial: Tensor | None = None  # (b, 2023) of the last batch
         if spatial:
             network.get_submodule(SPATIAL_LAYER).register_forward_hook(self._keep)

@@ -77,6 +77,18 @@ def check_against_reference(images: Source | np.ndarray, index: dict[str, Any]) 
         )
 
 
+def check_dimension(computed_on: str, reference: int, extractor: int) -> None:
+    """Check that statistics and network have equally many features.
+
+    Raises: ValueError naming both numbers.
+    """
+    if reference != extractor:
+        raise ValueError(
+            f"reference ({computed_on}): mu has {reference} numbers, the extractor {extractor} "
+            "features: the statistics are of another network"
+        )
+
+
 def count_classes(
     labels: Int[np.ndarray, " n"] | None, num_classes: int, config: EvaluationConfig
 ) -> dict[str, int] | str:

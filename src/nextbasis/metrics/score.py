@@ -12,6 +12,7 @@ from nextbasis.metrics.features import Features, extract
 from nextbasis.metrics.frechet import extrapolate, frechet_distance, standard_error
 from nextbasis.metrics.protocol import (
     check_against_reference,
+    check_dimension,
     check_images,
     count_classes,
     describe,
@@ -43,13 +44,15 @@ def score_images(
     check_against_reference(source, reference.index)
     per_class = count_classes(labels, num_classes, config)
     extractor = load_extractor(config, device)
+    computed_on, dim = reference.index["computed_on"], len(reference.statistics.mu)
+    check_dimension(computed_on, dim, extractor.dim)
     part = split(len(source), config, source.from_file)
     features = extract(source, extractor, config.batch_size, "score", part)
     protocol = describe(config, len(source), source.from_file) | {
         "per_class": per_class,
         "duplicates": features.duplicates,
         "samples_sha256": features.sha256,
-        "reference": reference.index["computed_on"],
+        "reference": computed_on,
         "reference_sha256": reference.sha256,
         "extractor_sha256": extractor.sha256,
         "device": device.type,

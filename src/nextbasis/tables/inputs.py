@@ -7,6 +7,7 @@ import yaml
 
 CATALOG = Path("config/catalog.yaml")
 PUBLISHED = Path("config/published.csv")
+EXTERNAL = Path("config/external.yaml")  # samples from outside
 TEMPLATES = Path("workflow/templates")
 FORMATS = ("md", "tex", "html", "csv")
 FIGURES = (
@@ -105,6 +106,7 @@ def table_inputs(catalog: Catalog, scale: str, name: str) -> list[str]:
     root = f"results/{scale}"
     files = [f"{root}/dataset/index.json", f"{root}/dataset/metrics.json"]
     files += [f"{root}/reference/index.json", f"{root}/reference/metrics.json"]
+    files += external_scores(scale)
     for tokenizer in table_tokenizers(catalog, scale, name):
         files.append(f"{root}/reconstruct/{tokenizer}/score.json")
     for key, entry in table_evals(catalog, scale, name).items():
@@ -112,6 +114,14 @@ def table_inputs(catalog: Catalog, scale: str, name: str) -> list[str]:
         files.append(f"{root}/sample/{key}/speed.json")
         files.append(f"{root}/train/{entry['run']}/metrics.json")
     return list(dict.fromkeys(files))
+
+
+def external_scores(scale: str) -> list[str]:
+    """The file that lists samples from outside, and the scores of those of one scale."""
+    if not EXTERNAL.is_file():
+        return []
+    rows = (yaml.safe_load(EXTERNAL.read_text()) or {}).get("rows") or {}
+    return [str(EXTERNAL), *(row["score"] for row in rows.values() if row["scale"] == scale)]
 
 
 def figure_inputs(catalog: Catalog, scale: str) -> list[str]:
