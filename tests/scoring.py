@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from nextbasis.config import EvaluationConfig, compose
 from nextbasis.files import sha256, write_json
@@ -15,19 +14,6 @@ from nextbasis.metrics.statistics import Statistics
 
 CPU = torch.device("cpu")
 NUM_CLASSES = 10
-
-
-class Images(Dataset):
-    """Images as torch-fidelity reads them."""
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = torch.from_numpy(images).permute(0, 3, 1, 2)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return self.images[index]
 
 
 def evaluation(**changes: Any) -> EvaluationConfig:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from benchmarks.scoring import Images, random_inception
 
 from nextbasis.config import EvaluationConfig
 from nextbasis.files import sha256
@@ -15,22 +15,13 @@ from nextbasis.metrics.features import extract
 from nextbasis.metrics.frechet import frechet_distance
 from nextbasis.metrics.quality import precision_and_recall, radii
 from nextbasis.metrics.rules import INCEPTION, PROTOCOLS, Rule, split
-from scoring import CPU, Images, evaluation, pictures
+from scoring import CPU, evaluation, pictures
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of random weights in the layout of the real one."""
-    path = tmp_path_factory.mktemp("inception") / "random.pth"
-    torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "load", lambda *_, **__: {})
-        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
-        network = FeatureExtractorInceptionV3(
-            INCEPTION, ["2048"], feature_extractor_weights_path=""
-        )
-    torch.save(network.state_dict(), path)
-    return path
+    return random_inception(tmp_path_factory.mktemp("inception") / "random.pth")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity
+from benchmarks.scoring import Images
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
@@ -19,7 +20,7 @@ from nextbasis.metrics.reference import FILE, choose_subset, load_reference
 from nextbasis.metrics.rules import INCEPTION, split
 from nextbasis.metrics.score import score_images
 from nextbasis.metrics.statistics import RunningInception
-from scoring import CPU, NUM_CLASSES, Images, balanced, evaluation, pictures, write_reference
+from scoring import CPU, NUM_CLASSES, balanced, evaluation, pictures, write_reference
 
 
 @pytest.fixture(scope="module")
