@@ -82,6 +82,16 @@ def test_precision_and_recall_point_the_right_way(
         assert value > 0.8 if side == "high" else value < 0.2
 
 
+def test_neighbourhoods_need_more_images_than_neighbours() -> None:
+    with pytest.raises(ValueError, match="evaluation.neighbours is 3: it needs more .* got 3"):
+        radii(torch.zeros(3, 4), 3)
+
+
+def test_part_of_an_inception_score_needs_an_image() -> None:
+    with pytest.raises(ValueError, match="evaluation.is_splits is 2: each needs an image, got 0"):
+        RunningInception(3, 2).result()
+
+
 def inception(logits: torch.Tensor) -> tuple[float, float]:
     running = RunningInception(logits.shape[1], 1)
     running.update(logits, np.zeros(len(logits), np.int64))
