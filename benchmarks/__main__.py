@@ -1,6 +1,8 @@
-"""Time training steps and samplers on one thread: `python -m benchmarks` (or `make bench`)."""
+"""Time training, sampling and scoring on one thread: `python -m benchmarks` (or `make bench`)."""
 
 import argparse
+import contextlib
+import io
 import json
 import sys
 from pathlib import Path
@@ -10,23 +12,31 @@ import torch
 
 from benchmarks.definition import ROWS, Row
 from benchmarks.measure import machine, measure
-from benchmarks.report import page, record
+from benchmarks.report import page, record, scoring_record
+from benchmarks.scoring import SCORING, ScoringRow, measure_row
 from benchmarks.work import work
 from nextbasis.files import write_atomic, write_json
 
+SCORING_REPEATS = 2  # at most: a row of scores takes minutes
 RESULTS = Path(__file__).parent / "results"
 
 
-def chosen(prefixes: list[str]) -> list[Row]:
+KEYS = [row.key for row in [*ROWS, *SCORING]]
+
+
+def chosen(prefixes: list[str]) -> tuple[list[Row], list[ScoringRow]]:
     """Rows whose key starts with one of these; all rows without any.
 
     Raises: ValueError if a prefix fits no row.
     """
     for prefix in prefixes:
-        if not any(row.key.startswith(prefix) for row in ROWS):
-            keys = ", ".join(row.key for row in ROWS)
-            raise ValueError(f"--only {prefix} fits no row; the rows are {keys}")
-    return [row for row in ROWS if not prefixes or row.key.startswith(tuple(prefixes))]
+        if not any(key.startswith(prefix) for key in KEYS):
+            raise ValueError(f"--only {prefix} fits no row; the rows are {', '.join(KEYS)}")
+    starts = tuple(prefixes) or ("",)
+    return (
+        [row for row in ROWS if row.key.startswith(starts)],
+        [row for row in SCORING if row.key.startswith(starts)],
+    )
 
 
 def run(rows: list[Row], repeats: int) -> list[dict[str, Any]]:
@@ -42,6 +52,18 @@ def run(rows: list[Row], repeats: int) -> list[dict[str, Any]]:
     return records
 
 
+def run_scoring(rows: list[ScoringRow], repeats: int) -> list[dict[str, Any]]:
+    """Measure rows of scores, beside torch-fidelity; tells how far it is on stderr."""
+    records = []
+    for count, row in enumerate(rows, 1):
+        print(f"{count}/{len(rows)} {row.key} ...", end=" ", file=sys.stderr, flush=True)
+        with contextlib.redirect_stdout(io.StringIO()):  # progress of every pass
+            done = scoring_record(row, *measure_row(row, repeats))
+        print(f"{done['ratio']:.2f}x torch-fidelity", file=sys.stderr, flush=True)
+        records.append(done)
+    return records
+
+
 def main(arguments: list[str]) -> None:
     """Measure, then print the table or JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -50,7 +72,7 @@ def main(arguments: list[str]) -> None:
         nargs="+",
         default=[],
         metavar="PREFIX",
-        help="measure only rows whose key starts so: " + ", ".join(row.key for row in ROWS),
+        help="measure only rows whose key starts so: " + ", ".join(KEYS),
     )
     parser.add_argument("--repeats", type=int, default=5, help="timed calls per row (default 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
@@ -61,11 +83,15 @@ def main(arguments: list[str]) -> None:
     if options.repeats < 1:
         parser.error(f"--repeats must be at least 1, got {options.repeats}")
     try:
-        rows = chosen(options.only)
+        rows, scoring = chosen(options.only)
     except ValueError as error:
         parser.error(str(error))
     torch.set_num_threads(1)
-    result = {"machine": machine(), "rows": run(rows, options.repeats)}
+    result = {
+        "machine": machine(),
+        "rows": run(rows, options.repeats),
+        "scoring": run_scoring(scoring, min(options.repeats, SCORING_REPEATS)),
+    }
     text = page(**result)
     print(json.dumps(result, indent=2) if options.json else text)
     if options.write:

@@ -1,12 +1,14 @@
 """The table: our rates, the official ones, their ratio and the target."""
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from tabulate import tabulate
 
 from benchmarks.definition import PARAMETERS, Row
 from benchmarks.measure import MLP_SHAPE, Timing
+from benchmarks.scoring import ScoringRow
 
 NOTE = """\
 CPU s is the process's time for one training step or one batch of samples (median of {repeats}
@@ -19,6 +21,15 @@ measured between the repeats of the row: where it is lower than in the head of t
 was slowing the machine down. This package's linear layers use another library than torch's in fp32.
 Where the head of this page shows that to be faster, part of a ratio is due to it; where both are
 equal, ratios are smaller.
+"""
+
+
+SCORING_NOTE = """\
+CPU s is the median for FID, IS, precision and recall (ours: KID and FID's standard error too) of
+that many images against as many real ones; torch-fidelity is its public calculate_metrics on the
+same images, measured here in turn, with equal results. With a stored reference the real images'
+statistics and features are read, as in every score of the pipeline; torch-fidelity has no such
+file and computes both sets, as the rows named "both sets" do here. Inception's weights are random.
 """
 
 
@@ -42,6 +53,42 @@ def record(row: Row, timing: Timing, images: int, parameters: int) -> dict[str, 
         "parameters": parameters,
         "official_parameters": PARAMETERS[row.family],
     }
+
+
+def scoring_record(row: ScoringRow, ours: Timing, theirs: Timing) -> dict[str, Any]:
+    """One row of scores: both sides measured here, on the same images."""
+    ratio = statistics.median(theirs.cpu) / statistics.median(ours.cpu)
+    return {
+        "key": row.key,
+        "what": row.what,
+        "images": row.images,
+        "cpu_seconds": ours.cpu,
+        "wall_seconds": ours.wall,
+        "torch_fidelity_cpu_seconds": theirs.cpu,
+        "torch_fidelity_wall_seconds": theirs.wall,
+        "ratio": ratio,
+        "target": row.target,
+        "met": None if row.target is None else ratio >= row.target,
+    }
+
+
+def scoring_table(rows: list[dict[str, Any]]) -> str:
+    """Rows of scores as a Markdown table."""
+    lines = [
+        [
+            row["key"],
+            row["what"],
+            f"{row['images']:,}",
+            f"{statistics.median(row['cpu_seconds']):.2f}",
+            f"{statistics.median(row['torch_fidelity_cpu_seconds']):.2f}",
+            f"{row['ratio']:.2f}",
+            "-" if row["target"] is None else f"{row['target']:g}",
+            verdict(row["met"]),
+        ]
+        for row in rows
+    ]
+    head = ["key", "work", "images", "CPU s", "torch-fidelity", "ratio", "target", "met"]
+    return tabulate(lines, head, tablefmt="github", disable_numparse=True)
 
 
 def verdict(met: bool | None) -> str:
@@ -70,10 +117,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     return tabulate(lines, [*head, "GFLOP/s"], tablefmt="github", disable_numparse=True)
 
 
-def page(machine: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """The whole report as Markdown."""
-    numbers, inner, columns = MLP_SHAPE
-    repeats = len(rows[0]["cpu_seconds"])
+def page(
+    machine: dict[str, Any], rows: list[dict[str, Any]], scoring: Sequence[dict[str, Any]] = ()
+) -> str:
+    """The whole report as Markdown; a part without rows is left out."""
     rates = machine["matmul_gflop_per_cpu_second"]
     shapes = list(next(iter(rates.values())))
     products = [[shape, *(f"{rate[shape]:.0f}" for rate in rates.values())] for shape in shapes]
@@ -82,14 +129,19 @@ def page(machine: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         f" {row['official_parameters']:,})"
         for row in rows
     }
+    told = f"\nParameters: {', '.join(counts.values())}." if counts else ""
     head = ["GFLOP/s of a product (rows x inner x columns)", *rates]
     parts = [
         "# Speed on one thread",
         f"{machine['processor']} ({machine['instructions']}), torch {machine['torch']},"
-        f" Python {machine['python']}, threads: {machine['threads']}.\n"
-        f"Parameters: {', '.join(counts.values())}.",
+        f" Python {machine['python']}, threads: {machine['threads']}.{told}",
         tabulate(products, head, tablefmt="github", disable_numparse=True),
-        table(rows),
-        NOTE.format(repeats=repeats, rows=numbers, inner=inner, columns=columns).strip(),
     ]
+    if rows:
+        numbers, inner, columns = MLP_SHAPE
+        repeats = len(rows[0]["cpu_seconds"])
+        note = NOTE.format(repeats=repeats, rows=numbers, inner=inner, columns=columns)
+        parts += [table(rows), note.strip()]
+    if scoring:
+        parts += ["## Scores", scoring_table(list(scoring)), SCORING_NOTE.strip()]
     return "\n\n".join(parts) + "\n"

@@ -8,6 +8,7 @@ import torch
 
 from nextbasis.config import EvaluationConfig, compose
 from nextbasis.files import sha256, write_json
+from nextbasis.metrics.quality import radii
 from nextbasis.metrics.reference import FILE
 from nextbasis.metrics.statistics import Statistics
 
@@ -16,7 +17,7 @@ NUM_CLASSES = 10
 
 
 def evaluation(**changes: Any) -> EvaluationConfig:
-    config = compose("score", ["evaluation=cpu", "scale=cpu", "key=x"]).evaluation
+    config = compose("reference", ["evaluation=cpu", "scale=cpu"]).evaluation
     for name, value in ({"num_reference": 200} | changes).items():
         setattr(config, name, value)
     return config
@@ -50,6 +51,7 @@ def write_reference(
     path: Path, stats: Statistics, features: np.ndarray, config: EvaluationConfig, **changes: Any
 ) -> None:
     arrays = {"mu": stats.mu, "sigma": stats.sigma, "features": features}
+    arrays["radii"] = radii(torch.from_numpy(features), config.neighbours).numpy()
     arrays |= {name: changes.pop(name) for name in tuple(arrays) if name in changes}
     np.savez(path / FILE, **{name: value for name, value in arrays.items() if value is not None})
     index = {
@@ -57,6 +59,7 @@ def write_reference(
         "computed_on": "pictures",
         "num_images": stats.count,
         "num_reference": config.num_reference,
+        "neighbours": config.neighbours,
         "seed": config.seed,
         "image_size": 32,
         "channels": 1,

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from benchmarks.__main__ import chosen
 from benchmarks.definition import PARAMETERS, ROWS
 from benchmarks.measure import Timing
-from benchmarks.report import page, record
+from benchmarks.report import page, record, scoring_record
+from benchmarks.scoring import SCORING, check_equal, measure_row
 from benchmarks.work import work
 
 MACHINE = {
@@ -55,11 +58,35 @@ def test_page_shows_rates_ratio_and_target() -> None:
 
 
 def test_chosen_takes_prefixes_in_order_of_the_table() -> None:
-    keys = [row.key for row in chosen(["xar-sample", "mar-sample-bf16"])]
+    rows, scoring = chosen(["xar-sample", "mar-sample-bf16"])
+    keys = [row.key for row in rows]
     assert keys == ["mar-sample-bf16", "xar-sample", "xar-sample-cfg1"]
-    assert chosen([]) == ROWS
+    assert not scoring and chosen([]) == (ROWS, SCORING)
+    assert [row.key for row in chosen(["score-f"])[1]] == ["score-fashion", "score-fashion-both"]
 
 
 def test_chosen_refuses_an_unknown_row() -> None:
     with pytest.raises(ValueError, match="--only dit fits no row; the rows are mar-train"):
         chosen(["dit"])
+
+
+def test_scores_are_compared_by_the_median_and_shown() -> None:
+    row = next(row for row in SCORING if row.key == "score-fashion")
+    numbers = scoring_record(row, timing(1.0, 2.0, 9.0), timing(5.0))
+    assert numbers["ratio"] == 2.5 and numbers["met"] is True
+    text = page(MACHINE, [], [numbers])
+    cells = [cell.strip() for line in text.splitlines() for cell in line.split("|")]
+    for expected in ("score-fashion", "fashion128, stored reference", "10,000", "2.50", "yes"):
+        assert expected in cells
+    assert "Parameters" not in text
+
+
+def test_scores_are_timed_only_when_they_agree() -> None:
+    row = replace(next(row for row in SCORING if row.key == "score-fashion-both"), images=150)
+    ours, theirs = measure_row(row, repeats=1)
+    assert len(ours.cpu) == len(theirs.cpu) == 1
+    same = {"fid": 1.0, "is_mean": 2.0, "precision": 0.5, "recall": 0.5}
+    other = {"frechet_inception_distance": 1.00005, "inception_score_mean": 2.0}
+    check_equal(same, other | {"precision": 0.5, "recall": 0.5})
+    with pytest.raises(ValueError, match="recall: 0.5 here, 0.51 from torch-fidelity"):
+        check_equal(same, other | {"precision": 0.5, "recall": 0.51})

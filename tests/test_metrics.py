@@ -7,14 +7,19 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity
-from torch.utils.data import Dataset
+from benchmarks.scoring import Images
+from torch_fidelity.metric_isc import isc_features_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
 
 from nextbasis.files import sha256, write_json
 from nextbasis.metrics.extractor import Extractor, load_extractor, register
 from nextbasis.metrics.features import extract
-from nextbasis.metrics.quality import measure_quality
-from nextbasis.metrics.reference import FILE, choose_subset
+from nextbasis.metrics.protocol import check_images
+from nextbasis.metrics.quality import kernel_distance, precision_and_recall, radii
+from nextbasis.metrics.reference import FILE, choose_subset, load_reference
+from nextbasis.metrics.rules import INCEPTION, split
 from nextbasis.metrics.score import score_images
+from nextbasis.metrics.statistics import RunningInception
 from scoring import CPU, NUM_CLASSES, balanced, evaluation, pictures, write_reference
 
 
@@ -27,17 +32,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subset = choose_subset(balanced(400), NUM_CLASSES, config.num_reference, config.seed)
     write_reference(path, found.statistics, found.pooled[subset].numpy(), config)
     return path
-
-
-class Images(Dataset):
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = torch.from_numpy(images).permute(0, 3, 1, 2)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return self.images[index]
 
 
 def test_scores_equal_torch_fidelitys_public_function(tmp_path: Path) -> None:
@@ -62,7 +56,9 @@ def test_scores_equal_torch_fidelitys_public_function(tmp_path: Path) -> None:
     )
     found = extract(real, load_extractor(config, CPU), 64, "reference")
     write_reference(tmp_path, found.statistics, found.pooled.numpy(), config)
-    ours = score_images(made, balanced(300), tmp_path, config, CPU)["values"]
+    ours = score_images(made, balanced(300), load_reference(tmp_path, config), config, CPU)[
+        "values"
+    ]
     assert ours["fid"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4)
     assert ours["is_mean"] == pytest.approx(theirs["inception_score_mean"], rel=1e-6)
     assert ours["is_std"] == pytest.approx(theirs["inception_score_std"], rel=1e-6, abs=1e-7)
@@ -81,18 +77,65 @@ def test_precision_and_recall_point_the_right_way(
     generator = torch.Generator().manual_seed(10)
     real = torch.randn(500, 4, generator=generator)
     made = spread * torch.randn(500, 4, generator=generator)
-    found = measure_quality(made, made, real, splits=2, neighbours=3, seed=0)
-    for value, side in ((found.precision, precision), (found.recall, recall)):
+    found = precision_and_recall(made, radii(made, 3), real, radii(real, 3))
+    for value, side in zip(found, (precision, recall), strict=True):
         assert value > 0.8 if side == "high" else value < 0.2
 
 
+def test_neighbourhoods_need_more_images_than_neighbours() -> None:
+    with pytest.raises(ValueError, match="evaluation.neighbours is 3: it needs more .* got 3"):
+        radii(torch.zeros(3, 4), 3)
+
+
+def test_part_of_an_inception_score_needs_an_image() -> None:
+    with pytest.raises(ValueError, match="evaluation.is_splits is 2: each needs an image, got 0"):
+        RunningInception(3, 2).result()
+
+
+def inception(logits: torch.Tensor) -> tuple[float, float]:
+    running = RunningInception(logits.shape[1], 1)
+    running.update(logits, np.zeros(len(logits), np.int64))
+    return running.result()
+
+
 def test_inception_score_has_its_known_extremes() -> None:
-    real = torch.randn(40, 3, generator=torch.Generator().manual_seed(11))
-    certain = 100.0 * torch.eye(4).repeat(10, 1)
-    found = measure_quality(real, certain, real, splits=1, neighbours=3, seed=0)
-    assert found.is_mean == pytest.approx(4.0)
-    same = measure_quality(real, torch.zeros(40, 4), real, splits=1, neighbours=3, seed=0)
-    assert same.is_mean == pytest.approx(1.0)
+    assert inception(1000.0 * torch.eye(4).repeat(10, 1))[0] == pytest.approx(4.0)
+    assert inception(torch.zeros(40, 4))[0] == pytest.approx(1.0)
+
+
+def test_streamed_inception_score_equals_torch_fidelitys() -> None:
+    logits = 3 * torch.randn(103, 7, generator=torch.Generator().manual_seed(12))
+    wanted = isc_features_to_metric(logits, splits=4, shuffle=True, rng_seed=2020)
+    part = split(103, evaluation(is_splits=4), from_file=False)
+    one, two = RunningInception(7, 4), RunningInception(7, 4)
+    for start in range(0, 60, 8):
+        one.update(logits[start : min(start + 8, 60)], part[start : min(start + 8, 60)])
+    two.update(logits[60:], part[60:])
+    one.merge(two)
+    assert one.result() == pytest.approx(
+        (wanted["inception_score_mean"], wanted["inception_score_std"]), rel=1e-12
+    )
+
+
+def test_kid_of_all_pairs_equals_torch_fidelitys_of_one_whole_subset() -> None:
+    generator = torch.Generator().manual_seed(13)
+    made, real = (torch.randn(150, 16, generator=generator) * scale for scale in (1.0, 1.3))
+    wanted = kid_features_to_metric(
+        made,
+        real,
+        kid_subsets=1,
+        kid_subset_size=150,
+        kid_kernel="poly",
+        kid_kernel_poly_degree=3,
+        kid_kernel_poly_gamma=None,
+        kid_kernel_poly_coef0=1,
+        rng_seed=0,
+        verbose=False,
+    )
+    found = kernel_distance(made, real)
+    assert found == pytest.approx(wanted["kernel_inception_distance_mean"], rel=1e-4)
+    with pytest.raises(ValueError, match="KID needs 2 images"):
+        kernel_distance(made[:1], real)
 
 
 # score_images
@@ -100,9 +143,7 @@ def test_inception_score_has_its_known_extremes() -> None:
 
 def test_score_does_not_depend_on_the_batch_size(folder: Path) -> None:
     images, labels = pictures(200, seed=3), balanced(200)
-    one, two = (
-        score_images(images, labels, folder, evaluation(batch_size=size), CPU) for size in (200, 23)
-    )
+    one, two = (score(folder, images, labels, batch_size=size) for size in (200, 23))
     assert one["protocol"] == two["protocol"]
     for name, value in one["values"].items():
         assert two["values"][name] == pytest.approx(value, rel=1e-5), name
@@ -110,10 +151,11 @@ def test_score_does_not_depend_on_the_batch_size(folder: Path) -> None:
 
 def test_score_names_its_protocol(folder: Path) -> None:
     config = evaluation()
-    found = score_images(pictures(200, seed=3), balanced(200), folder, config, CPU)
+    found = score(folder, pictures(200, seed=3))
     values, protocol = found["values"], found["protocol"]
     assert values.keys() == {
-        *("fid", "fid_se", "is_mean", "is_std", "precision", "recall", "accuracy")
+        *("fid", "fid_se", "fid_extrapolated", "is_mean", "is_std"),
+        *("precision", "recall", "kid", "accuracy"),
     }
     assert protocol["num_images"] == 200 and protocol["per_class"] == {"min": 20, "max": 20}
     assert protocol["extractor_sha256"] == config.weights_sha256
@@ -126,7 +168,9 @@ def score(
     folder: Path, images: np.ndarray, labels: np.ndarray | None = None, **changes: Any
 ) -> dict[str, Any]:
     labels = balanced(len(images)) if labels is None else labels
-    return score_images(images, labels, folder, evaluation(**changes), CPU)
+    index = {"neighbours", "num_reference", "seed"} & changes.keys()
+    reference = load_reference(folder, evaluation(**{"x": 0} if index else changes))
+    return score_images(images, labels, reference, evaluation(**changes), CPU)
 
 
 def test_bad_images_are_refused_before_any_feature(
@@ -189,9 +233,10 @@ def test_unbalanced_classes_warn_and_are_recorded(folder: Path) -> None:
     assert found["protocol"]["per_class"] == {"min": 15, "max": 25}
 
 
-def test_fid_50k_protocol_is_refused_for_fewer_images(folder: Path) -> None:
+def test_fid_50k_protocol_is_refused_for_fewer_images() -> None:
     with pytest.raises(ValueError, match="protocol adm needs 50000 images, got 200"):
-        score(folder, pictures(200, seed=3), protocol="adm")
+        settings = {"extractor": INCEPTION, "num_reference": 10_000}
+        check_images(pictures(200, seed=3), None, evaluation(protocol="adm", **settings), 10)
 
 
 def test_unknown_protocol_names_the_known_ones(folder: Path) -> None:

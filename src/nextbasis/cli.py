@@ -1,4 +1,4 @@
-"""The command line: checkpoints, bases, what a run costs, what changed, what is missing."""
+"""The command line: checkpoints, samples, bases, costs, what changed, what is missing."""
 
 import argparse
 import re
@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from nextbasis.outside.options import COMMANDS, add_parsers
+
 FAMILIES = ("mar", "xar", "rar", "kl16", "maskgit_vqgan")
 SHELLS = ("bash", "zsh", "tcsh")
 EXAMPLES = {
@@ -16,6 +18,10 @@ EXAMPLES = {
     "export": "nextbasis export models/xar_b xAR-B-again.pth",
     "share": "nextbasis share xar_b_bar shared/xar_b_bar --scale cpu",
     "plan": "nextbasis plan --scale imagenet256 --run xar_b_bar",
+    "score": 'nextbasis score samples.npz --reference statistics.npz --as "VAR-d30"',
+    "reference": 'nextbasis reference images/ statistics/ --computed-on "ImageNet train"',
+    "export-samples": "nextbasis export-samples xar_b_bar samples.npz",
+    "compare": "nextbasis compare mar_iter_learned_04 mar_iter_learned_08",
     "bases": "nextbasis bases --grid 8x8",
     "diff": "nextbasis diff HEAD~1 HEAD --html diff.html",
     "doctor": "nextbasis doctor --scale cpu",
@@ -35,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.command == "import":
             _import(given, [*given.values, *late])
+        elif given.command in COMMANDS:
+            _samples(given)
         elif given.command == "export":
             _export(given)
         elif given.command == "bases":
@@ -75,6 +83,12 @@ def _export(given: argparse.Namespace) -> None:
     from nextbasis.official.folders import export_folder
 
     _print(export_folder(given.folder, given.out))
+
+
+def _samples(given: argparse.Namespace) -> None:
+    from nextbasis.outside.commands import run
+
+    _print(run(given))
 
 
 def _plan(given: argparse.Namespace) -> None:
@@ -149,9 +163,9 @@ def _parser() -> argparse.ArgumentParser:
     examples = [f"  {name:<{width}}  {example}" for name, example in EXAMPLES.items()]
     parser = argparse.ArgumentParser(
         prog="nextbasis",
-        description="Read and write official checkpoints; list the bases; estimate what a run will "
-        "cost; compare versions; look for what is missing. Run it from the repository's root. "
-        "Results are made by `make tables`.",
+        description="Read and write official checkpoints; score samples; list the bases; "
+        "estimate what a run will cost; compare versions; look for what is missing. Run it from "
+        "the repository's root. Results are made by `make tables`.",
         epilog="examples:\n" + "\n".join(examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -164,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_diff(commands)
     _add_doctor(commands)
     _add_completion(commands)
+    add_parsers(commands)
     return parser
 
 

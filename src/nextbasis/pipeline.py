@@ -215,7 +215,7 @@ def _name(kind: str, wildcards: Any) -> str:
 
 
 def _names(kind: str) -> list[str]:
-    return ["run=any"] if kind in ("sample", "diagnose") else []
+    return ["run=any"] if kind in ("sample", "diagnose", "score") else []
 
 
 def _escape(key: str) -> str:

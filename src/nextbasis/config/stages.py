@@ -117,8 +117,8 @@ class SampleStage(StageConfig):
 
 
 @dataclass(kw_only=True)
-class ScoreStage(StageConfig):
-    """Config of nextbasis.stages.score; `key` names the evaluation."""
+class ScoreStage(SampleStage):
+    """Config of nextbasis.stages.score; it repeats how the samples were made, to record it."""
 
     evaluation: EvaluationConfig
 

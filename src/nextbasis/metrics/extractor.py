@@ -21,11 +21,15 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_featur
 
 from nextbasis.config import EvaluationConfig
 from nextbasis.files import sha256
+from nextbasis.metrics.rules import find_rule
 
 FASHION = "fashion128"
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "fashion128.safetensors"
 IMAGE_SIZE = 32  # pixels a side that fashion128 was trained on
+# sFID (Nash et al. 2021): "the first 7 channels of mixed_6/conv", 17 x 17 x 7 numbers.
+SPATIAL_LAYER, SPATIAL_CHANNELS = "Mixed_6d.branch1x1", 7
 LAYERS = {FASHION: ("128", "logits"), "inception-v3-compat": ("2048", "logits_unbiased")}
+DIMENSIONS = {FASHION: 128, "inception-v3-compat": 2048}  # of the pooled features
 OBTAIN = {
     FASHION: "it is shipped with nextbasis: restore it with git",
     "inception-v3-compat": "download weights-inception-2015-12-05-6726825d.pth from release v0.2.0 "
@@ -129,10 +133,27 @@ def register() -> None:
 class Extractor:
     """A loaded network together with what names it in a score."""
 
-    def __init__(self, network: FeatureExtractorBase, digest: str, device: torch.device) -> None:
-        """Keep `network` on `device`; `digest` is the SHA-256 of its weights file."""
+    def __init__(
+        self,
+        network: FeatureExtractorBase,
+        digest: str,
+        device: torch.device,
+        spatial: bool = False,
+    ) -> None:
+        """Keep `network` on `device`; `digest` is the SHA-256 of its weights file.
+
+        With `spatial`, which only Inception has, the features of sFID are kept of every batch.
+        """
         self.network, self.sha256, self.device = network.to(device), digest, device
         self.name = network.get_name()
+        self.dim = DIMENSIONS[self.name]
+        self.spatial: Tensor | None = None  # (b, 2023) of the last batch
+        if spatial:
+            network.get_submodule(SPATIAL_LAYER).register_forward_hook(self._keep)
+
+    def _keep(self, _layer: nn.Module, _inputs: Any, output: Float[Tensor, "b c h w"]) -> None:
+        # Rows, columns, channels: the order of ADM's files of statistics.
+        self.spatial = output[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1).float().cpu()
 
     @torch.no_grad()
     def features(
@@ -149,6 +170,7 @@ def load_extractor(config: EvaluationConfig, device: torch.device) -> Extractor:
     Raises: FileNotFoundError or ValueError naming the file and what to do.
     """
     register()
+    rule = find_rule(config)
     path, obtain = Path(config.weights), OBTAIN[config.extractor]
     if not path.is_file():
         raise FileNotFoundError(
@@ -166,7 +188,7 @@ def load_extractor(config: EvaluationConfig, device: torch.device) -> Extractor:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} does not hold weights of {config.extractor}: {reason}") from error
-    return Extractor(network.requires_grad_(False).eval(), digest, device)
+    return Extractor(network.requires_grad_(False).eval(), digest, device, rule.spatial)
 
 
 def _build(name: str, path: Path) -> FeatureExtractorBase:

@@ -6,69 +6,126 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
 
 from nextbasis.metrics.extractor import Extractor
-from nextbasis.metrics.statistics import RunningStatistics, Statistics
+from nextbasis.metrics.sources import Source, from_array
+from nextbasis.metrics.statistics import RunningInception, RunningStatistics, Statistics
 from nextbasis.progress import Progress
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """Images and what the extractor says of them."""
+
+    where: slice  # positions among all images
+    images: UInt8[np.ndarray, "b h w c"]
+    pooled: Float[Tensor, "b d"]
+    logits: Float[Tensor, "b k"]
+    spatial: Float[Tensor, "b s"] | None  # of sFID, where the protocol has it
 
 
 @dataclass(kw_only=True)
 class Features:
     """What one pass over a set of images leaves behind."""
 
-    pooled: Float[Tensor, "n d"]
-    logits: Float[Tensor, "n k"]
+    pooled: Float[Tensor, "n d"]  # for precision, recall, KID and standard errors
+    predicted: Int64[np.ndarray, " n"]  # most probable class
     statistics: Statistics
+    spatial: Statistics | None
+    inception: RunningInception
     duplicates: int  # images that are exact copies of an earlier one
+    sha256: str  # of all pixels in order
 
 
 def stream(
-    images: UInt8[np.ndarray, "n h w c"], extractor: Extractor, batch_size: int, what: str
-) -> Iterator[tuple[slice, Float[Tensor, "b d"], Float[Tensor, "b k"]]]:
-    """Positions, pooled features and logits of one batch after another; `what` labels progress.
+    images: Source | UInt8[np.ndarray, "n h w c"],
+    extractor: Extractor,
+    batch_size: int,
+    what: str,
+) -> Iterator[Batch]:
+    """One batch after another; `what` labels progress.
 
     Raises: ValueError naming the batch whose features are not finite.
     """
-    progress = Progress(len(images), "images", what)
-    for start in range(0, len(images), batch_size):
-        where = slice(start, min(start + batch_size, len(images)))
-        copied = torch.from_numpy(np.array(images[where]))  # maps are read-only
-        batch = copied.permute(0, 3, 1, 2)
-        pooled, logits = extractor.features(batch)
+    source = images if isinstance(images, Source) else from_array(images)
+    progress = Progress(len(source), "images", what)
+    start = 0
+    for batch in source.batches(batch_size):
+        where = slice(start, start + len(batch))
+        pooled, logits = extractor.features(torch.from_numpy(batch).permute(0, 3, 1, 2))
         bad = ~(pooled.isfinite().all(1) & logits.isfinite().all(1))
         if bad.any():
             raise ValueError(
                 f"{what}: {int(bad.sum())} images between {where.start} and {where.stop - 1} have "
                 f"features of {extractor.name} that are not finite"
             )
-        yield where, pooled, logits
-        progress.update(len(pooled))
+        yield Batch(
+            where=where, images=batch, pooled=pooled, logits=logits, spatial=extractor.spatial
+        )
+        start = where.stop
+        progress.update(len(batch))
     progress.close()
 
 
+class Pass:
+    """All that a pass keeps, filled batch by batch; memory grows with the pooled features alone."""
+
+    def __init__(self, num_images: int, part: Int[np.ndarray, " n"]) -> None:
+        """Start with nothing seen; `part` is the IS split of each image."""
+        self.num_images, self.part = num_images, part
+        self.pooled: Tensor | None = None
+        self.predicted = np.empty(num_images, np.int64)
+        self.digests: set[bytes] = set()
+        self.digest = hashlib.sha256()
+
+    def update(self, batch: Batch) -> None:
+        """Add a batch."""
+        if self.pooled is None:  # the first one tells the sizes
+            self.pooled = torch.empty(self.num_images, batch.pooled.shape[1])
+            self.running = RunningStatistics(batch.pooled.shape[1])
+            self.inception = RunningInception(batch.logits.shape[1], int(self.part.max()) + 1)
+            seen = None if batch.spatial is None else RunningStatistics(batch.spatial.shape[1])
+            self.spatial = seen
+        self.pooled[batch.where] = batch.pooled
+        self.running.update(batch.pooled)
+        self.inception.update(batch.logits, self.part[batch.where])
+        if self.spatial is not None and batch.spatial is not None:
+            self.spatial.update(batch.spatial)
+        self.predicted[batch.where] = batch.logits.argmax(1).numpy()
+        self.digest.update(batch.images.tobytes())
+        self.digests.update(_digest(image) for image in batch.images)
+
+    def result(self) -> Features:
+        """What is left of all images."""
+        assert self.pooled is not None  # callers refuse empty sets
+        return Features(
+            pooled=self.pooled,
+            predicted=self.predicted,
+            statistics=self.running.result(),
+            spatial=None if self.spatial is None else self.spatial.result(),
+            inception=self.inception,
+            duplicates=self.num_images - len(self.digests),
+            sha256=self.digest.hexdigest(),
+        )
+
+
 def extract(
-    images: UInt8[np.ndarray, "n h w c"], extractor: Extractor, batch_size: int, what: str
+    images: Source | UInt8[np.ndarray, "n h w c"],
+    extractor: Extractor,
+    batch_size: int,
+    what: str,
+    part: Int[np.ndarray, " n"] | None = None,
 ) -> Features:
-    """Features and statistics of all images; `what` labels progress."""
-    pooled: list[Tensor] = []
-    logits: list[Tensor] = []
-    digests: set[bytes] = set()
-    running: RunningStatistics | None = None
-    for where, batch, batch_logits in stream(images, extractor, batch_size, what):
-        running = running or RunningStatistics(batch.shape[1])
-        running.update(batch)
-        pooled.append(batch)
-        logits.append(batch_logits)
-        digests.update(_digest(image) for image in images[where])
-    assert running is not None  # callers refuse empty sets
-    return Features(
-        pooled=torch.cat(pooled),
-        logits=torch.cat(logits),
-        statistics=running.result(),
-        duplicates=len(images) - len(digests),
-    )
+    """Features and statistics of all images; `what` labels progress.
+
+    `part` is the IS split that each image belongs to; without it there is one.
+    """
+    found = Pass(len(images), np.zeros(len(images), np.int64) if part is None else part)
+    for batch in stream(images, extractor, batch_size, what):
+        found.update(batch)
+    return found.result()
 
 
 def _digest(image: UInt8[np.ndarray, "h w c"]) -> bytes:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from nextbasis.metrics.statistics import Statistics
 
+BLOCK = 4096  # images whose influence is computed at once
 RELATIVE_RANK = 1e-12  # eigenvalues below this share of the largest count as zero
 
 
@@ -42,11 +43,53 @@ def standard_error(
     by influence / n, and images vary around the mean of their class only, because the number of
     images of each class is fixed. Over-estimates near zero, where the first order vanishes.
     """
-    centred = features.astype(np.float64) - sample.mu
+    moved = influences(features, sample, reference)
+    return pooled_deviation(moved, labels) / float(np.sqrt(len(moved)))
+
+
+def influences(
+    features: Float[np.ndarray, "n d"], sample: Statistics, reference: Statistics
+) -> Float[np.ndarray, " n"]:
+    """How far each image moves the distance, times the number of images."""
     slope = np.eye(len(sample.mu)) - _transport(sample.sigma, reference.sigma)
-    influence = 2 * centred @ (sample.mu - reference.mu)
-    influence += np.einsum("nd,nd->n", centred @ slope, centred) - np.trace(slope @ sample.sigma)
-    return pooled_deviation(influence, labels) / float(np.sqrt(len(influence)))
+    offset, level = 2 * (sample.mu - reference.mu), np.trace(slope @ sample.sigma)
+    parts = []
+    for start in range(0, len(features), BLOCK):
+        centred = features[start : start + BLOCK].astype(np.float64) - sample.mu
+        parts.append(centred @ offset + np.einsum("nd,nd->n", centred @ slope, centred) - level)
+    return np.concatenate(parts)
+
+
+def paired_error(
+    one: Float[np.ndarray, " n"], two: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"]
+) -> float:
+    """Standard error of the difference of two Fréchet distances over new noise.
+
+    `one` and `two` are the influences of images made from the same labels and the same noise:
+    what moves both alike cancels. Delta method, as in `standard_error`.
+    """
+    return pooled_deviation(two - one, labels) / float(np.sqrt(len(one)))
+
+
+def extrapolate(
+    distance: float,
+    features: Float[np.ndarray, "n d"],
+    labels: Int[np.ndarray, " n"],
+    reference: Statistics,
+) -> float:
+    """2 F_N - F_(N/2), which has most of the bias removed (it falls as 1/N) and may be negative.
+
+    F_(N/2) is the mean over two halves, each with half of every class.
+    """
+    order = np.argsort(labels, kind="stable")
+    halves = [
+        frechet_distance(
+            Statistics(mu=half.mean(0), sigma=np.cov(half, rowvar=False), count=len(half)),
+            reference,
+        )
+        for half in (features[order[start::2]].astype(np.float64) for start in (0, 1))
+    ]
+    return 2 * distance - sum(halves) / 2
 
 
 def pooled_deviation(values: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> float:

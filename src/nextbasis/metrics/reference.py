@@ -7,15 +7,23 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from nextbasis.config import EvaluationConfig
-from nextbasis.files import read_json, sha256
-from nextbasis.metrics.statistics import Statistics
+from nextbasis.files import read_json, sha256, write_json
+from nextbasis.metrics.extractor import Extractor
+from nextbasis.metrics.features import stream
+from nextbasis.metrics.quality import radii
+from nextbasis.metrics.sources import Source
+from nextbasis.metrics.statistics import RunningStatistics, Statistics
 
 FILE = "statistics.npz"
 TOLERANCE = 1e-6  # relative asymmetry or negative eigenvalue that rounding explains
+
+
+NEEDED = {"mu", "sigma"}
+OPTIONAL = {"features", "radii", "mu_s", "sigma_s"}
 
 
 @dataclass(kw_only=True)
@@ -23,9 +31,41 @@ class Reference:
     """Statistics of the reference images, features of a fixed subset, and their origin."""
 
     statistics: Statistics
-    features: Float[Tensor, "m d"]
+    features: Float[Tensor, "m d"] | None  # for precision, recall and KID
+    radii: Float[Tensor, " m"] | None  # of their neighbourhoods
+    spatial: Statistics | None  # for sFID
     sha256: str  # of statistics.npz
     index: dict[str, Any]  # index.json
+
+
+def write_reference(
+    folder: Path,
+    statistics: Statistics,
+    features: Float[Tensor, "m d"] | None,
+    spatial: Statistics | None,
+    config: EvaluationConfig,
+    about: dict[str, Any],
+) -> None:
+    """Write statistics.npz and index.json; `about` says what they were computed on."""
+    arrays = {"mu": statistics.mu, "sigma": statistics.sigma}
+    if features is not None:
+        arrays |= {
+            "features": features.numpy(),
+            "radii": radii(features, config.neighbours).numpy(),
+        }
+    if spatial is not None:
+        arrays |= {"mu_s": spatial.mu, "sigma_s": spatial.sigma}
+    np.savez(folder / FILE, **arrays)  # type: ignore[arg-type]
+    made = {
+        "sha256": sha256(folder / FILE),
+        "num_images": statistics.count,
+        "num_reference": config.num_reference if features is not None else 0,
+        "neighbours": config.neighbours,
+        "seed": config.seed,
+        "extractor": config.extractor,
+        "extractor_sha256": config.weights_sha256,
+    }
+    write_json(folder / "index.json", about | made)
 
 
 def choose_subset(
@@ -51,6 +91,29 @@ def choose_subset(
     return np.sort(np.concatenate(chosen))
 
 
+def summarise(
+    images: Source | UInt8[np.ndarray, "n h w c"],
+    subset: Int[np.ndarray, " m"],
+    extractor: Extractor,
+    batch_size: int,
+) -> tuple[Statistics, Statistics | None, Float[Tensor, "m d"]]:
+    """Statistics (pooled, spatial) of all images, and the features of those in `subset`.
+
+    `subset` holds sorted positions. Memory does not grow with the number of images.
+    """
+    kept, running, spatial = [], None, None
+    for batch in stream(images, extractor, batch_size, "reference"):
+        running = running or RunningStatistics(batch.pooled.shape[1])
+        running.update(batch.pooled)
+        if batch.spatial is not None:
+            spatial = spatial or RunningStatistics(batch.spatial.shape[1])
+            spatial.update(batch.spatial)
+        first, last = np.searchsorted(subset, (batch.where.start, batch.where.stop))
+        kept.append(batch.pooled[subset[first:last] - batch.where.start])
+    assert running is not None  # callers refuse empty sets
+    return running.result(), spatial.result() if spatial else None, torch.cat(kept)
+
+
 def load_reference(folder: Path, config: EvaluationConfig) -> Reference:
     """Read and check the reference statistics in `folder`.
 
@@ -65,34 +128,61 @@ def load_reference(folder: Path, config: EvaluationConfig) -> Reference:
             )
     index, digest = read_json(folder / "index.json"), sha256(path)
     _check_origin(path, index, digest, config)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except (BadZipFile, ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a readable npz file ({error}); make it again") from error
-    if absent := sorted({"mu", "sigma", "features"} - found.keys()):
-        raise ValueError(f"{path} has no {', '.join(absent)}; it has {', '.join(found)}")
-    mu, sigma, features = (found[name] for name in ("mu", "sigma", "features"))
-    check_statistics(path, mu, sigma, features)
-    statistics = Statistics(
-        mu=mu.astype(np.float64), sigma=sigma.astype(np.float64), count=index["num_images"]
-    )
+    found = read_statistics(path)
+    count = index["num_images"]
+    features, reach = found.get("features"), found.get("radii")
     return Reference(
-        statistics=statistics,
-        features=torch.from_numpy(features.astype(np.float32)),
+        statistics=Statistics(mu=found["mu"], sigma=found["sigma"], count=count),
+        features=None if features is None else torch.from_numpy(features),
+        radii=None if reach is None else torch.from_numpy(reach),
+        spatial=Statistics(mu=found["mu_s"], sigma=found["sigma_s"], count=count)
+        if "mu_s" in found
+        else None,
         sha256=digest,
         index=index,
     )
 
 
+def read_statistics(path: Path) -> dict[str, np.ndarray]:
+    """Read and check an .npz file of statistics: ours, ADM's (mu, sigma, mu_s, …) or MAR's.
+
+    Other arrays in it are left alone. mu and sigma come as float64, features as float32.
+
+    Raises: ValueError naming the file and what is wrong with it.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files if name in NEEDED | OPTIONAL}
+            names = ", ".join(arrays.files)
+    except (BadZipFile, ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is not a readable npz file ({error}); make it again") from error
+    if absent := sorted(NEEDED - found.keys()):
+        raise ValueError(f"{path} has no {', '.join(absent)}; it has {names}")
+    for pair in (("features", "radii"), ("mu_s", "sigma_s")):
+        if len(found.keys() & set(pair)) == 1:
+            raise ValueError(f"{path} must have both or none of {' and '.join(pair)}")
+    _check_covariance(path, "mu", "sigma", found)
+    if "mu_s" in found:
+        _check_covariance(path, "mu_s", "sigma_s", found)
+    _check_features(path, found)
+    return {
+        name: array.astype(np.float32 if name in ("features", "radii") else np.float64)
+        for name, array in found.items()
+    }
+
+
 def _check_origin(path: Path, index: dict[str, Any], digest: str, config: EvaluationConfig) -> None:
-    wanted = {
+    wanted: dict[str, Any] = {
         "sha256": digest,
         "extractor": config.extractor,
         "extractor_sha256": config.weights_sha256,
-        "num_reference": config.num_reference,
-        "seed": config.seed,
     }
+    if index.get("num_reference") != 0:  # imported statistics may have no images
+        wanted |= {
+            "num_reference": config.num_reference,
+            "neighbours": config.neighbours,
+            "seed": config.seed,
+        }
     for key, value in wanted.items():
         if index.get(key) != value:
             raise ValueError(
@@ -101,21 +191,32 @@ def _check_origin(path: Path, index: dict[str, Any], digest: str, config: Evalua
             )
 
 
-def check_statistics(path: Path, mu: np.ndarray, sigma: np.ndarray, features: np.ndarray) -> None:
-    """Check shapes, finiteness, symmetry and positive semi-definiteness.
-
-    Raises: ValueError naming the file and what is wrong with it.
-    """
-    dim = mu.shape[0] if mu.ndim == 1 else -1
-    if sigma.shape != (dim, dim) or features.ndim != 2 or features.shape[1] != dim:
+def _check_features(path: Path, found: dict[str, np.ndarray]) -> None:
+    if "features" not in found:
+        return
+    features, reach = found["features"], found["radii"]
+    if features.ndim != 2 or features.shape != (*reach.shape, *found["mu"].shape):
         raise ValueError(
-            f"{path}: mu {mu.shape}, sigma {sigma.shape} and features {features.shape} do not "
-            "fit; expected (d,), (d, d) and (m, d)"
+            f"{path}: mu {found['mu'].shape}, features {features.shape} and radii {reach.shape} "
+            "do not fit; expected (d,), (m, d) and (m,)"
         )
-    if not all(np.isfinite(array).all() for array in (mu, sigma, features)):
+    if not (np.isfinite(features).all() and np.isfinite(reach).all()):
+        raise ValueError(f"{path} contains numbers that are not finite")
+
+
+def _check_covariance(path: Path, mean: str, covariance: str, found: dict[str, np.ndarray]) -> None:
+    """Check shapes, finiteness, symmetry and positive semi-definiteness."""
+    mu, sigma = found[mean], found[covariance]
+    dim = mu.shape[0] if mu.ndim == 1 else -1
+    if sigma.shape != (dim, dim):
+        raise ValueError(
+            f"{path}: {mean} {mu.shape} and {covariance} {sigma.shape} do not fit; expected (d,) "
+            "and (d, d)"
+        )
+    if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise ValueError(f"{path} contains numbers that are not finite")
     size = max(float(np.abs(sigma).max()), np.finfo(np.float64).tiny)
     if np.abs(sigma - sigma.T).max() > TOLERANCE * size:
-        raise ValueError(f"{path}: sigma is not symmetric, so it is no covariance")
+        raise ValueError(f"{path}: {covariance} is not symmetric, so it is no covariance")
     if np.linalg.eigvalsh(sigma)[0] < -TOLERANCE * size * dim:
-        raise ValueError(f"{path}: sigma has a negative eigenvalue, so it is no covariance")
+        raise ValueError(f"{path}: {covariance} has a negative eigenvalue, so it is no covariance")

@@ -1,53 +1,58 @@
-"""Score images: FID with its standard error, IS, precision and recall, and their protocol."""
+"""Score images: FID with its standard error, IS, precision, recall, KID, and their protocol."""
 
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
-from torch import Tensor
 
 from nextbasis.config import EvaluationConfig
 from nextbasis.metrics.extractor import load_extractor
 from nextbasis.metrics.features import Features, extract
-from nextbasis.metrics.frechet import frechet_distance, standard_error
+from nextbasis.metrics.frechet import extrapolate, frechet_distance, standard_error
 from nextbasis.metrics.protocol import (
     check_against_reference,
+    check_dimension,
     check_images,
     count_classes,
     describe,
-    find_rule,
     warn_about,
 )
-from nextbasis.metrics.quality import measure_quality
-from nextbasis.metrics.reference import Reference, load_reference
+from nextbasis.metrics.quality import kernel_distance, precision_and_recall, radii
+from nextbasis.metrics.reference import Reference
+from nextbasis.metrics.rules import find_rule, split
+from nextbasis.metrics.sources import Source, from_array
+
+SMALL_FID = 0.5  # below it the bias of finitely many images shows
 
 
 def score_images(
-    images: UInt8[np.ndarray, "n h w c"],
-    labels: Int[np.ndarray, " n"],
-    reference_folder: Path,
+    images: Source | UInt8[np.ndarray, "n h w c"],
+    labels: Int[np.ndarray, " n"] | None,
+    reference: Reference,
     config: EvaluationConfig,
     device: torch.device,
 ) -> dict[str, Any]:
     """The parts `values` and `protocol` of score.json; one pass over `images`.
 
-    Raises: FileNotFoundError or ValueError for bad images, weights or reference, before any
-    feature is computed where it can be known.
+    Raises: FileNotFoundError or ValueError for bad images or weights, before any feature is
+    computed where it can be known.
     """
-    reference = load_reference(reference_folder, config)
+    source = images if isinstance(images, Source) else from_array(images)
     num_classes = reference.index["num_classes"]
-    check_images(images, labels, config, num_classes)
-    check_against_reference(images, reference.index)
+    check_images(source, labels, config, num_classes)
+    check_against_reference(source, reference.index)
     per_class = count_classes(labels, num_classes, config)
     extractor = load_extractor(config, device)
-    features = extract(images, extractor, config.batch_size, "score")
-    protocol = describe(config, len(images)) | {
+    computed_on, dim = reference.index["computed_on"], len(reference.statistics.mu)
+    check_dimension(computed_on, dim, extractor.dim)
+    part = split(len(source), config, source.from_file)
+    features = extract(source, extractor, config.batch_size, "score", part)
+    protocol = describe(config, len(source), source.from_file) | {
         "per_class": per_class,
         "duplicates": features.duplicates,
-        "reference": reference.index["computed_on"],
+        "samples_sha256": features.sha256,
+        "reference": computed_on,
         "reference_sha256": reference.sha256,
         "extractor_sha256": extractor.sha256,
         "device": device.type,
@@ -57,30 +62,27 @@ def score_images(
 
 def measure(
     features: Features,
-    labels: Int[np.ndarray, " n"],
+    labels: Int[np.ndarray, " n"] | None,
     reference: Reference,
     config: EvaluationConfig,
 ) -> dict[str, float]:
-    """The values of a score; `accuracy` too where the extractor's classes are the labels."""
+    """The values of a score; some only where reference, labels or protocol allow them."""
     pooled, sample = features.pooled, features.statistics
     warn_about(bool((pooled == pooled[0]).all()), len(pooled), pooled.shape[1])
-    quality = measure_quality(
-        pooled,
-        features.logits,
-        reference.features,
-        splits=config.is_splits,
-        neighbours=config.neighbours,
-        seed=config.seed,
-    )
-    values = {
-        "fid": frechet_distance(sample, reference.statistics),
-        "fid_se": standard_error(pooled.numpy(), labels, sample, reference.statistics),
-    }
-    if find_rule(config).classifies:
-        values["accuracy"] = accuracy(features.logits, labels)
-    return values | asdict(quality)
-
-
-def accuracy(logits: Tensor, labels: Int[np.ndarray, " n"]) -> float:
-    """Share of the images that the extractor puts into the class that was asked for."""
-    return float((logits.argmax(1).numpy() == labels).mean())
+    classes = np.zeros(len(pooled), np.int64) if labels is None else np.asarray(labels)
+    numbers = pooled.numpy()
+    fid = frechet_distance(sample, reference.statistics)
+    values = {"fid": fid, "fid_se": standard_error(numbers, classes, sample, reference.statistics)}
+    if fid < SMALL_FID:
+        values["fid_extrapolated"] = extrapolate(fid, numbers, classes, reference.statistics)
+    if features.spatial is not None and reference.spatial is not None:
+        values["sfid"] = frechet_distance(features.spatial, reference.spatial)
+    values["is_mean"], values["is_std"] = features.inception.result()
+    if find_rule(config).classifies and labels is not None:
+        values["accuracy"] = float((features.predicted == classes).mean())
+    if reference.features is not None and reference.radii is not None:
+        values["precision"], values["recall"] = precision_and_recall(
+            pooled, radii(pooled, config.neighbours), reference.features, reference.radii
+        )
+        values["kid"] = kernel_distance(pooled, reference.features)
+    return values

@@ -11,6 +11,7 @@ from nextbasis.data.arrays import batches, open_array, read_index
 from nextbasis.data.pictures import save_grid, to_uint8
 from nextbasis.files import result_folder, staged_folder, write_json
 from nextbasis.launch import run
+from nextbasis.metrics.reference import load_reference
 from nextbasis.metrics.score import score_images
 from nextbasis.progress import track
 from nextbasis.provenance import device, record
@@ -28,11 +29,10 @@ def main(config: ReconstructStage) -> None:
     shape = (index["num_test"], size, size, index["channels"])
     images = open_array(source / "test_images.npy", np.uint8, shape)
     labels = open_array(source / "test_labels.npy", np.int64, shape[:1])
+    reference = load_reference(result_folder(config.scale, "reference"), config.evaluation)
     tokenizer = load_tokenizer(result_folder(config.scale, "tokenizer", config.key)).to(device())
     decoded = reconstruct(tokenizer, images, config.evaluation.batch_size)
-    score = score_images(
-        decoded, labels, result_folder(config.scale, "reference"), config.evaluation, device()
-    )
+    score = score_images(decoded, labels, reference, config.evaluation, device())
     score["values"] |= distortion(images, decoded)
     score["protocol"] |= {"rounding": ROUNDING, "images": "reconstructed test images"}
     score["provenance"] = record(config)

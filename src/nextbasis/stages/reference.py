@@ -3,19 +3,24 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from nextbasis.config import EvaluationConfig, ReferenceStage
 from nextbasis.data.arrays import Dataset
-from nextbasis.files import result_folder, sha256, staged_folder, write_json
+from nextbasis.files import result_folder, staged_folder, write_json
 from nextbasis.launch import run
 from nextbasis.metrics.anchor import NAME, sample_anchor
 from nextbasis.metrics.extractor import Extractor, load_extractor
-from nextbasis.metrics.features import extract, stream
+from nextbasis.metrics.features import extract
 from nextbasis.metrics.protocol import check_images
-from nextbasis.metrics.reference import FILE, Reference, choose_subset, load_reference
+from nextbasis.metrics.reference import (
+    Reference,
+    choose_subset,
+    load_reference,
+    summarise,
+    write_reference,
+)
+from nextbasis.metrics.rules import split
 from nextbasis.metrics.score import measure
-from nextbasis.metrics.statistics import RunningStatistics, Statistics
 from nextbasis.provenance import device, record
 
 ANCHOR_IMAGES = 10_000  # at most; fewer where the dataset has fewer test images
@@ -31,39 +36,18 @@ def main(config: ReferenceStage) -> None:
     )
     extractor = load_extractor(evaluation, device())
     with staged_folder(result_folder(config.scale, "reference")) as folder:
-        statistics, features = summarise(data.train_images, subset, extractor, evaluation)
-        np.savez(folder / FILE, mu=statistics.mu, sigma=statistics.sigma, features=features)
-        write_json(
-            folder / "index.json",
-            {
-                "sha256": sha256(folder / FILE),
-                "computed_on": f"{data.index['name']}, {len(data.train_images)} training images",
-                "num_images": len(data.train_images),
-                "num_reference": evaluation.num_reference,
-                "seed": evaluation.seed,
-                "image_size": data.image_size,
-                "channels": data.channels,
-                "num_classes": data.num_classes,
-                "extractor": extractor.name,
-                "extractor_sha256": extractor.sha256,
-            },
+        statistics, spatial, features = summarise(
+            data.train_images, subset, extractor, evaluation.batch_size
         )
+        about = {
+            "computed_on": f"{data.index['name']}, {len(data.train_images)} training images",
+            "image_size": data.image_size,
+            "channels": data.channels,
+            "num_classes": data.num_classes,
+        }
+        write_reference(folder, statistics, features, spatial, evaluation, about)
         floors = measure_floors(data, load_reference(folder, evaluation), extractor, evaluation)
         write_json(folder / "metrics.json", record(config) | floors)
-
-
-def summarise(
-    images: np.ndarray, subset: np.ndarray, extractor: Extractor, config: EvaluationConfig
-) -> tuple[Statistics, Float[np.ndarray, "m d"]]:
-    """Statistics of all images and the features of those in `subset` (sorted positions)."""
-    kept, running = [], None
-    for where, pooled, _ in stream(images, extractor, config.batch_size, "reference"):
-        running = running or RunningStatistics(pooled.shape[1])
-        running.update(pooled)
-        first, last = np.searchsorted(subset, (where.start, where.stop))
-        kept.append(pooled[subset[first:last] - where.start].numpy())
-    assert running is not None  # the dataset has images
-    return running.result(), np.concatenate(kept)
 
 
 def measure_floors(
@@ -77,7 +61,8 @@ def measure_floors(
         ("floor", data.test_images, data.test_labels),
         ("anchor", crude, labels),
     ):
-        features = extract(images, extractor, config.batch_size, name)
+        part = split(len(images), config, from_file=False)
+        features = extract(images, extractor, config.batch_size, name, part)
         values = measure(features, np.asarray(its_labels), reference, config)
         scores[name] = values | {"num_images": len(images)}
     floors = {

@@ -1,11 +1,17 @@
-"""Score the samples of one evaluation: FID with standard error, IS, precision, recall."""
+"""Score the samples of one evaluation: FID with standard error, IS, precision, recall, KID."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nextbasis.config import ScoreStage
+from nextbasis.config import SampleStage, ScoreStage, as_dict, config_hash
 from nextbasis.data.arrays import open_array
 from nextbasis.files import read_json, result_folder, staged_folder, write_json
 from nextbasis.launch import run
+from nextbasis.metrics.reference import load_reference
+from nextbasis.metrics.rules import check_rounding
 from nextbasis.metrics.score import score_images
 from nextbasis.provenance import device, record
 
@@ -17,14 +23,30 @@ def main(config: ScoreStage) -> None:
     source = result_folder(config.scale, "sample", config.key)
     samples = open_array(source / "samples.npy", np.uint8, (None, None, None, None))
     labels = open_array(source / "labels.npy", np.int64, (len(samples),))
-    made = read_json(source / "metrics.json")
-    score = score_images(
-        samples, labels, result_folder(config.scale, "reference"), config.evaluation, device()
-    )
-    score["protocol"] |= {name: made.get(name, "not recorded") for name in FROM_SAMPLING}
+    sampling = describe_sampling(config, source / "metrics.json")
+    check_rounding(config.evaluation, sampling["rounding"])
+    reference = load_reference(result_folder(config.scale, "reference"), config.evaluation)
+    score = score_images(samples, labels, reference, config.evaluation, device())
+    score["protocol"] |= sampling
     score["provenance"] = record(config)
     with staged_folder(result_folder(config.scale, "score", config.key)) as folder:
         write_json(folder / "score.json", score)
+
+
+def describe_sampling(config: ScoreStage, path: Path) -> dict[str, Any]:
+    """How the samples were made: weights, rounding, number format, sampler and seed.
+
+    Raises: ValueError if the samples at hand were made by another config than this one.
+    """
+    made = read_json(path)
+    told = SampleStage(**{part.name: getattr(config, part.name) for part in fields(SampleStage)})
+    if made.get("config_sha256") != config_hash(told):
+        raise ValueError(
+            f"{path}: these samples were made by another sampler, seed or run than those given "
+            f"(run={config.run}, seed={config.seed}); rerun the sample stage"
+        )
+    found = {name: made.get(name, "not recorded") for name in FROM_SAMPLING}
+    return found | {"sampler": as_dict(config.sampler), "sampler_seed": config.seed}
 
 
 if __name__ == "__main__":

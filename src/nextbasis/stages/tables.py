@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from nextbasis.files import result_folder, write_atomic
-from nextbasis.tables import header, layout, measured, published, render
+from nextbasis.tables import external, header, layout, measured, published, render
 from nextbasis.tables.inputs import (
     FORMATS,
     PUBLISHED,
@@ -16,6 +16,7 @@ from nextbasis.tables.inputs import (
     check_systems,
     load_catalog,
     systems_of,
+    table_evals,
     table_of,
 )
 
@@ -30,7 +31,11 @@ def build(catalog: Catalog, scale: str, table: str) -> layout.Layout:
     facts = header.facts(catalog, scale, table)
     numbers = (frame, published.load(PUBLISHED))
     heading = (facts, header.warning(scale))
-    return layout.Builder(catalog, scale, table, numbers, heading).build()
+    outside = external.load(scale)
+    if evals := table_evals(catalog, scale, table):
+        first = measured.read_score(scale, "score", next(iter(evals)))
+        external.check_comparable(outside, first["protocol"])
+    return layout.Builder(catalog, scale, table, numbers, heading, outside).build()
 
 
 def write(catalog: Catalog, scale: str, table: str, folder: Path) -> None:

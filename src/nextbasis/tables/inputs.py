@@ -7,6 +7,7 @@ import yaml
 
 CATALOG = Path("config/catalog.yaml")
 PUBLISHED = Path("config/published.csv")
+EXTERNAL = Path("config/external.yaml")  # samples from outside
 TEMPLATES = Path("workflow/templates")
 FORMATS = ("md", "tex", "html", "csv")
 FIGURES = (
@@ -145,6 +146,7 @@ def result_inputs(scale: str, evals: Evals, tokenizers: list[str]) -> list[str]:
     root = f"results/{scale}"
     files = [f"{root}/dataset/index.json", f"{root}/dataset/metrics.json"]
     files += [f"{root}/reference/index.json", f"{root}/reference/metrics.json"]
+    files += external_scores(scale)
     for tokenizer in tokenizers:
         files.append(f"{root}/reconstruct/{tokenizer}/score.json")
     for key, entry in evals.items():
@@ -152,6 +154,14 @@ def result_inputs(scale: str, evals: Evals, tokenizers: list[str]) -> list[str]:
         files.append(f"{root}/sample/{key}/speed.json")
         files.append(f"{root}/train/{entry['run']}/metrics.json")
     return list(dict.fromkeys(files))
+
+
+def external_scores(scale: str) -> list[str]:
+    """The file that lists samples from outside, and the scores of those of one scale."""
+    if not EXTERNAL.is_file():
+        return []
+    rows = (yaml.safe_load(EXTERNAL.read_text()) or {}).get("rows") or {}
+    return [str(EXTERNAL), *(row["score"] for row in rows.values() if row["scale"] == scale)]
 
 
 def figure_inputs(catalog: Catalog, scale: str) -> list[str]:

@@ -1,19 +1,25 @@
 """Which cell says what: a catalog entry and its numbers become rows of text with footnotes."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
+from nextbasis.tables.external import External, place
 from nextbasis.tables.inputs import Catalog, check_systems, evals_of, table_of
 from nextbasis.tables.measured import (
     ANALYTIC,
+    MIN_SEEDS,
     SEED_SPREAD,
+    UNDECIDED,
     Estimate,
     estimate,
     paired_difference,
+    verdict,
 )
+from nextbasis.tables.numbers import MEASURED_DIGITS, PUBLISHED_DIGITS, number_text
 from nextbasis.tables.published import Number, Numbers, look_up
 
 NAMES = {
@@ -24,15 +30,6 @@ NAMES = {
     "params": "parameters ↓",
     "seconds_per_image": "s/image ↓",
     "images_per_second": "images/s ↑",
-}
-MEASURED_DIGITS = {"fid": 2, "is_mean": 2, "precision": 3, "recall": 3}
-PUBLISHED_DIGITS = {
-    "fid": 2,
-    "is_mean": 1,
-    "precision": 2,
-    "recall": 2,
-    "seconds_per_image": 2,
-    "images_per_second": 1,
 }
 NOTHING = "–"
 PUBLISHED_ONLY = "published only"
@@ -76,14 +73,18 @@ class Builder:
         name: str,
         numbers: tuple[pd.DataFrame, Numbers],
         header: tuple[list[tuple[str, str]], str],
+        externals: Sequence[External] = (),
     ) -> None:
         """Take the measured and the published numbers and the facts printed above the table.
+
+        `externals` are measured on samples from outside.
 
         Raises: ValueError for a system that no scale evaluates.
         """
         check_systems(catalog, name)
         self.catalog, self.scale, self.table = catalog, scale, table_of(catalog, name)
         self.measured, self.published = numbers
+        self.external, self.alone = place(catalog, scale, self.table, externals)
         self.letters: dict[str, str] = {}
         self.kinds: set[str] = set()
         self.layout = Layout(
@@ -96,8 +97,13 @@ class Builder:
 
     def build(self) -> Layout:
         """The finished layout."""
-        row = {"systems": self._system_row, "pairs": self._pair_row}[self.table["kind"]]
-        frame = pd.DataFrame([row(entry) for entry in self.table["rows"]])
+        if self.table["kind"] == "pairs":
+            rows = [self._pair_row(entry) for entry in self.table["rows"]]
+        else:
+            entries = enumerate(self.table["rows"])
+            rows = [self._system_row(entry, self.external.get(i)) for i, entry in entries]
+            rows += [self._system_row({"label": one.name}, one) for one in self.alone]
+        frame = pd.DataFrame(rows)
         blank, always = {Cell(NOTHING), Cell("")}, ("system", "images")
         keep = [str(name) for name in frame if name in always or set(frame[name]) - blank]
         self.layout.columns = keep
@@ -107,10 +113,13 @@ class Builder:
         self.layout.sources = list(dict.fromkeys(self.layout.sources))
         return self.layout
 
-    def _system_row(self, entry: dict[str, Any]) -> dict[str, Cell]:
+    def _system_row(self, entry: dict[str, Any], external: External | None) -> dict[str, Cell]:
         system = entry.get("system")
         references = entry.get("published", [])
-        found = {metric: self._estimate(system, metric) for metric in self.table["metrics"]}
+        found = {
+            metric: external.estimate(metric) if external else self._estimate(system, metric)
+            for metric in self.table["metrics"]
+        }
         cells = {"group": Cell(entry.get("group", "")), "system": Cell(entry["label"])}
         places: dict[str, None] = {}
         for metric, value in found.items():
@@ -124,7 +133,8 @@ class Builder:
             self._tidy(entry["label"], entry.get("group", ""), system, metric, value, number)
         cells["images"] = self._images(next(iter(found.values())))
         cells["published in"] = Cell(", ".join(places) if references else NOT_PUBLISHED)
-        cells["what it is"] = Cell(entry.get("note", ""))
+        notes = [entry.get("note", ""), external.note() if external else ""]
+        cells["what it is"] = Cell("; ".join(filter(None, notes)))
         return cells
 
     def _pair_row(self, entry: dict[str, Any]) -> dict[str, Cell]:
@@ -140,13 +150,14 @@ class Builder:
         cells["FID ↓"] = self._measured(values[0], metric, PUBLISHED_ONLY)
         cells["+ BAR ↓"] = self._measured(values[1], metric, NOTHING)
         cells["difference"] = self._measured(gain, metric, NOTHING, sign="+")
+        cells["verdict"] = Cell(verdict(gain) or NOTHING)
         cells["images"] = self._images(gain)
         cells["FID, published"] = self._published(numbers[0], metric)
         cells["+ BAR, published"] = self._published(numbers[1], metric)
         change = _difference(numbers[0], numbers[1])
         cells["difference, published"] = Cell(NOTHING)
         if change:
-            text = _number(change.value, metric, PUBLISHED_DIGITS, "+")
+            text = number_text(change.value, metric, PUBLISHED_DIGITS, "+")
             cells["difference, published"] = Cell(text)
             cells["published in"] = Cell(change.place)
         self._tidy(f"{label} difference", "", entry["system"], f"{metric}_difference", gain, change)
@@ -161,19 +172,19 @@ class Builder:
     def _measured(self, value: Estimate | None, metric: str, missing: str, sign: str = "") -> Cell:
         if value is None:
             return Cell(missing)
-        text, hint = _number(value.value, metric, MEASURED_DIGITS, sign), self._hint(value)
+        text, hint = number_text(value.value, metric, MEASURED_DIGITS, sign), self._hint(value)
         if math.isnan(value.spread):
             return Cell(text, hint=hint)
         self.kinds.add(value.kind)
         mark = " SE" if value.kind == ANALYTIC else ""
-        spread = _number(value.spread, metric, MEASURED_DIGITS)
+        spread = number_text(value.spread, metric, MEASURED_DIGITS)
         return Cell(f"{text} ± {spread}{mark} ({value.num_seeds})", hint=hint)
 
     def _published(self, number: Number | None, metric: str) -> Cell:
         if number is None:
             return Cell(NOTHING)
         self.layout.sources.append(f"{number.place}: {number.source}")
-        text = _number(number.value, metric, PUBLISHED_DIGITS)
+        text = number_text(number.value, metric, PUBLISHED_DIGITS)
         hint = f"{number.place}: {number.source}; {number.unit}"
         if not number.flag:
             return Cell(text, hint=hint)
@@ -228,6 +239,10 @@ class Builder:
             notes.append("mean ± standard deviation over seeds (number of seeds)")
         if "standard error" in self.kinds:
             notes.append("differences: mean ± standard error over seeds (number of seeds)")
+        if self.table["kind"] == "pairs":
+            notes.append(
+                f"verdict: {UNDECIDED} below {MIN_SEEDS} seeds or under two standard errors"
+            )
         if ANALYTIC in self.kinds:
             notes.append(
                 "SE: one seed only; the standard error due to the finite number of images, which "
@@ -236,20 +251,6 @@ class Builder:
         if {"precision", "recall"} & set(self.table["metrics"]):
             notes.append("precision and recall depend on the number of images; FID a little")
         return notes
-
-
-def _number(value: float, metric: str, digits: dict[str, int], sign: str = "") -> str:
-    if metric == "params":
-        return count(value)
-    text = f"{value:{sign}.{digits[metric]}f}" if metric in digits else f"{value:{sign}.3g}"
-    return text.replace("-", "−")
-
-
-def count(value: float) -> str:
-    """A number of parameters as in the papers: 1.1B, 172M, 0.31M."""
-    if value >= 1e9:
-        return f"{value / 1e9:.1f}B"
-    return f"{value / 1e6:.0f}M" if value >= 1e7 else f"{value / 1e6:.2f}M"
 
 
 def _difference(baseline: Number | None, other: Number | None) -> Number | None:

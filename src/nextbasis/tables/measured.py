@@ -16,6 +16,8 @@ SPEEDS = ("seconds_per_image", "images_per_second")
 PROTOCOL = ("name", "extractor_sha256", "reference_sha256")  # equal or not comparable
 SEED_SPREAD = "standard deviation over seeds"
 ANALYTIC = "analytic standard error of one seed"
+UNDECIDED = "undecided"
+MIN_SEEDS = 3  # of a comparison of two trainings
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,22 @@ def estimate(frame: pd.DataFrame, system: str, metric: str) -> Estimate | None:
         num_seeds=num_seeds,
         num_images=int(rows["num_images"].iloc[0]),
     )
+
+
+def decided(difference: float, error: float) -> bool:
+    """Whether a difference is at least two of its standard errors."""
+    return abs(difference) >= 2 * error
+
+
+def verdict(gain: Estimate | None) -> str:
+    """What a difference of FID between two trainings says; empty where nothing was measured."""
+    if gain is None:
+        return ""
+    if gain.num_seeds < MIN_SEEDS:
+        return f"{UNDECIDED}: {gain.num_seeds} of {MIN_SEEDS} seeds"
+    if not decided(gain.value, gain.spread):
+        return UNDECIDED
+    return "better" if gain.value < 0 else "worse"
 
 
 def paired_difference(

@@ -1,0 +1,1 @@
+"""Samples that leave and enter the pipeline: export, other people's samples, comparisons."""

@@ -1,0 +1,75 @@
+"""`nextbasis compare`: two samplers of one checkpoint, image by image on the same noise."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from nextbasis.config import EvaluationConfig, compose
+from nextbasis.data.arrays import open_array
+from nextbasis.files import result_folder
+from nextbasis.metrics.extractor import Extractor, load_extractor
+from nextbasis.metrics.features import extract
+from nextbasis.metrics.frechet import frechet_distance, influences, paired_error
+from nextbasis.metrics.reference import Reference, load_reference
+from nextbasis.provenance import device
+from nextbasis.tables.inputs import load_catalog, section
+from nextbasis.tables.measured import UNDECIDED, decided
+
+Moved = tuple[float, Float[np.ndarray, " n"], Int64[np.ndarray, " n"]]
+
+
+def compare(scale: str, first: str, second: str) -> dict[str, str]:
+    """FID of the second evaluation minus that of the first, with its paired error; to be printed.
+
+    Raises: ValueError unless both sample one run with the same seed and labels;
+    FileNotFoundError for samples that were not made.
+    """
+    check_pair(section(load_catalog(), scale)["evals"], first, second)
+    config = compose("reference", [f"scale={scale}", f"evaluation={scale}"]).evaluation
+    reference = load_reference(result_folder(scale, "reference"), config)
+    extractor = load_extractor(config, device())
+    (one, moved_one, labels), (two, moved_two, others) = (
+        _moved(scale, key, reference, extractor, config) for key in (first, second)
+    )
+    if not np.array_equal(labels, others):
+        raise ValueError(f"{first} and {second} have other labels: they cannot be paired")
+    error = paired_error(moved_one, moved_two, labels)
+    difference = two - one
+    return {
+        f"FID {first}": f"{one:.4f}",
+        f"FID {second}": f"{two:.4f}",
+        "difference": f"{difference:+.4f} ± {error:.4f} (paired standard error)",
+        "verdict": ("better" if difference < 0 else "worse")
+        if decided(difference, error)
+        else UNDECIDED,
+    }
+
+
+def check_pair(evals: dict[str, dict[str, Any]], first: str, second: str) -> None:
+    """Check that two evaluations share run, seed and number of images.
+
+    Raises: ValueError naming what differs; two trainings are compared over seeds by the tables.
+    """
+    for key in (first, second):
+        if key not in evals:
+            raise ValueError(f"no evaluation '{key}'; choose among {', '.join(evals)}")
+    for name in ("run", "seed", "images"):
+        one, two = evals[first][name], evals[second][name]
+        if one != two:
+            raise ValueError(
+                f"{first} and {second} differ in {name} ({one} and {two}): only samplers of one "
+                "run, seed and number of images are paired; tables compare trainings over seeds"
+            )
+
+
+def _moved(
+    scale: str, key: str, reference: Reference, extractor: Extractor, config: EvaluationConfig
+) -> Moved:
+    """FID, and how far each image moves it."""
+    source = result_folder(scale, "sample", key)
+    images = open_array(source / "samples.npy", np.uint8, (None, None, None, None))
+    labels = open_array(source / "labels.npy", np.int64, (len(images),))
+    found = extract(images, extractor, config.batch_size, key)
+    moved = influences(found.pooled.numpy(), found.statistics, reference.statistics)
+    return frechet_distance(found.statistics, reference.statistics), moved, np.array(labels)

@@ -1,0 +1,77 @@
+"""Stages reference and score on made-up images: files, protocol, and how samples were made."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from command import ROOT
+from nextbasis.config import ReferenceStage, SampleStage, ScoreStage, compose, config_hash
+from nextbasis.files import read_json, sha256, write_json
+from nextbasis.stages import reference, score
+from scoring import balanced, pictures
+
+SAMPLING = ["scale=cpu", "key=mar_b", "run=mar_b", "sampler=cpu/mar", "seed=0"]
+
+
+def score_config(*overrides: str) -> ScoreStage:
+    config: ScoreStage = compose("score", [*SAMPLING, "evaluation=cpu", *overrides])
+    config.evaluation.num_reference = 200
+    return config
+
+
+CONFIG = score_config()
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dataset and the samples of one evaluation, in a folder of their own."""
+    sampling: SampleStage = compose("sample", SAMPLING)
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "results/cpu"
+    (folder / "dataset").mkdir(parents=True)
+    for split, count in (("train", 400), ("test", 200)):
+        np.save(folder / f"dataset/{split}_images.npy", pictures(count, seed=count))
+        np.save(folder / f"dataset/{split}_labels.npy", balanced(count))
+    files = sorted((folder / "dataset").iterdir())
+    sizes = {"image_size": 32, "channels": 1, "num_classes": 10, "num_train": 400, "num_test": 200}
+    index = {"name": "made-up", "sha256": {path.name: sha256(path) for path in files}}
+    write_json(folder / "dataset/index.json", index | sizes)
+    (folder / "sample/mar_b").mkdir(parents=True)
+    np.save(folder / "sample/mar_b/samples.npy", pictures(300, seed=2, contrast=200))
+    np.save(folder / "sample/mar_b/labels.npy", balanced(300))
+    made = {"config_sha256": config_hash(sampling), "weights": "ema", "rounding": "round"}
+    write_json(folder / "sample/mar_b/metrics.json", made | {"dtype": "float32"})
+    reference.main(ReferenceStage(scale="cpu", key="", evaluation=CONFIG.evaluation))
+    return folder
+
+
+def test_stages_write_scores_that_carry_their_protocol(results: Path) -> None:
+    floors = read_json(results / "reference/metrics.json")["scores"]
+    assert floors["floor"]["fid"] < floors["anchor"]["fid"]
+    score.main(CONFIG)
+    found = read_json(results / "score/mar_b/score.json")
+    protocol = found["protocol"]
+    assert protocol["sampler"]["num_iter"] == CONFIG.sampler.num_iter
+    assert protocol["sampler_seed"] == 0 and protocol["per_class"] == {"min": 30, "max": 30}
+    assert protocol["reference_sha256"] == sha256(results / "reference/statistics.npz")
+    assert protocol["reference"] == "made-up, 400 training images"
+    recorded = {"weights", "rounding", "dtype", "extractor_dtype", "device", "seed", "is_order"}
+    recorded |= {"num_images", "fid_is", "samples_sha256", "extractor_sha256", "torch_fidelity"}
+    assert recorded <= protocol.keys()
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", 1), ("run", "mar_l")])
+def test_samples_of_another_seed_or_run_are_refused(results: Path, key: str, value: object) -> None:
+    path = results / "sample/mar_b/metrics.json"
+    with pytest.raises(ValueError, match="made by another sampler, seed or run than those given"):
+        score.describe_sampling(replace(CONFIG, **{key: value}), path)
+
+
+def test_committed_samples_were_made_as_the_catalog_says() -> None:
+    """The config that the score stage composes has the hash that the sample stage recorded."""
+    config = score_config("sampler.num_images=5000")
+    found = score.describe_sampling(config, ROOT / "results/cpu/sample/mar_b/metrics.json")
+    assert found["weights"] == "ema" and found["sampler"]["num_images"] == 5000
