@@ -153,7 +153,7 @@ def test_rar_scan_only_changes_the_order_of_drawing() -> None:
 @pytest.mark.parametrize("objective", ["l_bar", "r0", "r0_inverse", "r1", "r2", "r3", "r4"])
 @pytest.mark.parametrize("family", ["mar", "xar"])
 def test_learned_basis_gets_a_finite_gradient(family: str, objective: str) -> None:
-    config = basis_config(learned=True, objective=objective)
+    config = basis_config(learned=True, objective=objective, energy_weight=0.5)
     made = generator(family, config)
     loss = loss_of(made, family, tokens(family))
     loss.value.backward()
