@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nextbasis.listing import field
 from scipy.linalg import eigh
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from nextbasis.basis import Basis
 from nextbasis.basis.start import start
 from nextbasis.basis.statistics import klt, random_orthogonal, second_moment
 from nextbasis.generator import build
+from nextbasis.listing import field
 
 
 def tokens() -> Tensor:

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nextbasis.listing import field
 
 from builders import basis_config
 from matrices import normal, random_matrix, rotation, seeded
@@ -13,6 +12,7 @@ from nextbasis.basis import make
 from nextbasis.basis.statistics import with_unit_rows
 from nextbasis.basis.structure import Kronecker
 from nextbasis.basis.transform import BasisTransform
+from nextbasis.listing import field
 from nextbasis.optimiser import moving_average
 
 LAYOUT = (2, 3)
