@@ -117,6 +117,7 @@ def sampler_config(
         "num_images": batch,
         "batch_size": batch,
         "latency_images": 1,
+        "rounding": "round",
         "guidance": guidance,
         "precision": "float32",  # the row decides: see precision()
         "compile": False,

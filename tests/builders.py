@@ -17,7 +17,7 @@ from nextbasis.config import (
 from nextbasis.generator import Generator, TokenSpec, build
 
 SAMPLER = {"num_images": 4, "batch_size": 4, "latency_images": 1}
-SAMPLER |= {"precision": "float32", "compile": False}
+SAMPLER |= {"precision": "float32", "compile": False, "rounding": "round"}
 
 
 def basis_config(**changes: Any) -> BasisConfig:
@@ -29,7 +29,7 @@ def basis_config(**changes: Any) -> BasisConfig:
         "structure": "dense",
         "reflections": 0,
         "objective": "l_bar",
-        "energy_weight": 0.0,
+        "energy_weight": 0.5,
         "snr_clip": 1.0,
         "noise_level": "host",
         "detach_target": False,

@@ -123,6 +123,19 @@ class BasisTransform(nn.Module):
         self.num_steps += 1
         self.num_svd += bool(needed)
 
+    @torch.no_grad()
+    def tangent_(self) -> None:
+        """Keep of a hard-projected A's gradient what projection does not undo: (G - A G^T A) / 2.
+
+        That is its part along the orthogonal matrices. Adam would scale the entries of the other
+        part up, projection would take them back, and A would stall before an optimum.
+        """
+        if self.config.projection != "hard" or not self.structure.factors():
+            return
+        for factor in self.structure.parameters():
+            if factor.grad is not None:
+                factor.grad.sub_(factor @ factor.grad.mT @ factor).div_(2)
+
     def regulariser(self) -> Float[Tensor, ""]:
         """The squared Frobenius norm of A^T A - I, or of its factors (BAR, regularisation)."""
         errors = [orthogonality_error(factor) for factor in self.structure.factors()]

@@ -132,6 +132,16 @@ class BasisConfig:
         for name in ("regulariser", "energy_weight", "snr_clip", "lr"):
             if getattr(self, name) < 0:
                 raise ValueError(f"basis.{name} must not be negative, got {getattr(self, name)}")
+        if self.objective in ("r1", "r3") and not self.energy_weight:
+            raise ValueError(
+                f"basis.energy_weight must be above 0 for basis.objective={self.objective}, where "
+                "nothing else trains A"
+            )
+        if self.detach_target and self.objective != "l_bar":
+            raise ValueError(
+                f"basis.detach_target needs basis.objective=l_bar, got {self.objective}: the "
+                "residual of a detached target is no loss of A"
+            )
         if not self.learned and (self.objective != "l_bar" or self.structure != "dense"):
             raise ValueError(
                 f"basis.objective={self.objective} and basis.structure={self.structure} "

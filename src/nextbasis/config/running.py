@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from nextbasis.config.checks import choose, fraction, positive
 
+ROUNDINGS = ("round", "truncate")  # of pixels to bytes: MAR's and xAR's code, RAR's
 PRECISIONS = ("float32", "bfloat16")  # of matrix products; weights and losses are float32
 
 
@@ -45,6 +46,7 @@ class SamplerBase:
     batch_size: int  # images sampled together; the batch of the measured throughput
     latency_images: int  # images sampled one by one to measure seconds per image
     guidance: float  # classifier-free guidance at full strength; 1 = off
+    rounding: str  # of pixels to bytes: round or truncate, as the official evaluations do
     precision: str  # of matrix products in the model, not the tokenizer: float32 or bfloat16
     compile: bool  # the blocks of the model
 
@@ -54,6 +56,7 @@ class SamplerBase:
         if self.guidance < 1:
             raise ValueError(f"sampler.guidance must be at least 1 (off), got {self.guidance}")
         choose("sampler.precision", self.precision, PRECISIONS)
+        choose("sampler.rounding", self.rounding, ROUNDINGS)
 
 
 @dataclass(kw_only=True)

@@ -89,6 +89,7 @@ def check_run(
         num_images=1,
         batch_size=1,
         latency_images=1,
+        rounding="round",
         precision="float32",
         compile=False,
         guidance=settings["cfg"],

@@ -52,6 +52,7 @@ def check_run(fixture: Fixture, name: str, settings: dict[str, Any], model: RAR)
         num_images=1,
         batch_size=1,
         latency_images=1,
+        rounding="round",
         precision="float32",
         compile=False,
         # The official code writes 0 for no guidance, we 1.

@@ -119,6 +119,7 @@ def check_run(fixture: Fixture, name: str, settings: dict[str, Any], model: Reco
         num_images=1,
         batch_size=1,
         latency_images=1,
+        rounding="round",
         precision="float32",
         compile=False,
         guidance=settings["cfg"],

@@ -34,7 +34,6 @@ from nextbasis.progress import Progress
 from nextbasis.provenance import device, processor, record
 from nextbasis.tokenizers import load_tokenizer
 
-ROUNDING = "round"  # of pixels to uint8
 GRID_PER_CLASS = 8  # images of each class in grid.png
 WARMUP_IMAGES = 2  # sampled before latency is measured
 
@@ -90,7 +89,7 @@ class Sampler:
         if not finite.all():
             first = indices[int((~finite).nonzero()[0])]
             raise ValueError(f"image {first} of {self.config.key} is not finite: training diverged")
-        return to_uint8(decoded, ROUNDING).transpose(0, 2, 3, 1)
+        return to_uint8(decoded, self.config.sampler.rounding).transpose(0, 2, 3, 1)
 
 
 def latency(sampler: Sampler, labels: Int64[np.ndarray, " n"]) -> float:
@@ -165,8 +164,8 @@ def main(config: SampleStage) -> None:
     seconds_per_image = latency(sampler, labels)
     per_class = min(GRID_PER_CLASS, len(labels) // sampler.num_classes)
     shown = np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)])
-    how = {"num_images": len(labels), "weights": "ema", "rounding": ROUNDING}
-    how |= {"dtype": config.sampler.precision}
+    how = {"num_images": len(labels), "weights": "ema"}
+    how |= {"rounding": config.sampler.rounding, "dtype": config.sampler.precision}
     with staged_folder(result_folder(config.scale, "sample", config.key)) as folder:
         np.save(folder / "samples.npy", images)
         np.save(folder / "labels.npy", labels)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from nextbasis.backbones.rar import RAR
+from nextbasis.backbones.xar import XAR
 from nextbasis.basis.start import start
 from nextbasis.checkpoint import Resumable, save_generator
 from nextbasis.config import TrainStage, config_hash
@@ -82,6 +83,8 @@ class Trainer:
         set_rates(self.optim, train, self.step)
         self.optim.zero_grad(set_to_none=True)
         loss.value.backward()
+        if self.generator.basis is not None:
+            self.generator.basis.tangent_()
         norm = clip_grad_norm_(self.generator.parameters(), train.clip)
         self.optim.step()
         if self.generator.basis is not None:
@@ -159,12 +162,12 @@ def build_at_start(config: TrainStage, cache: TokenCache) -> tuple[Generator, To
     generator = build(config.model, config.basis, config.order, spec, seed)
     if generator.basis is None or isinstance(generator.backbone, RAR):
         return generator, spec
-    if basis is None:
-        generator.basis.step_of.copy_(generator.backbone.step_of)
-    elif config.basis.structure == "dense":
+    if basis is not None and config.basis.structure == "dense":
         weight, decoder = basis.A / basis.gain[:, None], basis.S * basis.gain
         order, step_of = generator.host_order, basis.step_of
         generator.basis.set_start(weight[:, order].float(), decoder[order].float(), step_of)
+    if basis is None or isinstance(generator.backbone, XAR):  # the host's own groups
+        generator.basis.step_of.copy_(generator.backbone.step_of)
     return generator, spec
 
 
