@@ -187,3 +187,32 @@ def test_a_learned_matrix_is_not_inverted_by_a_stored_decoder() -> None:
         basis.structure.factors()[0].copy_(2 * rotation(4, 1).float()[None])
     x = torch.randn(1, 4, 2, generator=seeded())
     torch.testing.assert_close(basis.invert(basis(x)), x, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("structure", ["dense", "kronecker", "blocks"])
+def test_tangent_gradient_is_the_part_along_the_orthogonal_matrices(structure: str) -> None:
+    """Its factor F^T G is skew, and what it leaves out is normal: F times a symmetric matrix."""
+    config = basis_config(init="random", learned=True, projection="hard", structure=structure)
+    basis = BasisTransform(config, LAYOUT, seed=1)
+    if structure == "dense":
+        basis.set_start(rotation(6, 4).float(), torch.eye(6), torch.arange(6))
+    factors = list(basis.structure.parameters())
+    before = [normal(*factor.shape, seed=2).float() for factor in factors]
+    for factor, gradient in zip(factors, before, strict=True):
+        factor.grad = gradient.clone()
+    basis.tangent_()
+    for factor, gradient in zip(factors, before, strict=True):
+        assert factor.grad is not None
+        along = factor.detach().mT @ factor.grad
+        left_out = factor.detach().mT @ (gradient - factor.grad)
+        torch.testing.assert_close(along, -along.mT, atol=1e-5, rtol=0)
+        torch.testing.assert_close(left_out, left_out.mT, atol=1e-5, rtol=0)
+
+
+def test_gradients_are_left_alone_unless_the_projection_is_hard() -> None:
+    basis = BasisTransform(basis_config(learned=True, projection="soft"), LAYOUT)
+    (factor,) = basis.structure.parameters()
+    factor.grad = normal(*factor.shape, seed=0).float()
+    before = factor.grad.clone()
+    basis.tangent_()
+    assert torch.equal(factor.grad, before)
