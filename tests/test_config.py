@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from nextbasis.basis import NAMES
 from nextbasis.config import compose as compose_here
 from nextbasis.config import config_hash, section
+from nextbasis.config.model import BASES
 
 ROOT = Path(__file__).parents[1]
 TRAIN = [
@@ -34,6 +36,10 @@ def test_overrides_reach_the_dataclass() -> None:
         (["basis.delta=soft"], r"basis.delta: Value 'soft'.*could not be converted to Float"),
         (["basis.delta=1.5"], r"basis.delta must lie in \[0, 1\), got 1.5"),
         (["basis.projection=firm"], "basis.projection must be one of none, hard, soft; got 'firm'"),
+        (["basis.init=wavelet"], "basis.init must be one of identity, .*; got 'wavelet'"),
+        (["basis.objective=r3"], "basis.energy_weight must be above 0 for basis.objective=r3"),
+        (["basis.detach_target=true"], "basis.detach_target needs basis.objective=l_bar, got r0"),
+        (["basis.learned=false"], "basis.objective=r0 and .* need basis.learned=true"),
         (["model.num_heads=5"], "model.num_heads must divide model.width, got 5 and 64"),
         (["order.anneal_start=0.9", "order.anneal_end=0.2"], "must not exceed order.anneal_end"),
         (["+model.wide=3"], "model.wide"),
@@ -44,6 +50,10 @@ def test_overrides_reach_the_dataclass() -> None:
 def test_bad_overrides_name_key_and_value(overrides: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compose("train", *TRAIN, *[o.replace("+sampler", "sampler") for o in overrides])
+
+
+def test_the_bases_of_the_config_are_those_that_can_be_made() -> None:
+    assert BASES == ("identity", *NAMES)
 
 
 def test_a_missing_section_and_a_missing_value_are_named() -> None:
