@@ -1,4 +1,4 @@
-"""Time training steps and samplers on one thread: `python -m benchmarks` (or `make bench`)."""
+"""Time training steps, samplers and A on one thread: `python -m benchmarks` (or `make bench`)."""
 
 import argparse
 import json
@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from benchmarks import basis_report
+from benchmarks.basis_cost import SIDES, basis_costs
 from benchmarks.definition import ROWS, Row
 from benchmarks.measure import machine, measure
 from benchmarks.report import page, record
@@ -17,16 +19,18 @@ from nextbasis.files import write_atomic, write_json
 RESULTS = Path(__file__).parent / "results"
 
 
-def chosen(prefixes: list[str]) -> list[Row]:
-    """Rows whose key starts with one of these; all rows without any.
+def chosen(prefixes: list[str]) -> tuple[list[Row], list[str]]:
+    """Rows, and sizes of A, whose key starts with one of these; all without any.
 
-    Raises: ValueError if a prefix fits no row.
+    Raises: ValueError if a prefix fits neither.
     """
+    keys = [row.key for row in ROWS] + list(SIDES)
     for prefix in prefixes:
-        if not any(row.key.startswith(prefix) for row in ROWS):
-            keys = ", ".join(row.key for row in ROWS)
-            raise ValueError(f"--only {prefix} fits no row; the rows are {keys}")
-    return [row for row in ROWS if not prefixes or row.key.startswith(tuple(prefixes))]
+        if not any(key.startswith(prefix) for key in keys):
+            raise ValueError(f"--only {prefix} fits no row; the rows are {', '.join(keys)}")
+    wanted = tuple(prefixes) or ("",)
+    rows = [row for row in ROWS if row.key.startswith(wanted)]
+    return rows, [key for key in SIDES if key.startswith(wanted)]
 
 
 def run(rows: list[Row], repeats: int) -> list[dict[str, Any]]:
@@ -50,7 +54,8 @@ def main(arguments: list[str]) -> None:
         nargs="+",
         default=[],
         metavar="PREFIX",
-        help="measure only rows whose key starts so: " + ", ".join(row.key for row in ROWS),
+        help="measure only rows whose key starts so: "
+        + ", ".join([*(row.key for row in ROWS), *SIDES]),
     )
     parser.add_argument("--repeats", type=int, default=5, help="timed calls per row (default 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
@@ -61,12 +66,14 @@ def main(arguments: list[str]) -> None:
     if options.repeats < 1:
         parser.error(f"--repeats must be at least 1, got {options.repeats}")
     try:
-        rows = chosen(options.only)
+        rows, sizes = chosen(options.only)
     except ValueError as error:
         parser.error(str(error))
     torch.set_num_threads(1)
-    result = {"machine": machine(), "rows": run(rows, options.repeats)}
-    text = page(**result)
+    result: dict[str, Any] = {"machine": machine(), "rows": run(rows, options.repeats)}
+    result["basis"] = basis_costs(sizes, options.repeats)
+    parts = [page(result["machine"], result["rows"])] if rows else []
+    text = "\n".join(parts + ([basis_report.page(**result["basis"])] if sizes else []))
     print(json.dumps(result, indent=2) if options.json else text)
     if options.write:
         write_json(RESULTS.with_suffix(".json"), result)
