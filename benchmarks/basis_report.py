@@ -19,7 +19,7 @@ A, dropout included. Those of CPU time also hold projections in {limit:.0%} of t
 were timed. The step is loss and gradients of one image in 32-bit floats, times {batch}, without the
 optimiser: what a step does once for its weights is counted for each image, which flatters A at 64
 tokens. (derived): at the FLOP rate of the model's largest measured step. From 4096 tokens on, and
-steps from 1024, calls are timed once. At {paper} images, those of a GPU in the published setting,
+steps from 256, calls are timed once. At {paper} images, those of a GPU in the published setting,
 what A does once a step is divided further. A stays in float32 where a GPU computes the rest in
 bfloat16, at up to a sixteenth of the FLOP rate: multiply its share of FLOPs by that at most.
 """
