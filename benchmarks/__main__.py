@@ -1,4 +1,4 @@
-"""Time training, sampling and scoring on one thread: `python -m benchmarks` (or `make bench`)."""
+"""Time training, sampling, scoring and A on one thread: `python -m benchmarks` (`make bench`)."""
 
 import argparse
 import contextlib
@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from benchmarks import basis_report
+from benchmarks.basis_cost import SIDES, basis_costs
 from benchmarks.definition import ROWS, Row
 from benchmarks.measure import machine, measure
 from benchmarks.report import page, record, scoring_record
@@ -21,13 +23,13 @@ SCORING_REPEATS = 2  # at most: a row of scores takes minutes
 RESULTS = Path(__file__).parent / "results"
 
 
-KEYS = [row.key for row in [*ROWS, *SCORING]]
+KEYS = [row.key for row in [*ROWS, *SCORING]] + list(SIDES)
 
 
-def chosen(prefixes: list[str]) -> tuple[list[Row], list[ScoringRow]]:
-    """Rows whose key starts with one of these; all rows without any.
+def chosen(prefixes: list[str]) -> tuple[list[Row], list[ScoringRow], list[str]]:
+    """Rows, and sizes of A, whose key starts with one of these; all without any.
 
-    Raises: ValueError if a prefix fits no row.
+    Raises: ValueError if a prefix fits neither.
     """
     for prefix in prefixes:
         if not any(key.startswith(prefix) for key in KEYS):
@@ -36,6 +38,7 @@ def chosen(prefixes: list[str]) -> tuple[list[Row], list[ScoringRow]]:
     return (
         [row for row in ROWS if row.key.startswith(starts)],
         [row for row in SCORING if row.key.startswith(starts)],
+        [key for key in SIDES if key.startswith(starts)],
     )
 
 
@@ -83,16 +86,18 @@ def main(arguments: list[str]) -> None:
     if options.repeats < 1:
         parser.error(f"--repeats must be at least 1, got {options.repeats}")
     try:
-        rows, scoring = chosen(options.only)
+        rows, scoring, sizes = chosen(options.only)
     except ValueError as error:
         parser.error(str(error))
     torch.set_num_threads(1)
-    result = {
+    result: dict[str, Any] = {
         "machine": machine(),
         "rows": run(rows, options.repeats),
         "scoring": run_scoring(scoring, min(options.repeats, SCORING_REPEATS)),
     }
-    text = page(**result)
+    parts = [page(**result)] if rows or scoring else []
+    result["basis"] = basis_costs(sizes, options.repeats)
+    text = "\n".join(parts + ([basis_report.page(**result["basis"])] if sizes else []))
     print(json.dumps(result, indent=2) if options.json else text)
     if options.write:
         write_json(RESULTS.with_suffix(".json"), result)

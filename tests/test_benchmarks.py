@@ -1,6 +1,10 @@
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import torch
+from benchmarks import basis_cost, basis_report
 from benchmarks.__main__ import chosen
 from benchmarks.definition import PARAMETERS, ROWS
 from benchmarks.measure import Timing
@@ -58,11 +62,13 @@ def test_page_shows_rates_ratio_and_target() -> None:
 
 
 def test_chosen_takes_prefixes_in_order_of_the_table() -> None:
-    rows, scoring = chosen(["xar-sample", "mar-sample-bf16"])
+    rows, scoring, sizes = chosen(["xar-sample", "mar-sample-bf16"])
     keys = [row.key for row in rows]
     assert keys == ["mar-sample-bf16", "xar-sample", "xar-sample-cfg1"]
-    assert not scoring and chosen([]) == (ROWS, SCORING)
+    assert not scoring and not sizes
+    assert chosen([]) == (ROWS, SCORING, ["basis-64", "basis-256", "basis-1024", "basis-4096"])
     assert [row.key for row in chosen(["score-f"])[1]] == ["score-fashion", "score-fashion-both"]
+    assert chosen(["basis-64"]) == ([], [], ["basis-64"])
 
 
 def test_chosen_refuses_an_unknown_row() -> None:
@@ -90,3 +96,43 @@ def test_scores_are_timed_only_when_they_agree() -> None:
     check_equal(same, other | {"precision": 0.5, "recall": 0.5})
     with pytest.raises(ValueError, match="recall: 0.5 here, 0.51 from torch-fidelity"):
         check_equal(same, other | {"precision": 0.5, "recall": 0.51})
+
+
+@pytest.mark.parametrize("structure", basis_cost.STRUCTURES)
+def test_cost_of_a_adds_up_to_its_share(structure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def second(call: Callable[[], Any], *_: Any) -> float:
+        call()
+        return 1.0
+
+    monkeypatch.setattr(basis_cost, "seconds", second)
+    basis_cost.operations.cache_clear()
+    row = basis_cost.cost(structure, "xar", side=4, step=10.0, repeats=1)
+    basis_cost.operations.cache_clear()
+    # Each operation takes a second, of a step of 80; householder has nothing to keep orthogonal.
+    expected = 2 / 80 if structure == "householder" else 4.05 / 80
+    assert row["share_of_cpu"] == pytest.approx(expected)
+    assert 0 < row["share_of_flops_at_paper_batch"] <= row["share_of_flops"]
+    assert set(row["cpu_seconds"]) == set(row["flops"]) == set(basis_report.OPERATIONS)
+
+
+def test_structured_a_takes_the_cells_of_xar_and_the_grid_of_mar() -> None:
+    assert basis_cost.layout_of("blocks", "xar", 16) == (4, 64)
+    assert basis_cost.layout_of("blocks", "mar", 16) == (16, 16)
+    a = basis_cost.basis_of("kronecker", (4, 64)).matrix()
+    sigma = torch.linalg.svdvals(a)
+    assert 0.5 < sigma.min() < 0.95 and 1.05 < sigma.max() < 1.5
+
+
+def test_page_of_a_shows_shares_and_verdict() -> None:
+    cpu: dict[str, float | None] = dict.fromkeys(basis_report.OPERATIONS, 0.25)
+    row = {"tokens": 1024, "family": "mar", "structure": "dense", "share_of_flops": 0.002}
+    row |= {"share_of_flops_at_paper_batch": 0.001, "share_of_cpu": 0.0325}
+    row |= {"cpu_seconds": cpu | {"projection": None}, "flops": dict.fromkeys(cpu, 5e9)}
+    step = {"tokens": 1024, "family": "mar", "flops": 2e12, "cpu_seconds": 9, "measured": False}
+    text = basis_report.page([step], [row])
+    cells = [cell.strip() for line in text.splitlines() for cell in line.split("|")]
+    for expected in ("mar_b", "2,000", "9.00 (derived)", "0.200%", "3.250%", "250.0 (5.00)", "-"):
+        assert expected in cells
+    assert "missed, 3.25% at most" in text
+    met = basis_report.page([step], [row | {"share_of_cpu": 0.02}])
+    assert "met, 2.00% at most" in met

@@ -1,16 +1,20 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from builders import basis_config, model_config, order_config
 from nextbasis.checkpoint import load_generator
-from nextbasis.config import TrainConfig, TrainStage
+from nextbasis.config import BasisConfig, TrainConfig, TrainStage
 from nextbasis.files import sha256
 from nextbasis.optimiser import moving_average, rate_factor
 from nextbasis.stages import train
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +45,16 @@ def write_tokens(discrete: bool) -> None:
         "tokens_sha256": sha256(folder / "tokens.npy"),
         "tokenizer_sha256": "0",
     }
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+def correlate_tokens() -> None:
+    """Neighbours alike, as an image's: only then has the energy part something to gain."""
+    folder, random = Path("results/test/tokens/tokens"), np.random.default_rng(1)
+    shared = random.normal(size=(40, 2, 1, 3)) + 0.3 * random.normal(size=(40, 2, 16, 3))
+    np.save(folder / "tokens.npy", shared.astype(np.float32))
+    index = json.loads((folder / "index.json").read_text())
+    index["tokens_sha256"] = sha256(folder / "tokens.npy")
     (folder / "index.json").write_text(json.dumps(index))
 
 
@@ -190,3 +204,15 @@ def test_moving_average_averages_from_the_first_step() -> None:
     for _ in range(3):
         ema.update_parameters(module)
     assert ema.module.weight.item() == pytest.approx(1 - 0.9**3)
+
+
+def test_the_default_soft_projection_seldom_needs_singular_values() -> None:
+    write_tokens(False)
+    correlate_tokens()
+    values = yaml.safe_load((ROOT / "config/basis/bar.yaml").read_text())
+    config = replace(stage("xar", steps=200), basis=BasisConfig(**values))
+    assert config.basis.learned and config.basis.projection == "soft"
+    train.main(config)
+    metrics = json.loads(Path("results/test/train/run/metrics.json").read_text())
+    assert metrics["basis"]["distance_from_start"] > 0.1  # A did move
+    assert metrics["basis"]["svd_share"] <= 0.05
