@@ -133,7 +133,7 @@ def test_flops_of_a_learned_basis_are_those_that_pytorch_counts(
         expected -= reflected["apply"].at(BATCH) / 2 + there / 2
         if objective in ("r0", "r0_inverse", "r2"):
             expected -= there * (2 * 16 - 1) / 16 / 2
-    # Bounds alone prove that this A is near orthogonal; Cholesky factors are no products to PyTorch.
+    # Norms suffice for this A, and Cholesky factors are no products to PyTorch.
     expected -= costs["certificate"].step / 4
     if objective == "r0_inverse":  # nor is the inverse, only its gradient
         expected -= 2 * 64**3

@@ -21,26 +21,34 @@ def orthogonality_error(factor: Float[Tensor, "k s s"]) -> Float[Tensor, ""]:
 
 
 def largest_error(error: Float[Tensor, "k s s"]) -> Float[Tensor, ""]:
-    """An upper bound of the spectral norm of a symmetric E: the least of three norms above it.
+    """An upper bound of the spectral norm of a symmetric E: the lesser of two norms above it.
 
-    |E|_2 is at most the largest absolute row sum and at most |E^2|_F^(1/2), which is at most |E|_F.
+    They are the largest absolute row sum and the Frobenius norm.
     """
     rows = error.abs().sum(-1).max()
-    frobenius = (error @ error).square().sum((-2, -1)).max().sqrt().sqrt()
+    frobenius = error.square().sum((-2, -1)).max().sqrt()
     return torch.minimum(rows, frobenius)
 
 
 def certified(factor: Float[Tensor, "k s s"], low: float, high: float) -> bool:
-    """Whether every singular value provably lies in [low, high], without computing one.
+    """Whether every singular value lies in [low, high], to rounding, without computing one.
 
-    sigma^2 - 1 lies within |E|_2 of zero, so a bound of it below 1 - low^2 and high^2 - 1 proves
-    both ends. |E|_F is asked first, because it needs no product. False means unknown.
+    sigma^2 - 1 are the eigenvalues of E, so a bound of |E|_2 below 1 - low^2 and high^2 - 1 proves
+    both ends. Where it does not, E - (low^2 - 1) I and (high^2 - 1) I - E decide: they have a
+    Cholesky factor if and only if they are positive definite.
     """
-    limit = min(1 - low**2, high**2 - 1) + TOLERANCE
+    below, above = low**2 - 1 - TOLERANCE, high**2 - 1 + TOLERANCE
     error = gram_error(factor)
-    if error.square().sum((-2, -1)).max().sqrt() <= limit:
+    if largest_error(error) <= min(-below, above):
         return True
-    return bool(largest_error(error) <= limit)
+    shift = torch.eye(error.shape[-1]).to(error)
+    return _is_positive(error - below * shift) and _is_positive(above * shift - error)
+
+
+def _is_positive(matrix: Float[Tensor, "k s s"]) -> bool:
+    """Whether symmetric matrices are all positive definite; False if they are not finite."""
+    _, failed = torch.linalg.cholesky_ex(matrix)
+    return not failed.any()
 
 
 def clamp(factor: Float[Tensor, "k s s"], low: float, high: float) -> Float[Tensor, "k s s"]:
