@@ -9,8 +9,9 @@ import yaml
 
 from command import ROOT
 from nextbasis import doctor
-from nextbasis.cli import EXAMPLES, SHELLS, _parser, main
+from nextbasis.cli import main
 from nextbasis.files import sha256
+from nextbasis.options import EXAMPLES, SHELLS, command_line
 from nextbasis.stagelist import load_stages
 from nextbasis.tables.inputs import load_catalog
 
@@ -103,7 +104,7 @@ def test_every_command_has_an_example_that_parses(capsys: pytest.CaptureFixture[
         assert example in text
         words = shlex.split(example.removeprefix('eval "$(').removesuffix(')"'))
         assert words[:2] == ["nextbasis", command]
-        assert _parser().parse_args(words[1:]).command == command
+        assert command_line().parse_args(words[1:]).command == command
     listed = {line.split()[0] for line in text.splitlines() if line.startswith("    ")}
     assert set(EXAMPLES) <= listed
 
