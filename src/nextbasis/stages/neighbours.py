@@ -122,9 +122,8 @@ def block(
         share_nearer(one.distances[:, 0], test.distances[:, 0], quantile)
         for quantile in (0.5, TAIL)
     )
-    title = (
-        f"{one.name}: {half:.1%} nearer than the median test image, {tail:.1%} than its {TAIL:.0%}"
-    )
+    title = f"{one.name}: {half:.1%} of samples nearer than the median test image,"
+    title += f" {tail:.1%} than the nearest {TAIL:.0%}"
     return feature_plots.Neighbours(title, rows)
 
 
@@ -155,7 +154,9 @@ def draw(catalog: Catalog, scale: str, folder: Path) -> None:
     sets |= read_samples(catalog, scale)
     test, *others = search(sets, training, extractor, evaluation.batch_size)
     blocks = [block(one, test, training) for one in others]
-    title = f"nearest of {len(training):,} training images by features of {extractor.name}"
+    median, near = (float(test.distances[:, 0].quantile(q)) for q in (0.5, TAIL))
+    title = f"Nearest of {len(training):,} training images by features of {extractor.name}\n"
+    title += f"(test images: median distance {median:.2f}, nearest {TAIL:.0%} within {near:.2f})"
     makers = {
         "neighbours.png": lambda: feature_plots.neighbours(blocks, title),
         "features_pca.png": lambda: feature_plots.principal_components(

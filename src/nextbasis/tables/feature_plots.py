@@ -61,7 +61,9 @@ def neighbours(found: Sequence[Neighbours], title: str) -> Figure:
             captions = ["sample", *(f"{distance:.2f}" for distance in row.distances)]
             for axis, image, caption in zip(line, row.images, captions, strict=False):
                 axis.grid(False)
-                axis.imshow(image[..., 0] if image.shape[2] == 1 else image, "gray", vmin=0)
+                axis.imshow(
+                    image[..., 0] if image.shape[2] == 1 else image, "gray", vmin=0, vmax=255
+                )
                 axis.set_title(caption, fontsize=7, pad=2)
     return figure
 
@@ -98,6 +100,8 @@ def principal_components(
     axes[0, 0].set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     figure.supxlabel(f"first principal axis ({shares[0]:.0%} of the variance)", fontsize=9)
     figure.supylabel(f"second principal axis ({shares[1]:.0%})", fontsize=9)
+    for axis in axes.flat[max(0, len(clouds) - columns) : len(clouds)]:
+        axis.tick_params(labelbottom=True)  # nothing stands below
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, markerscale=3)
     return figure
