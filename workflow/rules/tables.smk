@@ -6,10 +6,13 @@ from nextbasis.claims.inputs import (
     load_claims,
 )
 from nextbasis.tables.inputs import (
+    FEATURE_FIGURES,
     FIGURES,
     FORMATS,
     code_inputs,
     extra_figures_of,
+    feature_code,
+    feature_inputs,
     figure_inputs,
     table_inputs,
     tables_of,
@@ -47,7 +50,7 @@ TABLES += expand(
 PICTURES = expand(
     "results/{scale}/figures/{name}",
     scale=SCALE,
-    name=[*FIGURES, *extra_figures_of(STAGES.catalog, SCALE, EXTRA)],
+    name=[*FIGURES, *FEATURE_FIGURES, *extra_figures_of(STAGES.catalog, SCALE, EXTRA)],
 )
 
 
@@ -185,6 +188,34 @@ rule figures:  # Curves, maps and diagnostics of A, FID overview and contact she
         mem_mb=2000,
     shell:
         "python -m nextbasis.stages.figures --scale {wildcards.scale} > {log} 2>&1"
+
+
+rule neighbours:  # Nearest training images of samples, and principal axes of the features.
+    input:
+        lambda wildcards: feature_inputs(STAGES.catalog, wildcards.scale),
+        feature_code(),
+    output:
+        report(
+            "results/{scale}/figures/neighbours.png",
+            caption="../report/neighbours.rst",
+            category="Figures",
+            labels={"figure": "nearest training images of samples"},
+        ),
+        report(
+            "results/{scale}/figures/features_pca.png",
+            caption="../report/features_pca.rst",
+            category="Figures",
+            labels={"figure": "principal axes of the features"},
+        ),
+    log:
+        "results/{scale}/logs/neighbours.log",
+    threads: STAGES.resource("reference", "threads")
+    resources:
+        mem_mb=STAGES.resource("reference", "mem_mb"),
+        runtime=STAGES.resource("reference", "runtime"),
+        gpu=STAGES.resource("reference", "gpu"),
+    shell:
+        "python -m nextbasis.stages.neighbours --scale {wildcards.scale} > {log} 2>&1"
 
 
 rule extra_figures:  # Figures of the extra tables.

@@ -2,18 +2,16 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.numpy import load_file
 
-from nextbasis.files import read_json, result_folder, write_atomic
+from nextbasis.files import read_json, result_folder
 from nextbasis.tables import basis_plots, plots, published
 from nextbasis.tables.inputs import (
     EXTRA_FIGURES,
@@ -157,7 +155,7 @@ def draw(catalog: Catalog, scale: str, folder: Path) -> None:
         "contact_sheet.png": lambda: plots.contact_sheet(read_pictures(catalog, scale)),
     }
     assert tuple(makers) == FIGURES
-    save(makers, folder)
+    plots.save(makers, folder)
 
 
 def draw_extra(catalog: Catalog, scale: str, folder: Path) -> None:
@@ -166,18 +164,7 @@ def draw_extra(catalog: Catalog, scale: str, folder: Path) -> None:
         ITERATIONS: lambda: basis_plots.fid_by_iterations(read_iterations(catalog, scale)),
     }
     assert makers.keys() == EXTRA_FIGURES.keys()
-    save(makers, folder)
-
-
-def save(makers: Mapping[str, Callable[[], Figure]], folder: Path) -> None:
-    """Draw the named figures and write them, each at once or not at all."""
-    matplotlib.use("Agg")
-    with plt.rc_context(plots.STYLE):
-        for name, make in makers.items():
-            figure = make()
-            write_atomic(folder / name, figure.savefig)
-            plt.close(figure)
-            print(folder / name, flush=True)
+    plots.save(makers, folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,6 +20,7 @@ FIGURES = (
     "fid_overview.png",
     "contact_sheet.png",
 )
+FEATURE_FIGURES = ("neighbours.png", "features_pca.png")  # of the headline evaluations
 EXTRA_FIGURES = {"mar_steps.png": "mar_steps"}  # of the extra tables: figure to table
 CODE = Path("src/nextbasis")
 
@@ -73,6 +74,18 @@ def standard_evals(catalog: Catalog, scale: str) -> Evals:
     """The evaluations of a scale without those marked extra, which are made on request only."""
     evals = section(catalog, scale)["evals"]
     return {key: entry for key, entry in evals.items() if not entry.get("extra")}
+
+
+def headline_evals(catalog: Catalog, scale: str) -> dict[str, str]:
+    """System -> key of its evaluation with the lowest seed, of the scale's headline systems."""
+    evals = standard_evals(catalog, scale)
+    found: dict[str, str] = {}
+    for key, entry in sorted(evals.items(), key=lambda item: item[1]["seed"]):
+        if entry.get("headline"):
+            found.setdefault(entry["system"], key)
+    return {
+        entry["system"]: found[entry["system"]] for entry in evals.values() if entry.get("headline")
+    }
 
 
 def tables_of(catalog: Catalog, scale: str, extra: bool) -> list[str]:
@@ -180,6 +193,20 @@ def figure_inputs(catalog: Catalog, scale: str) -> list[str]:
     return list(dict.fromkeys(files))
 
 
+def feature_inputs(catalog: Catalog, scale: str) -> list[str]:
+    """Files under results/<scale>/ that the figures of feature space are made from."""
+    root = f"results/{scale}"
+    parts = [
+        f"dataset/{split}_{what}.npy"
+        for split in ("train", "test")
+        for what in ("images", "labels")
+    ]
+    parts += ["dataset/index.json", "reference/statistics.npz", "reference/index.json"]
+    for key in headline_evals(catalog, scale).values():
+        parts += [f"sample/{key}/samples.npy", f"sample/{key}/labels.npy"]
+    return [f"{root}/{part}" for part in parts]
+
+
 def basis_runs(catalog: Catalog, scale: str) -> dict[str, str]:
     """System -> run (that of the lowest seed) whose basis is pictured: all continuous ones."""
     part = section(catalog, scale)
@@ -189,6 +216,13 @@ def basis_runs(catalog: Catalog, scale: str) -> dict[str, str]:
         if part["runs"][entry["run"]].get("basis", "identity") != "identity":
             found.setdefault(entry["system"], entry["run"])
     return found
+
+
+def feature_code() -> list[str]:
+    """Code behind the figures of feature space."""
+    names = ["stages/neighbours.py", "tables/feature_plots.py", "tables/plots.py"]
+    names += [f"metrics/{name}.py" for name in ("extractor", "features", "feature_space")]
+    return [str(CODE / name) for name in names]
 
 
 def code_inputs(stage: str) -> list[str]:

@@ -1,17 +1,24 @@
-"""Figures as pure functions of numbers: curves, maps of a basis, FID overview, contact sheet."""
+"""Figures as pure functions of numbers, and how figures are saved.
+
+Here: curves, maps of a basis, FID overview, contact sheet.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from nextbasis.files import write_atomic
 
 STYLE: Any = {
     "font.size": 9,
@@ -214,3 +221,14 @@ def contact_sheet(pictures: Sequence[tuple[str, np.ndarray]]) -> Figure:
         axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
         axis.set_title(caption, fontsize=7.5)
     return figure
+
+
+def save(makers: Mapping[str, Callable[[], Figure]], folder: Path) -> None:
+    """Draw the named figures and write them, each at once or not at all."""
+    matplotlib.use("Agg")
+    with plt.rc_context(STYLE):
+        for name, make in makers.items():
+            figure = make()
+            write_atomic(folder / name, figure.savefig)
+            plt.close(figure)
+            print(folder / name, flush=True)
