@@ -17,7 +17,7 @@ from benchmarks.measure import machine, measure
 from benchmarks.report import page, record, scoring_record
 from benchmarks.scoring import SCORING, ScoringRow, measure_row
 from benchmarks.work import work
-from nextbasis.files import write_atomic, write_json
+from nextbasis.files import read_json, write_atomic, write_json
 
 SCORING_REPEATS = 2  # at most: a row of scores takes minutes
 RESULTS = Path(__file__).parent / "results"
@@ -80,7 +80,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="timed calls per row (default 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument(
-        "--write", action="store_true", help="also write benchmarks/results.md and results.json"
+        "--write",
+        action="store_true",
+        help="also write benchmarks/results.{md,json}, which keep what is not measured now",
     )
     options = parser.parse_args(arguments)
     if options.repeats < 1:
@@ -95,13 +97,37 @@ def main(arguments: list[str]) -> None:
         "rows": run(rows, options.repeats),
         "scoring": run_scoring(scoring, min(options.repeats, SCORING_REPEATS)),
     }
-    parts = [page(**result)] if rows or scoring else []
     result["basis"] = basis_costs(sizes, options.repeats)
-    text = "\n".join(parts + ([basis_report.page(**result["basis"])] if sizes else []))
-    print(json.dumps(result, indent=2) if options.json else text)
+    print(json.dumps(result, indent=2) if options.json else pages(result))
     if options.write:
-        write_json(RESULTS.with_suffix(".json"), result)
+        path = RESULTS.with_suffix(".json")
+        result = with_earlier(result, read_json(path) if path.is_file() else {})
+        write_json(path, result)
+        text = pages(result)
         write_atomic(RESULTS.with_suffix(".md"), lambda path: path.write_text(text))
+
+
+def pages(result: dict[str, Any]) -> str:
+    """The tables of what was measured."""
+    parts = []
+    if result["rows"] or result["scoring"]:
+        parts.append(page(result["machine"], result["rows"], result["scoring"]))
+    if result["basis"]["rows"]:
+        parts.append(basis_report.page(**result["basis"]))
+    return "\n".join(parts)
+
+
+def with_earlier(result: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """The result and, of rows and parts that it did not measure, what an earlier one has."""
+    merged = earlier | result
+    for part in ("rows", "scoring"):
+        by_key = {row["key"]: row for row in [*earlier.get(part, []), *result[part]]}
+        merged[part] = list(by_key.values())
+    if not result["basis"]["rows"]:
+        merged["basis"] = earlier.get("basis", result["basis"])
+    if not result["rows"] and not result["scoring"]:
+        merged["machine"] = earlier.get("machine", result["machine"])
+    return merged
 
 
 if __name__ == "__main__":

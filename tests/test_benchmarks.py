@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from benchmarks import basis_cost, basis_report
-from benchmarks.__main__ import chosen
+from benchmarks.__main__ import chosen, with_earlier
 from benchmarks.definition import PARAMETERS, ROWS
 from benchmarks.measure import Timing
 from benchmarks.report import page, record, scoring_record
@@ -136,3 +136,18 @@ def test_page_of_a_shows_shares_and_verdict() -> None:
     assert "missed, 3.25% at most" in text
     met = basis_report.page([step], [row | {"share_of_cpu": 0.02}])
     assert "met, 2.00% at most" in met
+
+
+def test_writing_keeps_what_was_not_measured_now() -> None:
+    nothing: dict[str, Any] = {"steps": [], "rows": []}
+    row, basis = {"key": "a", "ratio": 1.0}, {"steps": [{}], "rows": [{"tokens": 64}]}
+    earlier = {"machine": "old", "rows": [row, {"key": "b"}], "scoring": [], "basis": nothing}
+    later = with_earlier({"machine": "new", "rows": [], "scoring": [], "basis": basis}, earlier)
+    assert later == earlier | {"basis": basis}
+    again = {"machine": "new", "rows": [row | {"ratio": 2.0}], "scoring": [], "basis": nothing}
+    assert with_earlier(again, later) == {
+        "machine": "new",
+        "rows": [row | {"ratio": 2.0}, {"key": "b"}],
+        "scoring": [],
+        "basis": basis,
+    }
