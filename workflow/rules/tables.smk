@@ -29,7 +29,11 @@ localrules:
     extra_figures,
 
 
-EXTRA = bool(config.get("extra", False))  # whether tables marked extra are made, too
+# Whether tables marked extra are made, too; on the command line true and false are words.
+WORD = str(config.get("extra", "false")).lower()
+if WORD not in ("true", "false"):
+    raise WorkflowError(f"--config extra must be true or false, got '{WORD}'")
+EXTRA = WORD == "true"
 LEDGER = load_claims()
 validate(LEDGER, "../schemas/claims.schema.yaml")
 try:
