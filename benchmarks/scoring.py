@@ -48,7 +48,7 @@ class ScoringRow:
 # Without a stored reference it runs the very same network as this package for fashion128, which
 # takes most of the time, so no ratio is demanded there.
 _FASHION: dict[str, Any] = {"extractor": "fashion128", "images": 10_000, "size": 32, "channels": 1}
-_INCEPTION: dict[str, Any] = {"extractor": INCEPTION, "images": 48, "size": 256, "channels": 3}
+_INCEPTION: dict[str, Any] = {"extractor": INCEPTION, "images": 96, "size": 256, "channels": 3}
 SCORING = [
     ScoringRow(key="score-fashion", stored=True, target=2.0, **_FASHION),
     ScoringRow(key="score-fashion-both", stored=False, target=None, **_FASHION),
