@@ -25,11 +25,12 @@ equal, ratios are smaller.
 
 
 SCORING_NOTE = """\
-CPU s is the median for FID, IS, precision and recall (ours: KID and FID's standard error too) of
-that many images against as many real ones; torch-fidelity is its public calculate_metrics on the
-same images, measured here in turn, with equal results. With a stored reference the real images'
-statistics and features are read, as in every score of the pipeline; torch-fidelity has no such
-file and computes both sets, as the rows named "both sets" do here. Inception's weights are random.
+CPU s is the median for FID, IS, precision and recall of that many images against as many real ones;
+torch-fidelity is its public calculate_metrics on the same images, measured here in turn, with equal
+results. Not timed is what a score of the pipeline has besides: KID and FID's standard error. With a
+stored reference the real images' statistics and features are read, as in every score of the
+pipeline; torch-fidelity has no such file and computes both sets, as the rows named "both sets" do
+here. Inception's weights are random.
 """
 
 

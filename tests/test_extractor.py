@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import nn
 from torch_fidelity.utils import create_feature_extractor
 
 from nextbasis.config import EvaluationConfig, compose
@@ -15,6 +16,7 @@ from nextbasis.metrics.extractor import (
     SHIPPED_WEIGHTS,
     FashionClassifier,
     load_extractor,
+    make_fast,
     register,
 )
 from nextbasis.stages.extractor import accuracy, fit
@@ -54,6 +56,36 @@ def test_features_of_an_image_do_not_depend_on_its_batch() -> None:
     together, _ = extractor.features(images(7))
     alone = torch.cat([extractor.features(image)[0] for image in images(7).split(1)])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_fast_network_computes_what_the_trained_one_does() -> None:
+    trained = FashionClassifier()
+    trained.load_state_dict(load_file(SHIPPED_WEIGHTS))
+    with torch.no_grad():
+        wanted = trained.eval()(images(9))
+    for mine, plain in zip(
+        load_extractor(evaluation(), CPU).features(images(9)), wanted, strict=True
+    ):
+        torch.testing.assert_close(mine, plain, rtol=1e-5, atol=1e-6 * float(plain.abs().max()))
+
+
+def test_only_normalisations_behind_a_convolution_are_folded() -> None:
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 5, 2), nn.BatchNorm2d(5), nn.ReLU())
+    for norm in (network[0], network[2]):
+        nn.init.normal_(norm.running_mean)
+        nn.init.uniform_(norm.running_var, 0.1, 2.0)
+        nn.init.normal_(norm.weight)
+    x = torch.randn(2, 3, 6, 6)
+    wanted = network.eval()(x)
+    make_fast(network)
+    assert [type(part).__name__ for part in network] == [
+        "BatchNorm2d",
+        "Conv2d",
+        "Identity",
+        "ReLU",
+    ]
+    torch.testing.assert_close(network(x), wanted)
 
 
 def test_small_images_are_enlarged_bilinearly() -> None:

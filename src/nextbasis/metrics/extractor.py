@@ -6,6 +6,7 @@ is torch-fidelity's conversion of the 2015 Inception graph, from a file that the
 """
 
 import pickle
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
@@ -40,7 +42,9 @@ OBTAIN = {
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
     )
 
 
@@ -72,6 +76,21 @@ class FashionClassifier(nn.Module):
         return pooled, self.classify(pooled)
 
 
+def make_fast(network: nn.Module) -> None:
+    """Prepare a trained network for inference: the same function up to rounding.
+
+    Each batch normalisation that follows a convolution becomes part of it, since with fixed
+    statistics it is linear; and channels come last in memory.
+    """
+    network.requires_grad_(False).eval()
+    for module in list(network.modules()):
+        for (name, part), (following, norm) in pairwise(list(module.named_children())):
+            if isinstance(part, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(part, norm))
+                setattr(module, following, nn.Identity())
+    network.to(memory_format=torch.channels_last)
+
+
 class FashionExtractor(FeatureExtractorBase):
     """The classifier behind torch-fidelity's interface, with features "128" and "logits"."""
 
@@ -84,11 +103,11 @@ class FashionExtractor(FeatureExtractorBase):
     ) -> None:
         """Load the weights: the shipped ones unless another file is named."""
         super().__init__(name, features_list)
-        self.classifier = FashionClassifier().to(memory_format=torch.channels_last)
+        self.classifier = FashionClassifier()
         self.classifier.load_state_dict(
             load_file(feature_extractor_weights_path or SHIPPED_WEIGHTS)
         )
-        self.requires_grad_(False).eval()
+        make_fast(self)
 
     @staticmethod
     def get_provided_features_list() -> tuple[str, ...]:
@@ -188,7 +207,7 @@ def load_extractor(config: EvaluationConfig, device: torch.device) -> Extractor:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} does not hold weights of {config.extractor}: {reason}") from error
-    return Extractor(network.requires_grad_(False).eval(), digest, device, rule.spatial)
+    return Extractor(network, digest, device, rule.spatial)
 
 
 def _build(name: str, path: Path) -> FeatureExtractorBase:
@@ -197,4 +216,5 @@ def _build(name: str, path: Path) -> FeatureExtractorBase:
         return FashionExtractor(name, layers, str(path))
     # Only reached with a verified hash, since torch-fidelity unpickles without restriction.
     network = FeatureExtractorInceptionV3(name, layers, feature_extractor_weights_path=str(path))
-    return network.to(memory_format=torch.channels_last)
+    make_fast(network)
+    return network

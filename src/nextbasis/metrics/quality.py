@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-BLOCK = 2000  # rows of a block of distances; bounds memory at BLOCK x images numbers
+BLOCK = 500  # rows of a block of distances; bounds memory at BLOCK x images numbers
+TILE = (256, 1024)  # of kernel values: they stay in the processor's cache between the steps
 
 
 def radii(features: Float[Tensor, "n d"], neighbours: int) -> Float[Tensor, " n"]:
@@ -69,6 +70,7 @@ def _within(features: Float[Tensor, "n d"]) -> float:
 
 def _kernel_sum(one: Float[Tensor, "n d"], two: Float[Tensor, "m d"]) -> float:
     return sum(
-        float(((block @ two.T).div_(one.shape[1]).add_(1) ** 3).sum(dtype=torch.float64))
-        for block in one.split(BLOCK)
+        float(((rows @ columns.T).div_(one.shape[1]).add_(1) ** 3).sum(dtype=torch.float64))
+        for rows in one.split(TILE[0])
+        for columns in two.split(TILE[1])
     )
