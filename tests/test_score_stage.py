@@ -1,5 +1,6 @@
 """Stages reference and score on made-up images: files, protocol, and how samples were made."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +8,14 @@ import numpy as np
 import pytest
 
 from command import ROOT
-from nextbasis.config import ReferenceStage, SampleStage, ScoreStage, compose, config_hash
+from nextbasis.config import ReferenceStage, SampleStage, ScoreStage, as_dict, compose, config_hash
 from nextbasis.files import read_json, sha256, write_json
+from nextbasis.stagelist import load_stages
 from nextbasis.stages import reference, score
+from nextbasis.tables.inputs import load_catalog
 from scoring import balanced, pictures
 
+STAGES = load_stages(load_catalog())
 SAMPLING = ["scale=cpu", "key=mar_b", "run=mar_b", "sampler=cpu/mar", "seed=0"]
 
 
@@ -70,8 +74,12 @@ def test_samples_of_another_seed_or_run_are_refused(results: Path, key: str, val
         score.describe_sampling(replace(CONFIG, **{key: value}), path)
 
 
-def test_committed_samples_were_made_as_the_catalog_says() -> None:
-    """The config that the score stage composes has the hash that the sample stage recorded."""
-    config = score_config("sampler.num_images=5000")
-    found = score.describe_sampling(config, ROOT / "results/cpu/sample/mar_b/metrics.json")
-    assert found["weights"] == "ema" and found["sampler"]["num_images"] == 5000
+@pytest.mark.parametrize("key", ["mar_b", "mar_iter_klt_04", "rar_b_klt"])
+def test_the_commands_of_sample_and_score_tell_the_same(key: str, tmp_path: Path) -> None:
+    """The config that the score stage composes has the hash that the sample stage records."""
+    told = {stage.name: shlex.split(stage.cmd)[3:] for stage in STAGES if stage.key == key}
+    sampling = compose("sample", told[f"sample-cpu@{key}"])
+    write_json(tmp_path / "metrics.json", {"config_sha256": config_hash(sampling)})
+    scoring: ScoreStage = compose("score", told[f"score-cpu@{key}"])
+    found = score.describe_sampling(scoring, tmp_path / "metrics.json")
+    assert found["sampler"] == as_dict(sampling.sampler)

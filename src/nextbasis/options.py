@@ -1,4 +1,4 @@
-"""What the commands are told: arguments, help and examples; light, so that --help needs no torch."""
+"""What the commands are told: arguments, help, examples; light, so that --help needs no torch."""
 
 import argparse
 from pathlib import Path
