@@ -143,13 +143,13 @@ def test_figures_are_drawn_and_copies_are_found(
     (blocks, title) = seen[0]
     assert title.startswith("Nearest of 600 training images")
     assert blocks[0].title.startswith(
-        "copies: 100.0% of samples nearer than the median test image, 100.0% than the nearest 1%"
+        "copies\n100.0% nearer than the median test image, 100.0% than the nearest 1%"
     )
     assert [row.label for row in blocks[0].rows] == ["class 0", "class 3", "class 6", "nearest"]
     for row in blocks[0].rows:  # a copy stands beside its original
         np.testing.assert_array_equal(row.images[0], row.images[1])
         assert row.distances == sorted(row.distances) and len(row.distances) == stage.NEIGHBOURS
-    assert not blocks[1].title.startswith("draws: 100.0%")
+    assert not blocks[1].title.startswith("draws\n100.0%")
 
 
 def test_missing_samples_are_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,7 +122,7 @@ def block(
         share_nearer(one.distances[:, 0], test.distances[:, 0], quantile)
         for quantile in (0.5, TAIL)
     )
-    title = f"{one.name}: {half:.1%} of samples nearer than the median test image,"
+    title = f"{one.name}\n{half:.1%} nearer than the median test image,"
     title += f" {tail:.1%} than the nearest {TAIL:.0%}"
     return feature_plots.Neighbours(title, rows)
 
