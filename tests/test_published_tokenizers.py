@@ -301,7 +301,7 @@ def test_kl16_from_photographs_to_a_model_that_resumes_to_the_bit(
     torch.testing.assert_close(cache.expected(every=7)[1:], model.encode(image))
     metrics = json.loads(Path("results/toy/tokenizer/a/metrics.json").read_text())
     assert metrics["weights_sha256"] == sha256(Path(config.weights)) and metrics["psnr"] > 0
-    run = training("xar", "klt")
+    run = training("xar", "random")
     train.main(run)
     uninterrupted = trained()
     with monkeypatch.context() as patch:
