@@ -277,4 +277,4 @@ def _run(key: str) -> dict[str, object]:
 def _eval(key: str) -> dict[str, object]:
     family = key.partition("_")[0]
     entry = {"family": family, "run": key, "tokens": "kl", "system": key}
-    return entry | {"sampler": f"{SCALE}/{family}", "images": 10, "seed": 0}
+    return entry | {"sampler": f"{SCALE}/{family}", "images": 10, "seed": 0, "overrides": ""}

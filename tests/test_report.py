@@ -98,6 +98,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = np.random.default_rng(0).integers(0, 255, (64, 80), dtype=np.uint8)
     for key in catalog["tiny"]["encoders"]:
         Image.fromarray(noise).save(root / f"results/tiny/reconstruct/{key}/grid.png")
+    for key in catalog["tiny"]["diagnoses"]:
+        for name in ("grid.png", "rows.png"):
+            Image.fromarray(noise).save(root / f"results/tiny/diagnose/{key}" / name)
     for name in FEATURE_FIGURES:  # the features of made-up results are not there
         (root / "results/tiny/figures").mkdir(exist_ok=True)
         Image.fromarray(noise).save(root / "results/tiny/figures" / name)

@@ -189,13 +189,13 @@ rule diagnose:  # What a trained basis does, in numbers and pictures.
         report(
             STAGES.picture("diagnose"),
             caption="../report/prefix_images.rst",
-            category="Bases",
+            category="Diagnoses",
             labels={"run": "{key}", "picture": "images from the first coefficients"},
         ),
         report(
             STAGES.picture("diagnose", "rows.png"),
             caption="../report/basis_rows.rst",
-            category="Bases",
+            category="Diagnoses",
             labels={"run": "{key}", "picture": "what each coefficient adds"},
         ),
     log:
