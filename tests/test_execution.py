@@ -102,21 +102,22 @@ def test_bfloat16_draws_nearly_all_of_the_ids_of_float32() -> None:
 
 def test_a_is_applied_in_float32_within_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     network = generator("xar", basis_config(learned=True))
-    network.basis.set_start(torch.linalg.qr(torch.randn(16, 16))[0])
+    a = torch.linalg.qr(torch.randn(16, 16))[0]
+    network.basis.set_start(a, a.T, torch.arange(16))
     seen = []
 
     def reflected(labels: Tensor, noise: object, sampler: object) -> Tensor:
         return seen[-1]
 
-    def noted(y: Tensor, labels: Tensor, draws: object) -> object:
+    def noted(y: Tensor, labels: Tensor, draws: object, target: object) -> object:
         seen.append(y)
-        return loss(y, labels, draws)
+        return loss(y, labels, draws, target)
 
     loss = network.backbone.loss
     monkeypatch.setattr(network.backbone, "loss", noted)
     monkeypatch.setattr(network.backbone, "sample", reflected)
     step(network, "xar", "bfloat16")
-    expected = network.basis.weight @ tokens("xar")[:, network.backbone.host_order]
+    expected = network.basis.matrix() @ tokens("xar")[:, network.backbone.host_order]
     torch.testing.assert_close(seen[-1], expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(sampled(network, "xar", "bfloat16"), tokens("xar"))
 
