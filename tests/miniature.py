@@ -86,7 +86,13 @@ class Project:
         project = cls(root)
         for name in ("workflow", "profiles"):
             shutil.copytree(REPOSITORY / name, root / name)
-        for name in ("Snakefile", ".gitignore", ".dvcignore", "config/resources.yaml"):
+        for name in (
+            "Snakefile",
+            ".gitignore",
+            ".dvcignore",
+            "config/resources.yaml",
+            "config/runtimes.yaml",
+        ):
             (root / name).parent.mkdir(exist_ok=True)
             shutil.copy(REPOSITORY / name, root / name)
         project.write("workflow/rules/tables.smk", TABLE_RULES)

@@ -5,11 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 
 from command import ROOT
+from nextbasis.pipeline import RUNTIMES
 from nextbasis.plan import basis_flops, flops, plan
 from nextbasis.plan.estimate import assumptions, estimate, notes
 from nextbasis.plan.runs import Run, runs_of
+from nextbasis.plan.runtimes import LEAST, MOST, minutes
+from nextbasis.tables.inputs import load_catalog
 
 # TFLOP of one image in the transformer and in the head, computed elsewhere for the released
 # models with their samplers.
@@ -120,13 +124,32 @@ def test_notes_tell_what_schedules_do() -> None:
 
 def test_table_and_json_tell_the_same() -> None:
     keys = ["rar_b_klt", "mar_b"]
-    table, text = plan("tiny", keys), plan("tiny", keys, as_json=True)
+    table, text = plan("tiny", keys), plan("tiny", keys, form="json")
     found = json.loads(text)
     assert found["scale"] == "tiny" and found["assumptions"]["count"] == 1
     assert [row["run"] for row in found["runs"]] == keys
     lines = table.splitlines()
     assert [line.split()[0] for line in lines[2 : 2 + len(keys)]] == keys
     assert "Assumptions (config/plan.yaml):" in lines
+
+
+def test_runtimes_of_the_cluster_are_those_of_the_plan() -> None:
+    """The committed file has every job; some of them are computed again."""
+    written = yaml.safe_load(RUNTIMES.read_text())["imagenet256"]
+    catalog = load_catalog()["imagenet256"]
+    assert set(written["train"]) == set(catalog["runs"])
+    assert set(written["sample"]) == set(catalog["evals"])
+    keys = ["xar_b", "rar_b", "mar_h"]
+    found = yaml.safe_load(plan("imagenet256", keys, form="runtimes"))["imagenet256"]
+    for kind, jobs in found.items():
+        assert {key: written[kind][key] for key in jobs} == jobs
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"), [(0.0, LEAST), (2.0, 240), (2.01, 270), (1000.0, MOST)]
+)
+def test_minutes_have_a_margin_and_bounds(hours: float, expected: int) -> None:
+    assert minutes(hours) == expected
 
 
 @pytest.mark.parametrize(

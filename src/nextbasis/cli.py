@@ -78,7 +78,7 @@ def _samples(given: argparse.Namespace) -> None:
 def _plan(given: argparse.Namespace) -> None:
     from nextbasis.plan import plan
 
-    print(plan(given.scale, given.run, given.gpus, given.json))
+    print(plan(given.scale, given.run, given.gpus, given.form))
 
 
 def _bases(given: argparse.Namespace, late: list[str]) -> None:

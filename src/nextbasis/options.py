@@ -119,7 +119,18 @@ def _add_plan(commands: Any) -> None:
         type=_count,
         help="GPUs that share a batch (that of config/resources.yaml)",
     )
-    command.add_argument("--json", action="store_true", help="all numbers, for programs")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json", dest="form", action="store_const", const="json", help="all numbers, for programs"
+    )
+    form.add_argument(
+        "--runtimes",
+        dest="form",
+        action="store_const",
+        const="runtimes",
+        help="minutes that a cluster should give each job: config/runtimes.yaml",
+    )
+    command.set_defaults(form="table")
 
 
 def _add_bases(commands: Any) -> None:

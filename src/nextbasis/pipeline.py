@@ -26,6 +26,7 @@ BUSY_ADVICE = (
     "another process: delete .dvc/tmp/rwlock."
 )
 RESOURCES = Path("config/resources.yaml")
+RUNTIMES = Path("config/runtimes.yaml")  # of single jobs, where the scale's plan gives them
 MARKERS = Path(".snakemake/dvc")
 PICTURE = "grid.png"  # of most kinds that make one; all pictures of stages are in the report
 COMMAND = ("python", "-m")  # how a stage of ours is started; what follows is its module
@@ -60,6 +61,7 @@ class Stages:
         self.stages = [stage for stage in every if not stage.frozen]  # what a user's run may make
         self._by_name = {stage.name: stage for stage in self.stages}
         self._resources = yaml.safe_load((root / RESOURCES).read_text())
+        self._runtimes = yaml.safe_load((root / RUNTIMES).read_text())
         self._headline: dict[str, dict[str, set[str]]] = {}
 
     def of_scale(self, scale: str) -> list[Stage]:
@@ -97,7 +99,11 @@ class Stages:
 
         def of(wildcards: Any) -> Any:
             given = self._resources[wildcards.scale]
-            return (given["default"] | given.get(kind, {}))[name]
+            planned = self._runtimes.get(wildcards.scale, {}).get(kind, {})
+            usual = given["default"] | given.get(kind, {})
+            if name == "runtime":
+                return planned.get(wildcards.get("key"), usual["runtime"])
+            return usual[name]
 
         return of
 

@@ -5,20 +5,24 @@ from collections.abc import Sequence
 
 from nextbasis.plan.estimate import assumptions, estimate
 from nextbasis.plan.runs import runs_of
+from nextbasis.plan.runtimes import render as render_runtimes
+from nextbasis.plan.runtimes import runtimes
 from nextbasis.plan.table import render
 
+FORMS = ("table", "json", "runtimes")
 
-def plan(
-    scale: str, keys: Sequence[str] = (), gpus: int | None = None, as_json: bool = False
-) -> str:
-    """The costs of the runs named, or of all of a scale, as a table or as JSON.
+
+def plan(scale: str, keys: Sequence[str] = (), gpus: int | None = None, form: str = "table") -> str:
+    """The costs of the runs named, or of all of a scale, in one of FORMS.
 
     Raises: FileNotFoundError if this is not the repository's root; ValueError for unknown names.
     """
     runs = runs_of(scale, keys)
     assumed = assumptions(scale, gpus)
     rows = [estimate(each, assumed) for each in runs]
-    if not as_json:
+    if form == "table":
         return render(rows, assumed)
+    if form == "runtimes":
+        return render_runtimes(scale, runtimes(rows, assumed))
     words = {"gpus": assumed.gpus, "utilisation": assumed.utilisation, "count": assumed.count}
     return json.dumps({"scale": scale, "assumptions": words, "runs": rows}, indent=2)
