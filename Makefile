@@ -25,7 +25,7 @@ tables: setup repository
 
 test: setup repository lint dry-runs
 	snakemake --cores 2 --config scale=tiny extra=true
-	pytest -m slow -n 2 --dist loadfile
+	pytest -m slow
 	pytest -m "not slow" -n 2
 
 bench: setup
