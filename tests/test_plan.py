@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from command import ROOT
-from nextbasis.pipeline import RUNTIMES
+from nextbasis.pipeline import RESOURCES, RUNTIMES, Stages
 from nextbasis.plan import basis_flops, flops, plan
 from nextbasis.plan.estimate import assumptions, estimate, notes
 from nextbasis.plan.runs import Run, runs_of
@@ -143,6 +143,18 @@ def test_runtimes_of_the_cluster_are_those_of_the_plan() -> None:
     found = yaml.safe_load(plan("imagenet256", keys, form="runtimes"))["imagenet256"]
     for kind, jobs in found.items():
         assert {key: written[kind][key] for key in jobs} == jobs
+
+
+def test_only_the_runtime_of_a_job_is_its_own() -> None:
+    """Minutes of a planned job are those of the plan; all else is what its kind gets."""
+    stages, planned = Stages(), yaml.safe_load(RUNTIMES.read_text())["imagenet256"]
+    usual = yaml.safe_load(RESOURCES.read_text())["imagenet256"]
+    job = {"scale": "imagenet256", "key": "xar_b"}
+    assert planned["train"]["xar_b"] != usual["train"]["runtime"]
+    assert stages.resource("train", "runtime")(job) == planned["train"]["xar_b"]
+    assert stages.resource("train", "gpu")(job) == usual["train"]["gpu"]
+    assert stages.resource("score", "runtime")(job) == usual["default"]["runtime"]
+    assert stages.resource("dataset", "runtime")({"scale": "cpu"}) == 60
 
 
 @pytest.mark.parametrize(

@@ -98,12 +98,13 @@ class Stages:
         """Resource function of a kind's rule: threads, mem_mb, runtime (minutes) or gpu."""
 
         def of(wildcards: Any) -> Any:
-            given = self._resources[wildcards.scale]
-            planned = self._runtimes.get(wildcards.scale, {}).get(kind, {})
-            usual = given["default"] | given.get(kind, {})
-            if name == "runtime":
-                return planned.get(wildcards.get("key"), usual["runtime"])
-            return usual[name]
+            scale = wildcards["scale"]
+            given = self._resources[scale]
+            usual = (given["default"] | given.get(kind, {}))[name]
+            if name != "runtime":
+                return usual
+            planned = self._runtimes.get(scale, {}).get(kind, {})
+            return planned.get(wildcards.get("key"), usual)
 
         return of
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Literal
 
 from nextbasis.plan.estimate import assumptions, estimate
 from nextbasis.plan.runs import runs_of
@@ -9,11 +10,13 @@ from nextbasis.plan.runtimes import render as render_runtimes
 from nextbasis.plan.runtimes import runtimes
 from nextbasis.plan.table import render
 
-FORMS = ("table", "json", "runtimes")
+Form = Literal["table", "json", "runtimes"]
 
 
-def plan(scale: str, keys: Sequence[str] = (), gpus: int | None = None, form: str = "table") -> str:
-    """The costs of the runs named, or of all of a scale, in one of FORMS.
+def plan(
+    scale: str, keys: Sequence[str] = (), gpus: int | None = None, form: Form = "table"
+) -> str:
+    """The costs of the runs named, or of all of a scale, as a table, JSON or config/runtimes.yaml.
 
     Raises: FileNotFoundError if this is not the repository's root; ValueError for unknown names.
     """

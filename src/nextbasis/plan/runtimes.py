@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import yaml
+
 from nextbasis.plan.estimate import Assumptions
 
 MARGIN = 2.0  # an estimate is a guess; a job that exceeds it is killed and resumes
@@ -33,7 +35,5 @@ def minutes(hours: float) -> int:
 
 def render(scale: str, found: dict[str, dict[str, int]]) -> str:
     """The file's text: one line a job."""
-    lines = [HEADER.format(margin=MARGIN, least=LEAST, most=MOST, scale=scale) + f"{scale}:"]
-    for kind, jobs in found.items():
-        lines += [f"  {kind}:", *(f"    {key}: {value}" for key, value in jobs.items())]
-    return "\n".join(lines)
+    header = HEADER.format(margin=MARGIN, least=LEAST, most=MOST, scale=scale)
+    return header + yaml.safe_dump({scale: found}, sort_keys=False).rstrip()
