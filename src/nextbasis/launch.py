@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from nextbasis import processes
 from nextbasis.config import CONFIG_FOLDER, SCHEMAS, SECTIONS, compose
 
 
@@ -26,7 +27,8 @@ def run(stage: str, main: Callable[[Any], None], doc: str | None) -> None:
     # Off because it costs time and only hides reads of memory that nobody wrote.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
-        main(compose(stage, arguments))
+        with processes.joined():
+            main(compose(stage, arguments))
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

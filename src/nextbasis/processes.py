@@ -1,0 +1,69 @@
+"""The processes that share one stage: torchrun starts them, torch's process group joins them.
+
+Without torchrun there is one, and nothing here does anything.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def count() -> int:
+    """How many processes there are (torchrun's world size)."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's number, from 0; the process 0 writes results."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Join torchrun's processes: NCCL with one GPU each where there are GPUs, else Gloo.
+
+    Raises: ValueError if there are fewer GPUs than processes on this machine.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield
+        return
+    local, on_machine = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if torch.cuda.is_available():
+        if torch.cuda.device_count() < on_machine:
+            raise ValueError(
+                f"torchrun started {on_machine} processes on a machine with "
+                f"{torch.cuda.device_count()} GPUs; use --nproc-per-node=gpu"
+            )
+        torch.cuda.set_device(local)
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def mean_(values: Tensor) -> Tensor:
+    """The mean over the processes, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+        values.div_(count())
+    return values
+
+
+def any_of(flags: list[bool], device: torch.device) -> list[bool]:
+    """Each flag, set if it is set in any process."""
+    if not dist.is_initialized():
+        return flags
+    values = torch.tensor(flags, dtype=torch.uint8, device=device)
+    dist.all_reduce(values, dist.ReduceOp.MAX)
+    return [bool(value) for value in values.tolist()]
