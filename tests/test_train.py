@@ -7,10 +7,9 @@ import pytest
 import torch
 import yaml
 
-from builders import basis_config, model_config, order_config
+from builders import basis_config, model_config, order_config, write_cache
 from nextbasis.checkpoint import load_generator
 from nextbasis.config import BasisConfig, TrainConfig, TrainStage
-from nextbasis.files import sha256
 from nextbasis.optimiser import moving_average, rate_factor
 from nextbasis.stages import train
 
@@ -24,28 +23,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_tokens(discrete: bool) -> None:
-    folder = Path("results/test/tokens/tokens")
-    folder.mkdir(parents=True)
     random = np.random.default_rng(0)
     tokens = random.normal(size=(40, 2, 16, 3)).astype(np.float32)
     if discrete:
         tokens = random.integers(11, size=(40, 2, 16)).astype(np.int32)
-    np.save(folder / "tokens.npy", tokens)
-    np.save(folder / "labels.npy", np.arange(40) % 5)
-    index = {
-        "kind": "vq" if discrete else "kl",
-        "grid": [4, 4],
-        "channels": 3,
-        "codebook_size": 11 if discrete else 0,
-        "num_classes": 5,
-        "num_views": 2,
-        "posterior": False,
-        "scale": [1.0] * 3,
-        "mean": [0.0] * 3,
-        "tokens_sha256": sha256(folder / "tokens.npy"),
-        "tokenizer_sha256": "0",
-    }
-    (folder / "index.json").write_text(json.dumps(index))
+    index = {"grid": [4, 4], "channels": 3, "codebook_size": 11 if discrete else 0}
+    write_cache(Path("results/test/tokens/tokens"), tokens, np.arange(40) % 5, 15, **index)
 
 
 def stage(family: str, steps: int = 12, **changes: float | str) -> TrainStage:
@@ -147,9 +130,12 @@ def test_missing_or_corrupt_tokens_are_named() -> None:
     with pytest.raises(FileNotFoundError, match="tokens/tokens/index.json"):
         train.main(stage("xar"))
     write_tokens(False)
-    path = Path("results/test/tokens/tokens/tokens.npy")
+    path = Path("results/test/tokens/tokens/shards/00001.npy")
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(ValueError, match="tokens.npy"):
+    with pytest.raises(ValueError, match="shards/00001.npy is not a complete"):
+        train.main(stage("xar"))
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="no file .*shards/00001.npy"):
         train.main(stage("xar"))
 
 
