@@ -1,4 +1,4 @@
-"""Time training, sampling, scoring and A on one thread: `python -m benchmarks` (`make bench`)."""
+"""Time training, sampling, scoring, A, reading; one thread: `python -m benchmarks` (`make bench`)."""
 
 import argparse
 import contextlib
@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from benchmarks import basis_report
+from benchmarks import basis_report, loader
 from benchmarks.basis_cost import SIDES, basis_costs
 from benchmarks.definition import ROWS, Row
+from benchmarks.loader import LOADER, LoaderRow
 from benchmarks.measure import machine, measure
 from benchmarks.report import page, record, scoring_record
 from benchmarks.scoring import SCORING, ScoringRow, measure_row
@@ -23,11 +24,13 @@ SCORING_REPEATS = 2  # at most: a row of scores takes minutes
 RESULTS = Path(__file__).parent / "results"
 
 
-KEYS = [row.key for row in [*ROWS, *SCORING]] + list(SIDES)
+KEYS = [row.key for row in [*ROWS, *SCORING, *LOADER]] + list(SIDES)
 
 
-def chosen(prefixes: list[str]) -> tuple[list[Row], list[ScoringRow], list[str]]:
-    """Rows, and sizes of A, whose key starts with one of these; all without any.
+def chosen(
+    prefixes: list[str],
+) -> tuple[list[Row], list[ScoringRow], list[str], list[LoaderRow]]:
+    """Rows, sizes of A and rows of reading whose key starts with one of these; all without any.
 
     Raises: ValueError if a prefix fits neither.
     """
@@ -39,6 +42,7 @@ def chosen(prefixes: list[str]) -> tuple[list[Row], list[ScoringRow], list[str]]
         [row for row in ROWS if row.key.startswith(starts)],
         [row for row in SCORING if row.key.startswith(starts)],
         [key for key in SIDES if key.startswith(starts)],
+        [row for row in LOADER if row.key.startswith(starts)],
     )
 
 
@@ -88,7 +92,7 @@ def main(arguments: list[str]) -> None:
     if options.repeats < 1:
         parser.error(f"--repeats must be at least 1, got {options.repeats}")
     try:
-        rows, scoring, sizes = chosen(options.only)
+        rows, scoring, sizes, reading = chosen(options.only)
     except ValueError as error:
         parser.error(str(error))
     torch.set_num_threads(1)
@@ -98,6 +102,7 @@ def main(arguments: list[str]) -> None:
         "scoring": run_scoring(scoring, min(options.repeats, SCORING_REPEATS)),
     }
     result["basis"] = basis_costs(sizes, options.repeats)
+    result["loader"] = [loader.measure_row(row, options.repeats) for row in reading]
     print(json.dumps(result, indent=2) if options.json else pages(result))
     if options.write:
         path = RESULTS.with_suffix(".json")
@@ -114,13 +119,15 @@ def pages(result: dict[str, Any]) -> str:
         parts.append(page(result["machine"], result["rows"], result["scoring"]))
     if result["basis"]["rows"]:
         parts.append(basis_report.page(**result["basis"]))
+    if result["loader"]:
+        parts.append(loader.page(result["loader"]))
     return "\n".join(parts)
 
 
 def with_earlier(result: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
     """The result and, of rows and parts that it did not measure, what an earlier one has."""
     merged = earlier | result
-    for part in ("rows", "scoring"):
+    for part in ("rows", "scoring", "loader"):
         by_key = {row["key"]: row for row in [*earlier.get(part, []), *result[part]]}
         merged[part] = list(by_key.values())
     if not result["basis"]["rows"]:

@@ -1,7 +1,9 @@
 """Small models and configs that tests share."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from nextbasis.config import (
@@ -15,6 +17,8 @@ from nextbasis.config import (
     XARConfig,
     XARSamplerConfig,
 )
+from nextbasis.data.shards import FOLDER, entry, name_of, ranges, sha256_of
+from nextbasis.files import write_json
 from nextbasis.generator import Generator, TokenSpec, build
 
 SAMPLER = {"num_images": 4, "batch_size": 4, "latency_images": 1}
@@ -102,3 +106,19 @@ def tokens(family: str, batch: int = 4) -> torch.Tensor:
     if family == "rar":
         return torch.randint(11, (batch, 16), generator=random)
     return torch.randn(batch, 16, 3, generator=random)
+
+
+def write_cache(
+    folder: Path, tokens: np.ndarray, labels: np.ndarray, shard_images: int = 1000, **index: Any
+) -> None:
+    """A token cache as stage tokens leaves it; `index` changes what its index.json says."""
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    entries = []
+    for number, part in enumerate(ranges(len(tokens), shard_images)):
+        path = folder / FOLDER / name_of(number)
+        np.save(path, tokens[part])
+        entries.append(entry(path, part.stop - part.start))
+    np.save(folder / "labels.npy", labels)
+    values: dict[str, Any] = {"codebook_size": 0, "posterior": False, "num_classes": 5}
+    values |= {"num_views": tokens.shape[1], "mean": [], "scale": [], "shards": entries}
+    write_json(folder / "index.json", values | {"tokens_sha256": sha256_of(entries)} | index)

@@ -43,7 +43,7 @@ def log(what):
 log("start")
 digest = hashlib.sha256(stage.cmd.encode())
 for path in map(Path, (*stage.deps, *stage.params)):
-    for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+    for file in sorted(path.rglob("*.[pn]*y")) if path.is_dir() else [path]:  # .py, .npy
         digest.update(file.read_bytes())
 time.sleep(behaviour["seconds"].get(kind, 0))
 while kind == "train" and Path("hold").exists():
@@ -54,6 +54,9 @@ value = int(digest.hexdigest()[:8], 16)
 for path in map(Path, stage.outs):
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = path.suffix
+    if not suffix:  # a folder of shards
+        path.mkdir(exist_ok=True)
+        path /= "00000.npy"
     path.write_text(
         json.dumps({"value": value}) if suffix == ".json"
         else f"step,loss\\n0,{value}\\n1,{value / 2}\\n" if suffix == ".csv"

@@ -1,10 +1,11 @@
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from benchmarks import basis_cost, basis_report
+from benchmarks import basis_cost, basis_report, loader
 from benchmarks.__main__ import chosen, with_earlier
 from benchmarks.definition import PARAMETERS, ROWS
 from benchmarks.measure import Timing
@@ -62,13 +63,15 @@ def test_page_shows_rates_ratio_and_target() -> None:
 
 
 def test_chosen_takes_prefixes_in_order_of_the_table() -> None:
-    rows, scoring, sizes = chosen(["xar-sample", "mar-sample-bf16"])
+    rows, scoring, sizes, reading = chosen(["xar-sample", "mar-sample-bf16"])
     keys = [row.key for row in rows]
     assert keys == ["mar-sample-bf16", "xar-sample", "xar-sample-cfg1"]
-    assert not scoring and not sizes
-    assert chosen([]) == (ROWS, SCORING, ["basis-64", "basis-256", "basis-1024", "basis-4096"])
+    assert not scoring and not sizes and not reading
+    sides = ["basis-64", "basis-256", "basis-1024", "basis-4096"]
+    assert chosen([]) == (ROWS, SCORING, sides, loader.LOADER)
+    assert [row.key for row in chosen(["loader"])[3]] == ["loader-kl16", "loader-ids"]
     assert [row.key for row in chosen(["score-f"])[1]] == ["score-fashion", "score-fashion-both"]
-    assert chosen(["basis-64"]) == ([], [], ["basis-64"])
+    assert chosen(["basis-64"]) == ([], [], ["basis-64"], [])
 
 
 def test_chosen_refuses_an_unknown_row() -> None:
@@ -142,12 +145,30 @@ def test_writing_keeps_what_was_not_measured_now() -> None:
     nothing: dict[str, Any] = {"steps": [], "rows": []}
     row, basis = {"key": "a", "ratio": 1.0}, {"steps": [{}], "rows": [{"tokens": 64}]}
     earlier = {"machine": "old", "rows": [row, {"key": "b"}], "scoring": [], "basis": nothing}
-    later = with_earlier({"machine": "new", "rows": [], "scoring": [], "basis": basis}, earlier)
+    earlier["loader"] = []
+    later = with_earlier(
+        {"machine": "new", "rows": [], "scoring": [], "basis": basis, "loader": []}, earlier
+    )
     assert later == earlier | {"basis": basis}
     again = {"machine": "new", "rows": [row | {"ratio": 2.0}], "scoring": [], "basis": nothing}
+    again["loader"] = [{"key": "c"}]
     assert with_earlier(again, later) == {
         "machine": "new",
         "rows": [row | {"ratio": 2.0}, {"key": "b"}],
         "scoring": [],
         "basis": basis,
+        "loader": [{"key": "c"}],
     }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_reading_is_timed_on_a_set_of_the_real_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "COLD_BYTES", 1e6)
+    row = loader.LOADER[0]
+    numbers = loader.measure_row(row, repeats=1, images=25_000)
+    assert numbers["set_gb"] == pytest.approx(25_000 * 2 * 256 * 32 * 4 / 1e9)
+    assert numbers["disk_mb"] < 1, "the files are holes"
+    assert numbers["tokens_per_second"] == pytest.approx(256 * numbers["images_per_second"])
+    assert 1000 < numbers["gpus_need"] < 100_000  # MAR-B on 8 H100
+    cells = [cell.strip() for cell in loader.page([numbers]).splitlines()[4].split("|")]
+    assert cells[1:4] == ["loader-kl16", "KL-16 moments, 2 views", "1.6"]

@@ -170,7 +170,7 @@ def test_stage_leaves_nothing_behind_when_it_fails(workspace):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_classes": 2}, "dataset.num_classes is 2, but labels reach 2"),
+        ({"num_classes": 2}, "dataset.num_classes is 2, but labels reach from 0 to 2"),
         ({"image_size": 1}, "dataset.image_size is 1"),
         ({"channels": 3}, "dataset.channels is 3"),
     ],
@@ -186,7 +186,7 @@ def test_digits_split_has_every_class_equally_often_in_the_test_part():
     splits = sources._sklearn(config, "digits")
     np.testing.assert_array_equal(np.bincount(splits["test"].labels), np.full(10, 30))
     assert len(splits["train"].labels) == 1797 - 300
-    images = np.stack(list(splits["train"].images))
+    images = np.stack(list(splits["train"].images(slice(None))))
     assert images.dtype == np.uint8 and images.max() == 255 and images.shape[1:] == (8, 8, 1)
 
 

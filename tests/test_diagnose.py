@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from scipy.stats import ortho_group
 
-from builders import basis_config, model_config, order_config
+from builders import basis_config, model_config, order_config, write_cache
 from nextbasis.basis.constructions import make
 from nextbasis.basis.statistics import klt
 from nextbasis.checkpoint import save_generator
 from nextbasis.config import DiagnoseStage, PatchesConfig, TrainStage
 from nextbasis.config import compose as compose_here
-from nextbasis.files import read_json, sha256, write_json
+from nextbasis.files import read_json
 from nextbasis.generator import Generator, TokenSpec, build
 from nextbasis.stages import diagnose
 from nextbasis.tokenizers import build as build_tokenizer
@@ -32,13 +32,9 @@ NUM_TOKENS = SIDE**2
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cached tokens and their tokenizer (patches of 8x8 images), as the stages leave them."""
     monkeypatch.chdir(tmp_path)
-    folder = Path("results/test/tokens/patches")
-    folder.mkdir(parents=True)
-    np.save(folder / "tokens.npy", tokens()[:, None].numpy())
-    np.save(folder / "labels.npy", np.arange(NUM_IMAGES) % 5)
-    index = {"grid": [SIDE, SIDE], "channels": CHANNELS, "codebook_size": 0, "posterior": False}
-    index |= {"num_classes": 5, "num_views": 1, "mean": [], "scale": []}
-    write_json(folder / "index.json", index | {"tokens_sha256": sha256(folder / "tokens.npy")})
+    folder, labels = Path("results/test/tokens/patches"), np.arange(NUM_IMAGES) % 5
+    index = {"grid": [SIDE, SIDE], "channels": CHANNELS}
+    write_cache(folder, tokens()[:, None].numpy(), labels, **index)
     config = PatchesConfig(kind="patches", encode_batch_size=9, downsample=2, latent_channels=4)
     folder = Path("results/test/tokenizer/patches")
     folder.mkdir(parents=True)

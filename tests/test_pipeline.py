@@ -65,6 +65,7 @@ def test_rules_read_and_write_what_dvc_does() -> None:
         names = {"sample": ["grid.png"], "reconstruct": ["grid.png"]}
         names |= {"diagnose": ["grid.png", "rows.png"]}
         made += [STAGES.picture(stage.kind, name) for name in names.get(stage.kind, [])]
+        made += [STAGES.folder("tokens")] if stage.kind == "tokens" else []
         wildcards = {"scale": stage.scale, "key": stage.key}
         assert sorted(path.format(**wildcards) for path in made) == sorted(stage.outs)
         read = STAGES.inputs(stage.kind)(_Wildcards(stage))

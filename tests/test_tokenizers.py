@@ -82,6 +82,13 @@ def pixels(count: int = COUNT) -> torch.Tensor:
     return torch.from_numpy(some_images(count)).permute(0, 3, 1, 2) / 127.5 - 1
 
 
+def tokens_stage(shard_images: int = 20) -> TokensStage:
+    """Three shards, the last of them of eight images."""
+    return TokensStage(
+        scale="toy", key="a", dataset=DATASET, views="flip", shard_images=shard_images
+    )
+
+
 def run_tokenizer(key: str, config: TokenizerConfig, seed: int = 0) -> Path:
     tokenizer.main(TokenizerStage(scale="toy", key=key, seed=seed, tokenizer=config))
     return Path("results/toy/tokenizer") / key
@@ -277,23 +284,15 @@ def test_load_names_what_is_missing_damaged_or_foreign(workspace):
 @pytest.mark.parametrize("config", [PATCHES, KL, token_config()])
 def test_token_cache_holds_plain_and_mirrored_images(workspace, config):
     folder = run_tokenizer("a", config)
-    tokens.main(TokensStage(scale="toy", key="a", dataset=DATASET, views="flip"))
+    tokens.main(tokens_stage())
     cache = TokenCache(Path("results/toy/tokens/a"))
     model = load_tokenizer(folder)
     for flip, view in enumerate((pixels(), pixels().flip(3))):
         expected = model.encode(view).numpy()
-        np.testing.assert_allclose(cache.tokens[:, flip], expected, atol=1e-6)
+        found = cache.tokens.take(np.arange(COUNT), np.full(COUNT, flip))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_array_equal(cache.labels, np.arange(COUNT) % 3)
     assert cache.tokens.dtype == (np.int32 if config.kind == "vq" else np.float32)
-
-
-def test_changed_tokens_are_refused(workspace):
-    run_tokenizer("a", PATCHES)
-    tokens.main(TokensStage(scale="toy", key="a", dataset=DATASET, views="flip"))
-    path = Path("results/toy/tokens/a/tokens.npy")
-    np.save(path, np.load(path) + 1)
-    with pytest.raises(ValueError, match="tokens.npy has SHA-256"):
-        TokenCache(path.parent)
 
 
 @pytest.mark.parametrize("init", ["identity", "random", "klt"])

@@ -223,9 +223,12 @@ def test_missing_or_corrupt_tokens_are_named() -> None:
     with pytest.raises(FileNotFoundError, match="tokens/tokens/index.json"):
         train.main(stage("xar"))
     write_tokens(False)
-    path = Path("results/test/tokens/tokens/tokens.npy")
+    path = Path("results/test/tokens/tokens/shards/00001.npy")
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(ValueError, match="tokens.npy"):
+    with pytest.raises(ValueError, match="shards/00001.npy is not a complete"):
+        train.main(stage("xar"))
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="no file .*shards/00001.npy"):
         train.main(stage("xar"))
 
 

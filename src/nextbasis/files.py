@@ -80,7 +80,8 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     """A temporary sibling folder whose files move into `folder` when the block succeeds.
 
     Files are renamed one by one, the last step being `metrics.json` if there is one, so a reader
-    never sees a half-written file; nothing moves when the block raises.
+    never sees a half-written file; nothing moves when the block raises. A folder in it replaces the
+    one of its name.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -90,6 +91,8 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         yield temporary
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(temporary.iterdir(), key=lambda path: path.name == "metrics.json"):
+            if path.is_dir():
+                shutil.rmtree(folder / path.name, ignore_errors=True)
             os.replace(path, folder / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -85,12 +85,16 @@ class Stages:
         return of
 
     def outputs(self, kind: str) -> list[str]:
-        """Output patterns of a kind's rule, with {scale} and {key}; pictures are apart."""
-        return [path for path in self._patterns(kind) if not path.endswith(".png")]
+        """Output patterns of a kind's rule, with {scale} and {key}; pictures, folders are apart."""
+        return [path for path in self._patterns(kind) if Path(path).suffix not in ("", ".png")]
 
     def picture(self, kind: str, name: str = PICTURE) -> str:
         """Output pattern of a picture that a kind's rule makes."""
         return next(path for path in self._patterns(kind) if path.endswith(f"/{name}"))
+
+    def folder(self, kind: str) -> str:
+        """Output pattern of the folder that a kind's rule makes."""
+        return next(path for path in self._patterns(kind) if not Path(path).suffix)
 
     def resource(self, kind: str, name: str) -> Callable[..., Any]:
         """Resource function of a kind's rule: threads, mem_mb, runtime (minutes) or gpu."""

@@ -99,11 +99,12 @@ rule reconstruct:  # What the tokenizer loses: the floor of every score.
         "python -m nextbasis.dvc --wait-for-lock repro --single-item reconstruct-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
 
 
-rule tokens:  # Every training image as tokens, once and flipped.
+rule tokens:  # Every training image's views as tokens, in shards.
     input:
         STAGES.inputs("tokens"),
     output:
         STAGES.outputs("tokens"),
+        directory(STAGES.folder("tokens")),
     log:
         "results/{scale}/logs/tokens/{key}.log",
     wildcard_constraints:

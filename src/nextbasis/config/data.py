@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 from nextbasis.config.checks import choose, positive
 
-SOURCE_KINDS = ("local", "torchvision", "debian", "sklearn", "image_folder")
+SOURCE_KINDS = (
+    *("local", "torchvision", "debian", "sklearn"),
+    *("image_folder", "webdataset", "parquet"),
+)
 VIEWS = ("flip", "ten_crop")  # of a training image that are tokenised; see nextbasis.data.views
 
 
@@ -12,8 +15,8 @@ VIEWS = ("flip", "ten_crop")  # of a training image that are tokenised; see next
 class SourceConfig:
     """One place a dataset can come from; sources are tried in the order given."""
 
-    kind: str  # local, torchvision, debian, sklearn or image_folder
-    location: str  # folder, package or dataset name, by kind
+    kind: str  # one of SOURCE_KINDS
+    location: str  # folder, package, dataset name or two patterns of files, by kind
 
     def __post_init__(self) -> None:
         """Check the kind."""

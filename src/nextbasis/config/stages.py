@@ -81,10 +81,13 @@ class TokensStage(StageConfig):
 
     dataset: DatasetConfig
     views: str  # which crops of each image: flip or ten_crop
+    shard_images: int  # images whose tokens are in one file
 
     def __post_init__(self) -> None:
-        """Check the choice."""
+        """Check the choice and the size."""
         choose("views", self.views, VIEWS)
+        if self.shard_images < 1:
+            raise ValueError(f"shard_images must be above 0, got {self.shard_images}")
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,7 @@
 """Square crops of photographs, as in guided-diffusion (ADM), and padding of small pictures."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,16 +23,18 @@ def centre_crop(image: Image.Image, size: int) -> Image.Image:
     return image.crop((left, top, left + size, top + size))
 
 
-def load_photo(path: Path, size: int, channels: int) -> UInt8[np.ndarray, "h w c"]:
+def load_photo(
+    file: Path | BinaryIO, size: int, channels: int, name: str = ""
+) -> UInt8[np.ndarray, "h w c"]:
     """Read an image file as RGB (or grey for one channel), cropped to `size` pixels a side.
 
-    Raises: ValueError naming the file if it is not a readable image.
+    Raises: ValueError with the file's name (`name` if it is open already) if it is unreadable.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             crop = centre_crop(image.convert("RGB" if channels == 3 else "L"), size)
     except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path} is not a readable image ({error})") from error
+        raise ValueError(f"{name or file} is not a readable image ({error})") from error
     return np.asarray(crop).reshape(size, size, channels)
 
 

@@ -3,35 +3,23 @@
 import hashlib
 import os
 import socket
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 
 from nextbasis.config import DatasetConfig
-from nextbasis.data import debian, idx
+from nextbasis.data import debian, idx, parquet, webdataset
+from nextbasis.data.archives import FOLDER_VARIABLE
 from nextbasis.data.images import load_photo, pad
+from nextbasis.data.splits import Split, Splits, check_labels, in_threads
 
-FOLDER_VARIABLE = "NEXTBASIS_DATA"  # environment variable: a folder to look in first
 IDX_FILES = {"train": "train", "test": "t10k"}  # split -> how MNIST's files name it
 TIMEOUT = 15.0  # seconds without an answer after which torchvision's download is given up
 PHOTO_SUFFIXES = (".jpeg", ".jpg", ".png", ".JPEG", ".JPG", ".PNG")
-PHOTO_CHUNK = 256  # photographs decoded ahead of the writer
-
-
-@dataclass(kw_only=True)
-class Split:
-    """One part of a dataset; `images` yields uint8 arrays (size, size, channels) once."""
-
-    labels: Int64[np.ndarray, " n"]
-    images: Iterator[UInt8[np.ndarray, "s s c"]]
-
-
-Splits = dict[str, Split]  # "train" and "test"
 
 
 def load(config: DatasetConfig) -> tuple[Splits, str]:
@@ -118,11 +106,8 @@ def _from_arrays(
     """
     if len(images) != len(labels):
         raise ValueError(f"{len(images)} images but {len(labels)} labels")
-    if len(labels) == 0 or labels.max() >= config.num_classes:
-        raise ValueError(
-            f"dataset.num_classes is {config.num_classes}, but labels reach "
-            f"{labels.max(initial=0)} in {len(labels)} images"
-        )
+    labels = labels.astype(np.int64)
+    check_labels(config, labels, "the files")
     images = images[..., None] if images.ndim == 3 else images
     if images.shape[-1] != config.channels:
         raise ValueError(
@@ -133,7 +118,8 @@ def _from_arrays(
             f"dataset.image_size is {config.image_size}, but images have shape {images.shape[1:]}"
         )
     return Split(
-        labels=labels.astype(np.int64), images=(pad(image, config.image_size) for image in images)
+        labels=labels,
+        images=lambda part: (pad(image, config.image_size) for image in images[part]),
     )
 
 
@@ -180,12 +166,11 @@ def _image_folder(config: DatasetConfig, location: str) -> Splits:
                 f"{root} holds {len(classes)} class folders, "
                 f"expected dataset.num_classes = {config.num_classes}"
             )
-        paths, labels = _photos(root, classes)
-        splits[split] = Split(labels=labels, images=_decode(config, paths))
+        splits[split] = _photos(config, root, classes)
     return splits
 
 
-def _photos(root: Path, classes: list[str]) -> tuple[list[Path], Int64[np.ndarray, " n"]]:
+def _photos(config: DatasetConfig, root: Path, classes: list[str]) -> Split:
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -194,17 +179,11 @@ def _photos(root: Path, classes: list[str]) -> tuple[list[Path], Int64[np.ndarra
             raise ValueError(f"class folder {root / name} holds no image")
         paths += found
         labels += [label] * len(found)
-    return paths, np.asarray(labels, np.int64)
-
-
-def _decode(config: DatasetConfig, paths: list[Path]) -> Iterator[UInt8[np.ndarray, "s s c"]]:
-    """Decode in threads, a chunk at a time, in order."""
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(paths), PHOTO_CHUNK):
-            yield from pool.map(
-                lambda path: load_photo(path, config.image_size, config.channels),
-                paths[start : start + PHOTO_CHUNK],
-            )
+    load = partial(load_photo, size=config.image_size, channels=config.channels)
+    return Split(
+        labels=np.asarray(labels, np.int64),
+        images=lambda part: in_threads(partial(load, path) for path in paths[part]),
+    )
 
 
 READERS: dict[str, Callable[[DatasetConfig, str], Splits]] = {
@@ -213,4 +192,6 @@ READERS: dict[str, Callable[[DatasetConfig, str], Splits]] = {
     "torchvision": _torchvision,
     "sklearn": _sklearn,
     "image_folder": _image_folder,
+    "webdataset": webdataset.read,
+    "parquet": parquet.read,
 }

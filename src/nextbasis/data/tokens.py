@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from nextbasis.data.arrays import open_array, read_index
+from nextbasis.data.shards import FOLDER, Shards
 from nextbasis.posterior import Posterior
 
 KEYS = (
@@ -19,15 +20,20 @@ KEYS = (
     "num_views",
     "mean",
     "scale",
+    "shards",
     "tokens_sha256",
 )
 
 
 class TokenCache:
-    """The arrays of results/<scale>/tokens/<key>, checked against their index."""
+    """The arrays of results/<scale>/tokens/<key>, checked against their index.
+
+    Of the tokens, types and shapes are checked but no checksum: there may be more of them than can
+    be read in minutes. The stage that writes them verifies those, whatever the size.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Map the arrays and verify their checksum.
+        """Map the arrays.
 
         Raises: FileNotFoundError or ValueError naming the file, expected and found.
         """
@@ -38,11 +44,11 @@ class TokenCache:
         self.num_classes: int = self.index["num_classes"]
         self.num_views: int = self.index["num_views"]  # crops of each image, mirrored ones included
         self.posterior: bool = self.index["posterior"]
-        self.tokens = open_array(  # (num, views, n, d), of moments 2d; of ids (num, views, n)
-            folder / "tokens.npy",
+        self.tokens = Shards(  # (num, views, n, d), of moments 2d; of ids (num, views, n)
+            folder / FOLDER,
+            self.index["shards"],
             np.int32 if self.codebook_size else np.float32,
-            (None, self.num_views, *self._shape()),
-            self.index["tokens_sha256"],
+            (self.num_views, *self._shape()),
         )
         self.labels: Int64[np.ndarray, " n"] = open_array(
             folder / "labels.npy", np.int64, (len(self.tokens),)
@@ -60,27 +66,28 @@ class TokenCache:
         generator: torch.Generator,
         part: slice = slice(None),
     ) -> Tensor:
-        """Tokens of part of these images: of a view drawn uniformly and, of moments, a new sample.
+        """Tokens of these images: of a view drawn uniformly and, of moments, a fresh sample.
 
-        Random numbers are drawn for all of them, so those of an image do not depend on the part.
+        Only those of `part` are read and returned, but numbers are drawn for all, so that what an
+        image gets does not depend on the number of processes that share a batch.
+
         Differs from RAR: all views of all images are shuffled there, so that each comes once in as
         many epochs; here every epoch shows every image once.
         """
-        views = torch.randint(self.num_views, (len(items),), generator=generator)
-        stored = np.asarray(self.tokens[items[part], views[part].numpy()])
+        views = torch.randint(self.num_views, (len(items),), generator=generator).numpy()
+        stored = torch.from_numpy(self.tokens.take(items[part], views[part]))
         if self.codebook_size:
-            return torch.from_numpy(stored.astype(np.int64))
-        tokens = torch.from_numpy(stored)
+            return stored.long()
         if not self.posterior:
-            return tokens
-        posterior = Posterior.of(tokens, 2)
-        shape = (len(items), *posterior.mean.shape[1:])
-        noise = torch.randn(shape, generator=generator)[part]
-        return self._scaled(posterior.mean + posterior.std * noise)
+            return stored
+        posterior = Posterior.of(stored, 2)
+        noise = torch.randn((len(items), *posterior.mean.shape[1:]), generator=generator)
+        return self._scaled(posterior.mean + posterior.std * noise[part])
 
     def expected(self, every: int) -> Float[Tensor, "b n d"]:
         """Latents of every so many-th image's first view, without the posterior's noise."""
-        tokens = torch.from_numpy(np.array(self.tokens[::every, 0]))
+        items = np.arange(0, len(self.tokens), every)
+        tokens = torch.from_numpy(self.tokens.take(items, np.zeros_like(items)))
         return self._scaled(Posterior.of(tokens, 2).mean) if self.posterior else tokens
 
     def _scaled(self, latents: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:

@@ -23,7 +23,7 @@ def main(config: DatasetStage) -> None:
         for name, split in splits.items():
             shape = (len(split.labels), data.image_size, data.image_size, data.channels)
             path = temporary / f"{name}_images.npy"
-            write_rows(path, split.images, shape, np.uint8, f"{data.name} {name}")
+            write_rows(path, split.images(slice(None)), shape, np.uint8, f"{data.name} {name}")
             np.save(temporary / f"{name}_labels.npy", split.labels)
         arrays = {path.name: sha256(path) for path in sorted(temporary.glob("*.npy"))}
         write_json(temporary / "index.json", _index(data, splits) | {"sha256": arrays})

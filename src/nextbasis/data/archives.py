@@ -1,0 +1,50 @@
+"""Which files the location of an archive source names: two patterns, of train and test files."""
+
+import os
+import re
+from glob import glob
+from pathlib import Path
+
+FOLDER_VARIABLE = "NEXTBASIS_DATA"  # environment variable: a folder to look in first
+RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")  # {000..146}; the first number's digits set the width
+
+
+def archives(location: str) -> dict[str, list[Path]]:
+    """Files of the splits train and test, in order; FOLDER_VARIABLE names another folder.
+
+    Patterns are separated by a blank. `*` stands for anything, a range in braces for every number
+    of it, and then no file may be missing.
+
+    Raises: ValueError if there are not two patterns; FileNotFoundError naming what is missing.
+    """
+    patterns = location.split()
+    if len(patterns) != 2:
+        raise ValueError(
+            "dataset.sources.location must be two patterns separated by a blank, of train and of "
+            f"test files; got '{location}'"
+        )
+    return dict(zip(("train", "test"), map(_matching, patterns), strict=True))
+
+
+def _matching(pattern: str) -> list[Path]:
+    if folder := os.environ.get(FOLDER_VARIABLE):
+        pattern = str(Path(folder) / Path(pattern).name)
+    found: list[Path] = []
+    for name in _expanded(pattern):
+        paths = sorted(map(Path, glob(name)))
+        if not paths:
+            raise FileNotFoundError(f"no file {name}")
+        found += paths
+    return found
+
+
+def _expanded(pattern: str) -> list[str]:
+    match = RANGE.search(pattern)
+    if match is None:
+        return [pattern]
+    first, last = match.groups()
+    if int(first) > int(last):
+        raise ValueError(f"the range {match[0]} of {pattern} is empty")
+    before, after = pattern[: match.start()], _expanded(pattern[match.end() :])
+    numbers = range(int(first), int(last) + 1)
+    return [f"{before}{n:0{len(first)}}{rest}" for n in numbers for rest in after]

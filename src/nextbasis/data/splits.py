@@ -1,0 +1,47 @@
+"""What a source of images gives: labels, and images that can be read a part at a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from nextbasis.config import DatasetConfig
+
+AHEAD = 256  # photographs decoded ahead of the one that is asked for
+
+Images = Iterator[UInt8[np.ndarray, "s s c"]]
+
+
+@dataclass(kw_only=True)
+class Split:
+    """One part of a dataset; `images(slice(10, 20))` yields uint8 arrays (size, size, channels)."""
+
+    labels: Int64[np.ndarray, " n"]
+    images: Callable[[slice], Images]
+
+
+Splits = dict[str, Split]  # "train" and "test"
+
+
+def check_labels(config: DatasetConfig, labels: Int64[np.ndarray, " n"], where: str) -> None:
+    """Check that there are labels, and that the config has classes for them.
+
+    Raises: ValueError naming the key and `where` the labels are from.
+    """
+    if not len(labels) or labels.min() < 0 or labels.max() >= config.num_classes:
+        reach = f"reach from {labels.min()} to {labels.max()}" if len(labels) else "are missing"
+        raise ValueError(
+            f"dataset.num_classes is {config.num_classes}, but labels {reach} in {len(labels)} "
+            f"images of {where}"
+        )
+
+
+def in_threads(jobs: Iterable[Callable[[], UInt8[np.ndarray, "s s c"]]]) -> Images:
+    """What the jobs return, in their order; some are done ahead."""
+    waiting = iter(jobs)
+    with ThreadPoolExecutor() as pool:
+        while part := list(islice(waiting, AHEAD)):
+            yield from pool.map(lambda job: job(), part)
