@@ -25,16 +25,17 @@ from nextbasis.plan.estimate import assumptions, estimate
 from nextbasis.plan.runs import runs_of
 
 IMAGES, SHARD = 1_281_167, 10_000  # of ImageNet, and of a shard in dvc.yaml
-BATCH = 2048  # of a step of MAR, xAR and RAR
+BATCH = 2048  # of a step
 PROCESSES = 8  # GPUs that share a batch, as config/resources.yaml gives them
 GPU = "H100"
 COLD_BYTES = 80e6  # of the file on the disk
 CHUNK = 1 << 20
 
 NOTE = """\
-1,281,167 images in files without blocks, batches of 2,048 at random. Own MB are those of one process
-beyond what it had before the first batch; they must not grow. `share` is one of 8 processes, which reads an eighth of a
-batch but draws the views and the posterior's noise of all of it: images/s are the whole batch's.
+1,281,167 images in files without blocks, batches of 2,048 at random. Own MB are one process's beyond
+what it had before the first batch; they must not grow. `share` is one of 8 processes, which reads
+an eighth of a batch but draws the views and the posterior's noise of all of it: images/s are the
+whole batch's.
 GPUs need: images/s that 8 H100 train of the fastest planned run (`nextbasis plan`). `cold` reads a
 file that is on this disk and in no cache, at random, beside reading it from end to end.
 """
