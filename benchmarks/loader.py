@@ -32,7 +32,7 @@ COLD_BYTES = 80e6  # of the file on the disk
 CHUNK = 1 << 20
 
 NOTE = """\
-1,281,167 images in files without blocks, batches of 2,048 at random. Own MB are one process's beyond
+1,281,167 images in files without blocks, batches of 2,048 at random. Own MB: one process's beyond
 what it had before the first batch; they must not grow. `share` is one of 8 processes, which reads
 an eighth of a batch but draws the views and the posterior's noise of all of it: images/s are the
 whole batch's.
