@@ -1,4 +1,4 @@
-"""Time training, sampling, scoring, A, reading; one thread: `python -m benchmarks` (`make bench`)."""
+"""Time training, sampling, scoring, A, reading on one thread: `python -m benchmarks`."""
 
 import argparse
 import contextlib

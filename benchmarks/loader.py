@@ -24,21 +24,18 @@ from nextbasis.files import write_json
 from nextbasis.plan.estimate import assumptions, estimate
 from nextbasis.plan.runs import runs_of
 
-IMAGES, SHARD, BATCH = (
-    1_281_167,
-    10_000,
-    2048,
-)  # of ImageNet, of a shard and of MAR's and RAR's step
+IMAGES, SHARD = 1_281_167, 10_000  # of ImageNet, and of a shard in dvc.yaml
+BATCH = 2048  # of a step
 PROCESSES = 8  # GPUs that share a batch, as config/resources.yaml gives them
 GPU = "H100"
 COLD_BYTES = 80e6  # of the file on the disk
 CHUNK = 1 << 20
 
 NOTE = """\
-1,281,167 images in files without blocks, batches of 2,048 at random. MB are of one process: its own
-memory above that before the first batch, which must not grow, and pages of the files mapped, which
-the system takes back when it needs them. `share` is one of 8 processes, which reads an eighth of a
-batch but draws the views and the posterior's noise of all of it: images/s are the whole batch's.
+1,281,167 images in files without blocks, batches of 2,048 at random. Own MB: one process's beyond
+what it had before the first batch; they must not grow. `share` is one of 8 processes, which reads
+an eighth of a batch but draws the views and the posterior's noise of all of it: images/s are the
+whole batch's.
 GPUs need: images/s that 8 H100 train of the fastest planned run (`nextbasis plan`). `cold` reads a
 file that is on this disk and in no cache, at random, beside reading it from end to end.
 """
@@ -107,21 +104,20 @@ def forget(path: Path) -> None:
         os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def memory(name: str) -> float:
-    """MB of this process: RssAnon, its own, or RssFile, of mapped files."""
+def memory() -> float:
+    """MB of this process's own memory."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1e3
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1e3
 
 
 def measure_row(row: LoaderRow, repeats: int, images: int = IMAGES) -> dict[str, Any]:
     """Images per second of the set, of a share of each batch and of the disk; memory."""
     with tempfile.TemporaryDirectory() as name:
         cache, cold = write_set(row, Path(name) / "set", images), Path(name) / "cold"
-        before = memory("RssAnon")
+        before = memory()
         whole, own = time_draws(cache, slice(None), repeats)
         share, _ = time_draws(cache, slice(0, BATCH // PROCESSES), repeats)
         blocks = sum(path.stat().st_blocks for path in Path(name).rglob("*")) * 512
-        mapped = memory("RssFile")
         return {
             "key": row.key,
             "what": row.what,
@@ -131,7 +127,6 @@ def measure_row(row: LoaderRow, repeats: int, images: int = IMAGES) -> dict[str,
             "tokens_per_second": BATCH / whole * row.shape[1],
             "share_images_per_second": BATCH / share,
             "own_mb": [value - before for value in own],
-            "mapped_mb": mapped,
             "gpus_need": needed(row),
             "cold": read_cold(row, cold),
         }
@@ -144,7 +139,7 @@ def time_draws(cache: TokenCache, part: slice, repeats: int) -> tuple[float, lis
     for _ in range(repeats + 1):
         items = order.integers(len(cache.labels), size=BATCH)
         seconds.append(timed(lambda items=items: cache.draw(items, random, part)))
-        own.append(memory("RssAnon"))
+        own.append(memory())
     return statistics.median(seconds[1:]), own
 
 
@@ -190,7 +185,7 @@ def needed(row: LoaderRow) -> float:
 def page(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
     head = ["key", "stored", "GB", "images/s", "tokens/s", "share images/s", "GPUs need", "ratio"]
-    head += ["own MB, first and last", "mapped MB", "cold images/s", "cold MB/s", "end to end MB/s"]
+    head += ["own MB, first and last", "cold images/s", "cold MB/s", "end to end MB/s"]
     lines = []
     for row in rows:
         cold = row["cold"]
@@ -199,7 +194,7 @@ def page(rows: list[dict[str, Any]]) -> str:
             [row["key"], row["what"], f"{row['set_gb']:.1f}"]
             + [f"{rate:,.0f}" for rate in (*rates, row["gpus_need"])]
             + [f"{row['share_images_per_second'] / row['gpus_need']:.1f}"]
-            + [f"{row['own_mb'][0]:.0f}, {row['own_mb'][-1]:.0f}", f"{row['mapped_mb']:.0f}"]
+            + [f"{row['own_mb'][0]:.0f}, {row['own_mb'][-1]:.0f}"]
             + [f"{cold['images_per_second']:,.0f}", f"{cold['mb_per_second']:.0f}"]
             + [f"{cold['end_to_end_mb_per_second']:.0f}"]
         )

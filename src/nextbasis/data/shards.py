@@ -1,6 +1,12 @@
-"""One array in several .npy files, row after row, each mapped into memory: <folder>/00000.npy, …"""
+"""One array in several .npy files, row after row: <folder>/00000.npy, …
+
+They can be mapped into memory, but rows at random are not read so: the system then reads a large
+piece around each, hundreds of times what is wanted, or one page after another.
+"""
 
 import hashlib
+import os
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,14 +47,21 @@ class Shards:
     def __init__(
         self, folder: Path, entries: Sequence[Entry], dtype: type, shape: Sequence[int]
     ) -> None:
-        """Map every file, after checking type and shape but not its checksum.
+        """Open every file, after checking type and shape but not its checksum.
 
         Raises: FileNotFoundError or ValueError naming the shard, expected and found.
         """
         self.folder, self.entries, self.dtype = folder, entries, np.dtype(dtype)
-        self._maps = [
-            open_array(folder / each["name"], dtype, (each["images"], *shape)) for each in entries
-        ]
+        self._files: list[int] = []
+        self._offsets: list[int] = []  # of the first row, in bytes
+        weakref.finalize(self, _close, self._files)
+        for each in entries:
+            path = folder / each["name"]
+            array = open_array(path, dtype, (each["images"], *shape))
+            assert isinstance(array, np.memmap) and array.flags.c_contiguous
+            self._offsets.append(array.offset)
+            self._files.append(os.open(path, os.O_RDONLY))
+            _advise(self._files[-1], 0, 0, "RANDOM")
         self._ends = np.cumsum([each["images"] for each in entries])
         self.shape = (int(self._ends[-1]), *shape)
 
@@ -62,10 +75,18 @@ class Shards:
         """A copy of array[rows, columns]: one entry of the second axis for each row."""
         found = np.empty((len(rows), *self.shape[2:]), self.dtype)
         shards = np.searchsorted(self._ends, rows, side="right")
-        for shard in np.unique(shards):
-            here = shards == shard
-            start = self._ends[shard] - self.entries[shard]["images"]
-            found[here] = self._maps[shard][rows[here] - start, columns[here]]
+        size = found[:1].nbytes
+        wanted = []
+        for shard, row, column in zip(shards, rows, columns, strict=True):
+            first = self._ends[shard] - self.entries[shard]["images"]
+            place = int((row - first) * self.shape[1] + column) * size + self._offsets[shard]
+            wanted.append((self._files[shard], place))
+        for file, place in wanted:  # the disk can fetch many at a time
+            _advise(file, place, size, "WILLNEED")
+        for number, (file, place) in enumerate(wanted):
+            if os.preadv(file, [found[number : number + 1].data], place) != size:
+                name = self.entries[shards[number]]["name"]
+                raise ValueError(f"{self.folder / name} became shorter while it was read")
         return found
 
     def verify(self) -> None:
@@ -80,3 +101,14 @@ class Shards:
                     f"{path} has SHA-256 {found}, expected {each['sha256']}; "
                     "delete it and rerun stage tokens"
                 )
+
+
+def _advise(file: int, start: int, size: int, what: str) -> None:
+    """Tell the system what will be read of a file, where it can be told."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file, start, size, getattr(os, f"POSIX_FADV_{what}"))
+
+
+def _close(files: list[int]) -> None:
+    for file in files:
+        os.close(file)

@@ -33,7 +33,7 @@ class TokenCache:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Map the arrays.
+        """Open the arrays.
 
         Raises: FileNotFoundError or ValueError naming the file, expected and found.
         """
