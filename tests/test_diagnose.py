@@ -135,9 +135,22 @@ def test_pictures_have_a_column_a_prefix_and_a_place_a_row() -> None:
     diagnosis = diagnose.Diagnosis(stage())
     pictures, captions, columns = diagnose.prefix_pictures(diagnosis)
     assert captions[:columns] == [f"first {k}" for k in (1, 2, 4, 8, 16)] + ["all tokens"]
-    rows = pictures.reshape(5, columns, 8, 8, 1).astype(int)  # 5 classes
+    rows = pictures.reshape(diagnose.SHOWN_IMAGES, columns, 8, 8, 1).astype(int)
     assert np.abs(rows[:, -1] - rows[:, -2]).max() <= 1
     assert np.abs(rows[:, -1] - rows[:, 0]).mean() > 5
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([2, 0, 1, 0, 2, 1, 0], [1, 2, 0, 3, 5]),  # a class has another turn after all have had one
+        ([0, 0, 0, 0, 0, 0, 0], [0, 1, 2, 3, 4]),  # without classes
+        ([5, 4, 3, 2, 1, 0, 6], [5, 4, 3, 2, 1]),
+        ([1, 0], [1, 0]),
+    ],
+)
+def test_pictured_images_are_of_all_classes_in_turn(labels: list[int], expected: list[int]) -> None:
+    assert diagnose.first_of_classes(np.array(labels), 5).tolist() == expected
 
 
 def test_prefixes_of_an_orthogonal_basis_miss_the_energy_of_the_rest() -> None:

@@ -85,7 +85,8 @@ def test_data_that_was_made_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_status_and_errors(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["doctor", "--scale", "huge"]) == 1
-    assert "scale must be one of tiny, cpu, imagenet256; got 'huge'" in capsys.readouterr().err
+    names = "tiny, cpu, imagenet256, imagenet512, ffhq256"
+    assert f"scale must be one of {names}; got 'huge'" in capsys.readouterr().err
 
 
 def test_outside_the_repository_is_told(

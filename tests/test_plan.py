@@ -2,18 +2,23 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 
 from command import ROOT
 from nextbasis.pipeline import RESOURCES, RUNTIMES, Stages
 from nextbasis.plan import basis_flops, flops, plan
 from nextbasis.plan.estimate import assumptions, estimate, notes
 from nextbasis.plan.runs import Run, runs_of
-from nextbasis.plan.runtimes import LEAST, MOST, minutes
+from nextbasis.plan.runtimes import LEAST, MOST, STEP, minutes
 from nextbasis.tables.inputs import load_catalog
+
+CLUSTER = ["imagenet256", "imagenet512", "ffhq256"]
 
 # TFLOP of one image in the transformer and in the head, computed elsewhere for the released
 # models with their samplers.
@@ -126,35 +131,95 @@ def test_table_and_json_tell_the_same() -> None:
     keys = ["rar_b_klt", "mar_b"]
     table, text = plan("tiny", keys), plan("tiny", keys, form="json")
     found = json.loads(text)
-    assert found["scale"] == "tiny" and found["assumptions"]["count"] == 1
+    assert found["scale"] == "tiny" and found["assumptions"]["counts"] == [1, 2, 4, 8]
     assert [row["run"] for row in found["runs"]] == keys
     lines = table.splitlines()
     assert [line.split()[0] for line in lines[2 : 2 + len(keys)]] == keys
     assert "Assumptions (config/plan.yaml):" in lines
 
 
-def test_runtimes_of_the_cluster_are_those_of_the_plan() -> None:
+@pytest.mark.parametrize(
+    ("scale", "keys"),
+    [
+        ("imagenet256", ["xar_b", "rar_b", "mar_h"]),
+        ("imagenet512", ["xar_b_householder", "xar_l"]),
+        ("ffhq256", ["mar_b_pixel_bar"]),
+    ],
+)
+def test_runtimes_of_the_cluster_are_those_of_the_plan(scale: str, keys: list[str]) -> None:
     """The committed file has every job; some of them are computed again."""
-    written = yaml.safe_load(RUNTIMES.read_text())["imagenet256"]
-    catalog = load_catalog()["imagenet256"]
-    assert set(written["train"]) == set(catalog["runs"])
-    assert set(written["sample"]) == set(catalog["evals"])
-    keys = ["xar_b", "rar_b", "mar_h"]
-    found = yaml.safe_load(plan("imagenet256", keys, form="runtimes"))["imagenet256"]
+    written = yaml.safe_load(RUNTIMES.read_text())
+    assert list(written) == CLUSTER
+    catalog = load_catalog()[scale]
+    assert set(written[scale]["train"]) == set(catalog["runs"])
+    assert set(written[scale]["sample"]) == set(catalog["evals"])
+    found = yaml.safe_load(plan(scale, keys, form="runtimes"))[scale]
     for kind, jobs in found.items():
-        assert {key: written[kind][key] for key in jobs} == jobs
+        assert {key: written[scale][kind][key] for key in jobs} == jobs
 
 
-def test_only_the_runtime_of_a_job_is_its_own() -> None:
-    """Minutes of a planned job are those of the plan; all else is what its kind gets."""
-    stages, planned = Stages(), yaml.safe_load(RUNTIMES.read_text())["imagenet256"]
-    usual = yaml.safe_load(RESOURCES.read_text())["imagenet256"]
-    job = {"scale": "imagenet256", "key": "xar_b"}
-    assert planned["train"]["xar_b"] != usual["train"]["runtime"]
-    assert stages.resource("train", "runtime")(job) == planned["train"]["xar_b"]
-    assert stages.resource("train", "gpu")(job) == usual["train"]["gpu"]
-    assert stages.resource("score", "runtime")(job) == usual["default"]["runtime"]
+@pytest.mark.parametrize("scale", CLUSTER)
+def test_trainings_have_the_fewest_gpus_that_end_in_time(scale: str) -> None:
+    """Half as many would take at least about twice as long, and so reach the bound."""
+    for key, job in yaml.safe_load(RUNTIMES.read_text())[scale]["train"].items():
+        assert job["gpu"] in (8, 16, 32, 64), key
+        assert job["runtime"] < MOST or job["gpu"] == 64, key
+        assert 2 * job["runtime"] >= MOST - STEP or job["gpu"] == 8, key
+
+
+def test_given_gpus_are_taken() -> None:
+    [run] = runs_of("imagenet256", ["rar_l"])
+    planned, given = (estimate(run, assumptions("imagenet256", n)) for n in (None, 128))
+    assert (planned["gpus"], given["gpus"]) == (16, 128)
+    assert planned["memory"]["batch_per_gpu"] == 8 * given["memory"]["batch_per_gpu"]
+
+
+def test_a_job_of_several_nodes_tells_slurm_so() -> None:
+    """Minutes and GPUs of a planned job are those of the plan; all else is what its kind gets."""
+    stages, planned = Stages(), yaml.safe_load(RUNTIMES.read_text())["imagenet256"]["train"]
+    node = yaml.safe_load(RESOURCES.read_text())["imagenet256"]
+    for key, nodes in (("xar_b", 1), ("rar_l", 2), ("mar_h", 8)):
+        names = ("gpu", "runtime", "nodes", "tasks", "mpi", "threads", "mem_mb")
+        job = {name: stages.resource("train", name)(_job(key)) for name in names}
+        assert {name: job[name] for name in planned[key]} == planned[key]
+        assert job["gpu"] == nodes * node["train"]["gpu"] and job["nodes"] == nodes
+        assert (job["mpi"], job["tasks"]) == (("srun", nodes) if nodes > 1 else (None, None))
+        assert (job["threads"], job["mem_mb"]) == (64, 256_000)  # of each node
+    assert stages.resource("score", "runtime")(_job("xar_b")) == node["default"]["runtime"]
     assert stages.resource("dataset", "runtime")({"scale": "cpu"}) == 60
+    assert stages.resource("train", "nodes")({"scale": "cpu", "key": "xar_b"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "options"),
+    [
+        ("xar_b", "--nodes=1 --cpus-per-task=64"),
+        ("rar_l", "--nodes=2 --ntasks=2 --cpus-per-task=64"),
+    ],
+)
+def test_slurm_starts_one_task_a_node(key: str, options: str) -> None:
+    """The command is the plugin's own."""
+    stages = Stages()
+    names = ("gpu", "runtime", "nodes", "tasks", "mpi", "mem_mb")
+    found = {name: stages.resource("train", name)(_job(key)) for name in names}
+    profile = yaml.safe_load(Path("profiles/slurm/config.yaml").read_text())["default-resources"]
+    given = _Resources(profile | {name: v for name, v in found.items() if v is not None})
+    params = dict.fromkeys(
+        ("run_uuid", "slurm_logfile", "comment_str", "account", "partition"), "x"
+    )
+    job = SimpleNamespace(resources=given, threads=stages.resource("train", "threads")(_job(key)))
+    command = get_submit_command(job, params | {"workdir": ""})
+    assert command.endswith(f" --mem 256000 {options}")
+
+
+class _Resources(dict[str, Any]):
+    """Resources of a job, as items and attributes."""
+
+    __getattr__ = dict.__getitem__
+
+
+def _job(key: str) -> dict[str, str]:
+    return {"scale": "imagenet256", "key": key}
 
 
 @pytest.mark.parametrize(

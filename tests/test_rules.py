@@ -16,6 +16,7 @@ from nextbasis.metrics.rules import (
     permutation,
     split,
 )
+from nextbasis.tables.inputs import load_catalog, scales
 from scoring import balanced, evaluation, pictures
 
 
@@ -39,7 +40,7 @@ def test_protocols_of_the_papers(name: str, rounding: str, file_order: bool, spa
     assert "differ" in rule.offsets or "agrees" in rule.offsets
 
 
-@pytest.mark.parametrize("scale", ["tiny", "cpu", "imagenet256"])
+@pytest.mark.parametrize("scale", scales(load_catalog()))
 def test_shipped_evaluations_fit_their_protocol(scale: str) -> None:
     find_rule(compose("reference", [f"evaluation={scale}", f"scale={scale}"]).evaluation)
 
@@ -116,4 +117,5 @@ def test_channels_first_is_recognised() -> None:
     images = pictures(200, seed=1).transpose(0, 3, 1, 2)
     with pytest.raises(ValueError, match="seem to have channels first"):
         check_images(images, balanced(200), evaluation(), 10)
-    assert set(PROTOCOLS) == {"tiny-plumbing", "cpu-fashion-v1", "adm", "mar", "rar"}
+    known = {"tiny-plumbing", "cpu-fashion-v1", "adm", "unlabelled", "mar", "rar"}
+    assert set(PROTOCOLS) == known

@@ -358,6 +358,16 @@ def test_every_reference_of_the_catalog_leads_to_one_number() -> None:
                     assert numbers[0] is not None, f"{name}: {row[key]}"
 
 
+def test_tables_are_those_that_show_a_system_of_the_scale() -> None:
+    assert inputs.tables_of(CATALOG, "imagenet512", extra=True) == ["bar_512"]
+    assert inputs.tables_of(CATALOG, "ffhq256", extra=False) == ["bar_ffhq"]
+    for scale in ("tiny", "cpu", "imagenet256"):
+        found = inputs.tables_of(CATALOG, scale, extra=False)
+        tables = {name for name, table in CATALOG["tables"].items() if not table.get("extra")}
+        assert set(found) == tables - {"bar_512", "bar_ffhq"}
+    assert "bases" in inputs.tables_of(CATALOG, "cpu", extra=True)
+
+
 def test_tables_have_the_rows_that_the_papers_have() -> None:
     count = {name: len(table["rows"]) for name, table in CATALOG["tables"].items()}
     assert count["bar_main"] == 9 and count["bar_gains"] == 6

@@ -117,7 +117,7 @@ def _add_plan(commands: Any) -> None:
         "--gpus",
         metavar="N",
         type=_count,
-        help="GPUs that share a batch (that of config/resources.yaml)",
+        help="GPUs that share a batch (as few as end in a week)",
     )
     form = command.add_mutually_exclusive_group()
     form.add_argument(
@@ -128,7 +128,7 @@ def _add_plan(commands: Any) -> None:
         dest="form",
         action="store_const",
         const="runtimes",
-        help="minutes that a cluster should give each job: config/runtimes.yaml",
+        help="minutes and GPUs that a cluster should give each job: config/runtimes.yaml",
     )
     command.set_defaults(form="table")
 

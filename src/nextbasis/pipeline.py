@@ -25,7 +25,7 @@ BUSY_ADVICE = (
     "another process: delete .dvc/tmp/rwlock."
 )
 RESOURCES = Path("config/resources.yaml")
-RUNTIMES = Path("config/runtimes.yaml")  # of single jobs, where the scale's plan gives them
+RUNTIMES = Path("config/runtimes.yaml")  # and GPUs of single jobs, where the scale's plan has them
 MARKERS = Path(".snakemake/dvc")
 PICTURE = "grid.png"  # of most kinds that make one; all pictures of stages are in the report
 # Within one urgency a row is finished before the next one starts; upstream stages come first of
@@ -97,16 +97,18 @@ class Stages:
         return next(path for path in self._patterns(kind) if not Path(path).suffix)
 
     def resource(self, kind: str, name: str) -> Callable[..., Any]:
-        """Resource function of a kind's rule: threads, mem_mb, runtime (minutes) or gpu."""
+        """Resource function of a kind's rule; None where a job has no such resource.
+
+        threads, mem_mb (of one node), runtime (minutes), gpu (of all nodes), nodes, mpi, tasks.
+        """
 
         def of(wildcards: Any) -> Any:
             scale = wildcards["scale"]
-            given = self._resources[scale]
-            usual = (given["default"] | given.get(kind, {}))[name]
-            if name != "runtime":
-                return usual
-            planned = self._runtimes.get(scale, {}).get(kind, {})
-            return planned.get(wildcards.get("key"), usual)
+            node = self._resources[scale]["default"] | self._resources[scale].get(kind, {})
+            planned = self._runtimes.get(scale, {}).get(kind, {}).get(wildcards.get("key"), {})
+            job = node | planned
+            nodes = job["gpu"] // node["gpu"] if node["gpu"] else 1
+            return (job | _spread(nodes)).get(name)
 
         return of
 
@@ -224,6 +226,11 @@ def _name(kind: str, wildcards: Any) -> str:
 
 def _names(kind: str) -> list[str]:
     return ["run=any"] if kind in ("sample", "diagnose", "score") else []
+
+
+def _spread(nodes: int) -> dict[str, Any]:
+    """Nodes of a job; the Slurm plugin must know that one with several starts srun itself."""
+    return {"nodes": nodes} | ({"mpi": "srun", "tasks": nodes} if nodes > 1 else {})
 
 
 def _escape(key: str) -> str:

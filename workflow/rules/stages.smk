@@ -134,6 +134,9 @@ rule train:  # One training.
         mem_mb=STAGES.resource("train", "mem_mb"),
         runtime=STAGES.resource("train", "runtime"),
         gpu=STAGES.resource("train", "gpu"),
+        nodes=STAGES.resource("train", "nodes"),
+        mpi=STAGES.resource("train", "mpi"),
+        tasks=STAGES.resource("train", "tasks"),
     shell:
         "python -m nextbasis.dvc --wait-for-lock repro --single-item train-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
 

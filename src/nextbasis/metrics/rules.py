@@ -1,7 +1,8 @@
 """Protocols by name: what each demands, how it splits images for IS, and what is known to differ.
 
 A number without its protocol cannot be compared. `adm` is the evaluation of Dhariwal & Nichol
-2021 (guided-diffusion), `rar` that of RAR through the same program, `mar` that of MAR and xAR.
+2021 (guided-diffusion), `rar` that of RAR through the same program, `mar` that of MAR and xAR;
+`unlabelled` is `adm` without its numbers of images and of images of a class.
 """
 
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ PROTOCOLS = {
         settings=_INCEPTION,
         offsets=ADM_OFFSETS,
     ),
+    "unlabelled": Rule(file_order=True, spatial=True, settings=_INCEPTION, offsets=ADM_OFFSETS),
     "mar": Rule(
         num_images=FULL,
         per_class=50,

@@ -26,6 +26,6 @@ def plan(
     if form == "table":
         return render(rows, assumed)
     if form == "runtimes":
-        return render_runtimes(scale, runtimes(rows, assumed))
-    words = {"gpus": assumed.gpus, "utilisation": assumed.utilisation, "count": assumed.count}
+        return render_runtimes(scale, runtimes(rows))
+    words = {"gpus": assumed.gpus, "utilisation": assumed.utilisation, "counts": assumed.counts}
     return json.dumps({"scale": scale, "assumptions": words, "runs": rows}, indent=2)

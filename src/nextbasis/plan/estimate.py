@@ -11,7 +11,9 @@ from torch import nn
 from nextbasis.config import MARConfig, TrainConfig, TrainStage
 from nextbasis.generator import Generator, build
 from nextbasis.plan import basis_flops, flops, memory
+from nextbasis.plan.flops import Flops
 from nextbasis.plan.runs import ASSUMPTIONS, RESOURCES, Run
+from nextbasis.plan.runtimes import MOST, minutes
 
 SECONDS = 3600  # in an hour
 SLOW_EMA = 0.1  # share of the training from which an EMA's half-life is worth a note
@@ -19,11 +21,11 @@ SLOW_EMA = 0.1  # share of the training from which an EMA's half-life is worth a
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """What config/plan.yaml says of GPUs, and how many train one model."""
+    """What config/plan.yaml says of GPUs, and how many may train one model."""
 
     gpus: dict[str, float]  # peak TFLOP/s by name
     utilisation: dict[str, dict[str, float]]  # training and sampling, by family
-    count: int
+    counts: tuple[int, ...]  # the first one is taken with which a training ends in time
 
     def hours(self, work: float, kind: str, family: str) -> dict[str, float]:
         """GPU-hours that this many FLOPs take on each GPU."""
@@ -32,11 +34,15 @@ class Assumptions:
 
 
 def assumptions(scale: str, count: int | None) -> Assumptions:
-    """Those of config/plan.yaml; `count` None means what config/resources.yaml gives a training."""
+    """Those of config/plan.yaml; without `count` a training may have several nodes.
+
+    config/resources.yaml says how many GPUs a node has.
+    """
     given = yaml.safe_load(ASSUMPTIONS.read_text())
     resources = yaml.safe_load(RESOURCES.read_text())[scale]
     usual = max(1, (resources["default"] | resources.get("train", {}))["gpu"])
-    return Assumptions(**given, count=count or usual)
+    nodes = given.pop("nodes")
+    return Assumptions(**given, counts=(count,) if count else tuple(n * usual for n in nodes))
 
 
 def estimate(run: Run, assumed: Assumptions) -> dict[str, Any]:
@@ -45,10 +51,7 @@ def estimate(run: Run, assumed: Assumptions) -> dict[str, Any]:
     model, train = config.model, config.train
     parameters = count_parameters(run)
     work = flops.training(model, spec, train.recompute)
-    batch = math.ceil(train.batch_size / assumed.count)
-    basis = basis_flops.training(config.basis, model, spec, batch)
-    training = asdict(work) | {"basis": basis, "total": work.total + basis}
-    images = train.steps * train.batch_size
+    gpus, training, hours = _training(run, work, assumed)
     sampling = [_sampling(run, evaluation, assumed) for evaluation in run.evals]
     return {
         "run": config.key,
@@ -59,13 +62,30 @@ def estimate(run: Run, assumed: Assumptions) -> dict[str, Any]:
         "training_flops": training,
         "steps": train.steps,
         "batch_size": train.batch_size,
-        "images": images,
-        "memory": _memory(run, parameters["total"], assumed.count),
-        "training_hours": assumed.hours(training["total"] * images, "training", model.family),
+        "images": train.steps * train.batch_size,
+        "gpus": gpus,
+        "memory": _memory(run, parameters["total"], gpus),
+        "training_hours": hours,
         "sampling": sampling,
         "ema_half_life": half_life(train.ema_decay),
         "notes": notes(config),
     }
+
+
+def _training(
+    run: Run, work: Flops, assumed: Assumptions
+) -> tuple[int, dict[str, float], dict[str, float]]:
+    """GPUs, FLOPs per image and GPU-hours; a step of A is done on every GPU."""
+    config, train = run.config, run.config.train
+    images = train.steps * train.batch_size
+    for gpus in assumed.counts:
+        batch = math.ceil(train.batch_size / gpus)
+        basis = basis_flops.training(config.basis, config.model, run.spec, batch)
+        training = asdict(work) | {"basis": basis, "total": work.total + basis}
+        hours = assumed.hours(training["total"] * images, "training", config.model.family)
+        if minutes(max(hours.values()) / gpus) < MOST:
+            break
+    return gpus, training, hours
 
 
 def _sampling(run: Run, evaluation: Any, assumed: Assumptions) -> dict[str, Any]:

@@ -1,28 +1,31 @@
-"""How long a cluster lets the jobs of a scale run, from what they cost: config/runtimes.yaml."""
+"""How long and on how many GPUs the jobs of a scale run, from their costs: config/runtimes.yaml."""
 
 import math
 from typing import Any
-
-import yaml
-
-from nextbasis.plan.estimate import Assumptions
 
 MARGIN = 2.0  # an estimate is a guess; a job that exceeds it is killed and resumes
 LEAST, STEP = 60, 30  # minutes, of any job and between two values
 MOST = 7 * 24 * 60  # minutes; a longer training goes on where its last checkpoint is
 HEADER = """\
 # Minutes that jobs may run: those of their FLOPs on an A100 (config/plan.yaml) times {margin:g},
-# between {least} and {most}. Made by `nextbasis plan --scale {scale} --runtimes`; jobs of other
-# kinds have those of resources.yaml. DVC does not track this file.
+# between {least} and {most}; trainings on the fewest GPUs with which they are below {most}.
+# Made by `nextbasis plan --scale {scale} --runtimes`; DVC does not track this file.
 """
 
 
-def runtimes(rows: list[dict[str, Any]], assumed: Assumptions) -> dict[str, dict[str, int]]:
-    """Minutes by stage kind and key; a training shares `assumed.count` GPUs, sampling has one."""
-    slowest = min(assumed.gpus, key=lambda name: assumed.gpus[name])
-    train = {row["run"]: minutes(row["training_hours"][slowest] / assumed.count) for row in rows}
+def runtimes(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, int]]]:
+    """GPUs and minutes on the slowest of them by stage kind and key; sampling has one GPU."""
+    train = {
+        row["run"]: {
+            "gpu": row["gpus"],
+            "runtime": minutes(max(row["training_hours"].values()) / row["gpus"]),
+        }
+        for row in rows
+    }
     sample = {
-        entry["eval"]: minutes(entry["hours"][slowest]) for row in rows for entry in row["sampling"]
+        entry["eval"]: {"runtime": minutes(max(entry["hours"].values()))}
+        for row in rows
+        for entry in row["sampling"]
     }
     return {"train": train, "sample": sample}
 
@@ -33,7 +36,12 @@ def minutes(hours: float) -> int:
     return min(max(wanted, LEAST), MOST)
 
 
-def render(scale: str, found: dict[str, dict[str, int]]) -> str:
-    """The file's text: one line a job."""
-    header = HEADER.format(margin=MARGIN, least=LEAST, most=MOST, scale=scale)
-    return header + yaml.safe_dump({scale: found}, sort_keys=False).rstrip()
+def render(scale: str, found: dict[str, dict[str, dict[str, int]]]) -> str:
+    """The file's text, with one scale: one line a job."""
+    lines = [HEADER.format(margin=MARGIN, least=LEAST, most=MOST, scale=scale) + f"{scale}:"]
+    for kind, jobs in found.items():
+        lines.append(f"  {kind}:")
+        for key, values in jobs.items():
+            words = ", ".join(f"{name}: {value}" for name, value in values.items())
+            lines.append(f"    {key}: {{{words}}}")
+    return "\n".join(lines)

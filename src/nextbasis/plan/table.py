@@ -5,15 +5,17 @@ from typing import Any
 from tabulate import tabulate
 
 from nextbasis.plan.estimate import Assumptions
+from nextbasis.plan.runtimes import MARGIN, MOST
 
 GIB = 2**30
+MINUTES_A_DAY = 24 * 60
 
 
 def render(rows: list[dict[str, Any]], assumed: Assumptions) -> str:
     """The table and the assumptions below it."""
     names = list(assumed.gpus)
     headers = ["run", "params M", "tokens", "sequence", "train GFLOP/img", "steps", "images M"]
-    headers += ["GiB/GPU", "recomputed"] + [f"train {name} h" for name in names]
+    headers += ["GPUs", "GiB/GPU", "recomputed"] + [f"train {name} h" for name in names]
     headers += ["sample GFLOP/img"] + [f"sample {name} h" for name in names] + ["notes"]
     lines = [_line(row, names) for row in rows]
     table = tabulate(lines, headers, tablefmt="simple", disable_numparse=True)
@@ -32,6 +34,7 @@ def _line(row: dict[str, Any], names: list[str]) -> list[str]:
         number(row["training_flops"]["total"] / 1e9),
         f"{row['steps']:,}",
         number(row["images"] / 1e6),
+        str(row["gpus"]),
         number(memory["total"] / GIB),
         number(memory["total_recomputed"] / GIB),
         *(number(row["training_hours"][name]) for name in names),
@@ -55,6 +58,7 @@ def explain(assumed: Assumptions) -> str:
         kind: ", ".join(f"{family} {share:.1%}" for family, share in by_family.items())
         for kind, by_family in assumed.utilisation.items()
     }
+    counts = ", ".join(map(str, assumed.counts))
     lines = [
         f"Peak of dense bfloat16 products, whatever the run's precision: {peaks}.",
         f"Share of it that training reaches: {shares['training']}; MAR's is implied by its README, "
@@ -64,9 +68,12 @@ def explain(assumed: Assumptions) -> str:
         "three forward passes, four with train.recompute, and what A adds but for projections that "
         "need singular values; sampling is the algorithm as published, guidance included; "
         "tokenizers and scores are left out.",
-        f"Memory is per GPU, the batch split over {assumed.count} (--gpus), each with all float32 "
-        "weights, gradients, Adam's moments and EMA; activations in train.precision, kept or, in "
-        "the next column, recomputed by blocks; no allocator's waste.",
+        f"A training has the GPUs that --gpus gives; else the fewest of {counts} with which "
+        f"{MARGIN:g} times its hours on the slowest GPU end within {MOST // MINUTES_A_DAY} days, "
+        "or the most.",
+        "Memory is per GPU, the batch split over all of them, each with all float32 weights, "
+        "gradients, Adam's moments and EMA; activations in train.precision, kept or, in the next "
+        "column, recomputed by blocks; no allocator's waste.",
         "Hours are GPU-hours: of one training, and of all evaluations of the run. They and all "
         "costs but parameters and FLOPs are estimates.",
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
 
 from nextbasis import profiles
@@ -24,7 +24,7 @@ from nextbasis.launch import run
 from nextbasis.provenance import device, record
 from nextbasis.tokenizers import Tokenizer, load_tokenizer
 
-SHOWN_IMAGES = 8  # rows of grid.png: the first image of the first classes
+SHOWN_IMAGES = 8  # rows of grid.png
 SHOWN_ROWS = 64  # of A, in rows.png
 ROW_COLUMNS = 8
 BATCH = 16  # images decoded together
@@ -118,11 +118,19 @@ def contributions(
     return torch.einsum("nm,md->mnd", s, u)
 
 
+def first_of_classes(labels: Int[np.ndarray, " n"], count: int) -> Int64[np.ndarray, " m"]:
+    """Positions of the first image of each class, then of the second ones, at most `count`."""
+    by_class = np.argsort(labels, kind="stable")
+    ordered = labels[by_class]
+    turn = np.arange(len(labels)) - np.searchsorted(ordered, ordered)
+    return by_class[np.argsort(turn, kind="stable")][:count]
+
+
 def prefix_pictures(
     diagnosis: Diagnosis,
 ) -> tuple[UInt8[np.ndarray, "b h w c"], list[str], int]:
     """Pictures of grid.png in rows, their captions and the number of columns."""
-    first = np.unique(diagnosis.labels, return_index=True)[1][:SHOWN_IMAGES]
+    first = first_of_classes(diagnosis.labels, SHOWN_IMAGES)
     x = diagnosis.x[torch.from_numpy(first)]
     lengths = profiles.prefix_lengths(len(diagnosis.a))
     tokens = torch.cat([prefixes(diagnosis.a, diagnosis.s, x, lengths), x[:, None]], dim=1)

@@ -89,11 +89,11 @@ def headline_evals(catalog: Catalog, scale: str) -> dict[str, str]:
 
 
 def tables_of(catalog: Catalog, scale: str, extra: bool) -> list[str]:
-    """The tables of a scale; with `extra` also those marked so that it has something to show in."""
+    """The tables that show a system of the scale; those marked extra only with `extra`."""
     return [
         name
         for name, table in catalog["tables"].items()
-        if not table.get("extra") or (extra and table_evals(catalog, scale, name))
+        if (extra or not table.get("extra")) and table_evals(catalog, scale, name)
     ]
 
 
