@@ -1,7 +1,8 @@
 """A real Slurm cluster of one node on loopback, from Debian's slurm-wlm and munge.
 
-Everything but munge's key lives in a folder of the test. Needs root, because slurmd starts jobs of
-any user; nothing of an existing cluster is touched, as commands find ours by SLURM_CONF.
+Configuration, key, sockets and logs live in a folder of the test. Needs root, because slurmd starts
+jobs of any user; nothing of an existing cluster is touched: commands find ours by SLURM_CONF, and
+its ports are free ones.
 """
 
 import os
@@ -13,16 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-COMMANDS = ("slurmctld", "slurmd", "sinfo", "sbatch", "munged")
-DEADLINE = 60  # seconds for a daemon to answer
-PORTS = {"SlurmctldPort": 16817, "SlurmdPort": 16818}  # not Slurm's own
+COMMANDS = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch", "srun", "squeue", "scancel")
+DEADLINE = 60  # seconds for a daemon to answer or to end
 CONFIG = """\
 ClusterName=nextbasis
 SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
-CryptoType=crypto/munge
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -30,17 +31,18 @@ SelectTypeParameters=CR_Core_Memory
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 ReturnToService=2
-KillWait=5
+OverTimeLimit=0
+KillWait={kill_wait}
 SchedulerParameters=sched_interval=5
+SlurmdParameters=config_overrides
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
-{ports}
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=8000 State=UNKNOWN
-PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} State=UNKNOWN
+PartitionName={partition} Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
@@ -49,50 +51,92 @@ def missing() -> str:
     absent = [name for name in COMMANDS if shutil.which(name) is None]
     if absent:
         return f"no {', '.join(absent)}: apt-get install slurm-wlm munge"
-    return "" if os.geteuid() == 0 else "Slurm's daemon needs root"
+    return "" if os.geteuid() == 0 else "slurmd needs root"
 
 
 @contextmanager
-def cluster(folder: Path, cpus: int = 2) -> Iterator[dict[str, str]]:
-    """The environment in which Slurm's commands speak to a cluster that ends with the block."""
+def cluster(
+    folder: Path, partition: str = "gpu", cpus: int = 2, memory: int = 8000, kill_wait: int = 5
+) -> Iterator[dict[str, str]]:
+    """The environment in which Slurm's commands speak to a cluster that ends with the block.
+
+    Whatever happens in the block, its jobs are cancelled and its daemons stopped. The folder's path
+    should be short: it holds sockets. Memory is in MB, of a node without GPUs; `kill_wait` are the
+    seconds between SIGTERM and SIGKILL at a job's time limit.
+    """
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
-    folder.chmod(0o755)
-    host = socket.gethostname().split(".")[0]
-    ports = "\n".join(f"{name}={port}" for name, port in PORTS.items())
     config = folder / "slurm.conf"
-    config.write_text(CONFIG.format(host=host, folder=folder, ports=ports, cpus=cpus))
+    host = socket.gethostname().partition(".")[0]
+    settings = {"host": host, "folder": folder, "ports": _free_ports(2), "partition": partition}
+    settings |= {"cpus": cpus, "memory": memory, "kill_wait": kill_wait}
+    config.write_text(CONFIG.format(**settings))
     environment = os.environ | {"SLURM_CONF": str(config)}
-    munge = ["munged", "--foreground", "--force", f"--key-file={key}"]
-    munge += [
-        f"--{name}={folder}/munge.{name.partition('-')[0]}" for name in ("socket", "pid-file")
-    ]
-    munge += [f"--log-file={folder}/munge.log", f"--seed-file={folder}/munge.seed"]
+    environment["PATH"] = f"{_srun(folder, config)}{os.pathsep}{environment['PATH']}"
     daemons: list[subprocess.Popen[bytes]] = []
     try:
-        for command in (munge, ["slurmctld", "-D"], ["slurmd", "-D", "-N", host]):
+        for command in (_munged(folder, key), ["slurmctld", "-D"], ["slurmd", "-D", "-N", host]):
             with (folder / f"{command[0]}.out").open("wb") as log:
                 daemons.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
             time.sleep(1)
-        _wait_until_idle(environment, folder)
+        _wait_for("idle", ["sinfo", "--noheader", "--format=%T"], environment, folder)
         yield environment
+        _wait_for("", ["squeue", "--noheader"], environment, folder)
     finally:
-        for daemon in reversed(daemons):
-            daemon.terminate()
-        for daemon in daemons:
-            daemon.wait(DEADLINE)
+        _stop(daemons, environment)
 
 
-def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:
+def _munged(folder: Path, key: Path) -> list[str]:
+    names = {"socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+    files = [f"--{option}={folder}/munge.{suffix}" for option, suffix in names.items()]
+    # --force: the folder may be one that others can write to, as /tmp is.
+    return ["munged", "--foreground", "--force", f"--key-file={key}", *files]
+
+
+def _srun(folder: Path, config: Path) -> Path:
+    """A folder with an srun that knows the configuration: the plugin hides SLURM_* from it."""
+    script = folder / "bin/srun"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nSLURM_CONF={config} exec {shutil.which("srun")} "$@"\n')
+    script.chmod(0o755)
+    return script.parent
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _wait_for(wanted: str, command: list[str], env: dict[str, str], folder: Path) -> None:
     for _ in range(DEADLINE):
-        state = subprocess.run(
-            ["sinfo", "--noheader", "--format=%T"], env=environment, capture_output=True, text=True
-        )
-        if state.stdout.strip() == "idle":
+        said = subprocess.run(command, env=env, capture_output=True, text=True)
+        if said.returncode == 0 and said.stdout.strip() == wanted:
             return
         time.sleep(1)
     logs = "\n".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
-    raise RuntimeError(f"Slurm did not come up: {state.stdout}{state.stderr}\n{logs}")
+    raise RuntimeError(f"{' '.join(command)}: {said.stdout}{said.stderr}\n{logs}")
+
+
+def _stop(daemons: list[subprocess.Popen[bytes]], environment: dict[str, str]) -> None:
+    """Cancel jobs while there is a daemon to do it, for they outlive slurmd; then end daemons."""
+    if len(daemons) == 3:
+        subprocess.run(["scancel", "--full", "--signal=KILL", "--user=root"], env=environment)
+        subprocess.run(["scancel", "--user=root"], env=environment)
+        for _ in range(DEADLINE):
+            queue = subprocess.run(["squeue", "--noheader"], env=environment, capture_output=True)
+            if not queue.stdout.strip():
+                break
+            time.sleep(1)
+    for daemon in reversed(daemons):
+        daemon.terminate()
+        try:
+            daemon.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
