@@ -1,38 +1,42 @@
 """The tiny DAG through a real Slurm of one node ends in the bits of the local run.
 
-`make test-slurm`: minutes, root and Debian's slurm-wlm and munge. On the way one job is killed and
-tried again, and one training is longer than its time limit and goes on from its checkpoint.
+`make test-slurm`: half an hour, root and Debian's slurm-wlm and munge. On the way one training is
+killed and tried again, and another one comes to its time limit and goes on from its checkpoint.
 """
 
+import os
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 import slurm
 from command import ROOT
-from miniature import environment
+from miniature import TOOLS, environment
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing()),
 ]
-LONG, STEPS = "mar_b", 12_000  # a training of some minutes
-LIMIT = 1  # minute, the least that Slurm knows
-RETRIES = 9
-QUICK = [  # no accounting database here, and no need to be gentle with the controller
-    "--slurm-status-command=squeue",
-    "--slurm-init-seconds-before-status-checks=2",
+LONG, STEPS = "mar_b", 1000  # a training of more than ten seconds
+SLURM = [
+    "snakemake",
+    "--profile=profiles/slurm",
+    "--slurm-status-command=squeue",  # there is no accounting database here
+    "--slurm-init-seconds-before-status-checks=2",  # nor anybody who minds being asked
     "--seconds-between-status-checks=2",
+    "--config",
+    "scale=tiny",
 ]
-WAIT = 1200  # seconds
+WAIT = 2400  # seconds
 
 
-def clone(folder: Path) -> Path:
-    """The last commit with one long training; its runtime is the least possible."""
+def clone(folder: Path) -> tuple[Path, dict[str, str]]:
+    """The last commit with one longer training, and an environment that runs its code."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     catalog = folder / "config/catalog.yaml"
     text = catalog.read_text()
@@ -40,61 +44,85 @@ def clone(folder: Path) -> Path:
     assert text.count(short) == 1
     longer = short.replace("}", f', overrides: "train.steps={STEPS}"}}')
     catalog.write_text(text.replace(short, longer))
-    with (folder / "config/runtimes.yaml").open("a") as stream:
-        yaml.safe_dump({"tiny": {"train": {LONG: LIMIT}}}, stream)
-    return folder
+    return folder, environment() | {"PYTHONPATH": str(folder / "src")}
 
 
-def outputs(folder: Path) -> dict[str, Any]:
-    """The hash of everything that stages of tiny wrote but speeds, from dvc.lock."""
+def outputs(folder: Path) -> dict[str, bytes]:
+    """Everything that stages of tiny wrote but speeds: models, samples, metrics and scores."""
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
-    return {
-        out["path"]: out["md5"]
-        for name, stage in stages.items()
-        if "-tiny" in name
-        for out in stage["outs"]
-        if not out["path"].endswith("speed.json")
-    }
+    paths = [out["path"] for name in stages if "-tiny" in name for out in stages[name]["outs"]]
+    return {path: (folder / path).read_bytes() for path in paths if "speed.json" not in path}
 
 
-def kill_one(process: subprocess.Popen[bytes], env: dict[str, str]) -> str:
-    """Kill the first job of a training, as a broken node would; its number."""
+@contextmanager
+def running(
+    command: list[str], folder: Path, env: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with the block."""
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=stream, stderr=stream)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def trainings(env: dict[str, str]) -> dict[str, str]:
+    """Slurm's numbers of the trainings that run now, by run."""
+    command = ["squeue", "--noheader", "--states=RUNNING", "--format=%i %k"]
+    listed = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+    jobs = [line.split() for line in listed.stdout.splitlines()]
+    before = "rule_train_wildcards_tiny_"
+    return {job[1].removeprefix(before): job[0] for job in jobs if job[1].startswith(before)}
+
+
+def disturb(process: subprocess.Popen[bytes], env: dict[str, str], log: Path) -> dict[str, str]:
+    """Kill one training, as a broken node would, and let LONG's come to its time limit.
+
+    It is stopped once it has taken some steps, so that it cannot be faster than Slurm, whose least
+    limit is a minute; at the limit Slurm lets it go on, sends SIGTERM and, later, SIGKILL.
+    """
+    done: dict[str, str] = {}
     for _ in range(WAIT):
-        assert process.poll() is None, "snakemake ended before a training began"
-        listed = subprocess.run(
-            ["squeue", "--noheader", "--states=RUNNING", "--format=%i %k"],
-            env=env,
-            capture_output=True,
-            text=True,
-        )
-        for line in listed.stdout.splitlines():
-            number, _, comment = line.partition(" ")
-            if "train" in comment and LONG not in comment:
-                subprocess.run(["scancel", "--full", "--signal=KILL", number], env=env, check=True)
-                return number
+        assert process.poll() is None, "snakemake ended before two trainings began"
+        for run, job in trainings(env).items():
+            what = "limited" if run == LONG else "killed"
+            if what in done or (run == LONG and not (log.exists() and "left" in log.read_text())):
+                continue
+            if run == LONG:
+                commands = [["scancel", "--signal=STOP", job]]
+                commands += [["scontrol", "update", f"JobId={job}", "TimeLimit=1"]]
+            else:
+                commands = [["scancel", "--full", "--signal=KILL", job]]
+            for command in commands:
+                subprocess.run(command, env=env, check=True)
+            done[what] = job
+        if len(done) == 2:
+            return done
         time.sleep(0.5)
-    raise AssertionError("no training began")
+    raise AssertionError(f"only {done}")
 
 
-def test_slurm_makes_the_same_bits_through_a_kill_and_a_time_limit(tmp_path: Path) -> None:
-    there, here = clone(tmp_path / "slurm"), clone(tmp_path / "local")
-    command = ["snakemake", "--profile=profiles/slurm", "--config", "scale=tiny"]
-    options = [*QUICK, f"--retries={RETRIES}"]
-    with slurm.cluster(tmp_path / "cluster") as env, (tmp_path / "log").open("wb") as log:
-        env = environment() | env
-        process = subprocess.Popen([*command, *options], cwd=there, env=env, stdout=log, stderr=log)
-        killed = kill_one(process, env)
-        status = process.wait(WAIT)
-    said = (tmp_path / "log").read_text()
+def test_slurm_makes_the_same_bits_through_a_kill_and_a_time_limit(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    there, env = clone(tmp_path / "slurm")
+    log, log_of_long = tmp_path / "log", there / f"results/tiny/logs/train/{LONG}.log"
+    with slurm.cluster(tmp_path_factory.mktemp("c")) as variables:
+        env |= variables | {"PATH": f"{TOOLS}{os.pathsep}{variables['PATH']}"}
+        with running(SLURM, there, env, log) as process:
+            done = disturb(process, env, log_of_long)
+            status = process.wait(WAIT)
+    said = log.read_text()
     assert status == 0, said[-5000:]
-    assert f"'{killed}'" in said and "Trying to restart job" in said
-    resumed = (there / f"results/tiny/logs/train/{LONG}.log").read_text()
-    assert "resuming at step" in resumed
-    subprocess.run(
-        ["snakemake", "--cores=2", "--config", "scale=tiny"],
-        cwd=here,
-        env=environment(),
-        check=True,
-    )
-    assert outputs(there) == outputs(here)
-    assert len(outputs(here)) > 50
+    assert f"SLURM-job '{done['killed']}' failed" in said
+    assert f"SLURM-job '{done['limited']}' failed, SLURM status is: 'TIMEOUT'" in said
+    assert "resuming at step" in log_of_long.read_text()
+
+    here, env = clone(tmp_path / "local")
+    local = ["snakemake", "--cores=2", "--config", "scale=tiny"]
+    subprocess.run(local, cwd=here, env=env, check=True)
+    expected, made = outputs(here), outputs(there)
+    assert {path for path in expected if expected[path] != made.get(path)} == set()
+    assert len(made) == len(expected) > 50
