@@ -108,6 +108,7 @@ def test_slurm_makes_the_same_bits_through_a_kill_and_a_time_limit(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     there, env = clone(tmp_path / "slurm")
+    here, local_env = clone(tmp_path / "local")
     log, log_of_long = tmp_path / "log", there / f"results/tiny/logs/train/{LONG}.log"
     with slurm.cluster(tmp_path_factory.mktemp("c")) as variables:
         env |= variables | {"PATH": f"{TOOLS}{os.pathsep}{variables['PATH']}"}
@@ -120,9 +121,8 @@ def test_slurm_makes_the_same_bits_through_a_kill_and_a_time_limit(
     assert f"SLURM-job '{done['limited']}' failed, SLURM status is: 'TIMEOUT'" in said
     assert "resuming at step" in log_of_long.read_text()
 
-    here, env = clone(tmp_path / "local")
     local = ["snakemake", "--cores=2", "--config", "scale=tiny"]
-    subprocess.run(local, cwd=here, env=env, check=True)
+    subprocess.run(local, cwd=here, env=local_env, check=True)
     expected, made = outputs(here), outputs(there)
     assert {path for path in expected if expected[path] != made.get(path)} == set()
     assert len(made) == len(expected) > 50
