@@ -11,6 +11,7 @@ from nextbasis.config import (
     OrderConfig,
     RARConfig,
     RARSamplerConfig,
+    TrainConfig,
     XARConfig,
     XARSamplerConfig,
 )
@@ -55,6 +56,14 @@ def model_config(family: str, **changes: Any) -> Any:
         return XARConfig(**shared | parts | {"cells_per_side": 2} | changes)
     parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24}
     return RARConfig(**shared | parts | changes)
+
+
+def train_config(**changes: Any) -> TrainConfig:
+    values = {"warmup": 0.1, "decay_start": 0.5, "min_lr": 0.0, "weight_decay": 0.02}
+    values |= {"beta1": 0.9, "beta2": 0.95, "clip": 1.0, "ema_decay": 0.9, "log_every": 4}
+    values |= {"checkpoint_minutes": 0.0, "nan_budget": 0, "precision": "float32"}
+    values |= {"recompute": False, "parallel": "ddp", "compile": False}
+    return TrainConfig(**values | changes)
 
 
 def order_config(scan: str = "raster", start: float = 0.5, end: float = 0.75) -> OrderConfig:

@@ -6,6 +6,7 @@ seconds and a test can tell what was executed, and whether a result is the right
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from nextbasis.tables.inputs import CATALOG, load_catalog
 REPOSITORY = Path(__file__).parents[1]
 TOOLS = Path(sys.executable).parent
 SCALE = "cpu"  # its .gitignore rules are those of the real scale: metrics in git, the rest in cache
+FAKED = re.compile(r"^.* -m nextbasis\.stages\.")  # how commands of stages begin
 DIAGNOSIS = ("family", "run", "tokens")
 FAKE_STAGE = """
 import hashlib, json, os, sys, time
@@ -268,7 +270,7 @@ def _dvc_file() -> dict[str, object]:
     for name, group in real["stages"].items():
         if name.endswith(f"-{SCALE}") and not group.get("frozen"):
             body = group.get("do", group)
-            body["cmd"] = body["cmd"].replace("python -m nextbasis.stages.", "python fake.py ")
+            body["cmd"] = FAKED.sub("python fake.py ", body["cmd"])
             stages[name] = group
     return {"vars": [f"config/catalog.yaml:{SCALE}"], "stages": stages}
 

@@ -32,7 +32,7 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 ReturnToService=2
 OverTimeLimit=0
-KillWait={kill_wait}
+KillWait=30
 SchedulerParameters=sched_interval=5
 SlurmdParameters=config_overrides
 StateSaveLocation={folder}/state
@@ -56,13 +56,12 @@ def missing() -> str:
 
 @contextmanager
 def cluster(
-    folder: Path, partition: str = "gpu", cpus: int = 2, memory: int = 8000, kill_wait: int = 5
+    folder: Path, partition: str = "gpu", cpus: int = 2, memory: int = 8000
 ) -> Iterator[dict[str, str]]:
     """The environment in which Slurm's commands speak to a cluster that ends with the block.
 
     Whatever happens in the block, its jobs are cancelled and its daemons stopped. The folder's path
-    should be short: it holds sockets. Memory is in MB, of a node without GPUs; `kill_wait` are the
-    seconds between SIGTERM and SIGKILL at a job's time limit.
+    should be short: it holds sockets. The node has `memory` MB and no GPU.
     """
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
@@ -72,7 +71,7 @@ def cluster(
     config = folder / "slurm.conf"
     host = socket.gethostname().partition(".")[0]
     settings = {"host": host, "folder": folder, "ports": _free_ports(2), "partition": partition}
-    settings |= {"cpus": cpus, "memory": memory, "kill_wait": kill_wait}
+    settings |= {"cpus": cpus, "memory": memory}
     config.write_text(CONFIG.format(**settings))
     environment = os.environ | {"SLURM_CONF": str(config)}
     environment["PATH"] = f"{_srun(folder, config)}{os.pathsep}{environment['PATH']}"

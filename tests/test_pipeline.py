@@ -2,7 +2,6 @@
 
 import ast
 import copy
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -116,7 +115,7 @@ def test_code_dependencies_are_the_imported_modules(imports: grimp.ImportGraph) 
 
 def test_params_are_the_configs_that_the_command_chooses() -> None:
     for stage in ALL:
-        words = dict(word.split("=", 1) for word in shlex.split(stage.cmd)[3:])
+        words = dict(word.split("=", 1) for word in stage.arguments)
         groups = {path.name for path in Path("config").iterdir() if path.is_dir()}
         chosen = {f"config/{group}/{words[group]}.yaml" for group in groups & words.keys()}
         if stage.kind == "train":

@@ -265,7 +265,7 @@ def make_tokens(config: Published, data: DatasetConfig, views: str) -> TokenCach
 def training(family: str, basis: str) -> TrainStage:
     choices = [f"model=small/{family}_b", f"train=tiny/{family}", f"basis={basis}", "order=raster"]
     budget = ["train.steps=6", "train.batch_size=4", "train.log_every=3"]
-    names = ["scale=toy", "key=run", "tokens=a", "train.checkpoint_every=2"]
+    names = ["scale=toy", "key=run", "tokens=a", "train.checkpoint_minutes=0"]
     config = compose("train", names + choices + budget, CONFIG)
     assert isinstance(config, TrainStage)
     return config

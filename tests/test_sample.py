@@ -18,6 +18,7 @@ from nextbasis.generator import TokenSpec, build
 from nextbasis.stages import sample
 from nextbasis.tokenizers import build as build_tokenizer
 from nextbasis.tokenizers import save_tokenizer
+from two_processes import in_two_processes
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path("results/test/sample/eval")
@@ -143,3 +144,13 @@ def test_images_that_are_not_finite_are_refused(monkeypatch: pytest.MonkeyPatch)
         loaded.generator.backbone.pred.bias.fill_(float("nan"))
     with pytest.raises(ValueError, match="image 4 of eval is not finite"):
         loaded.images(range(4, 6), np.array([1, 1]))
+
+
+def test_two_processes_sample_the_same_images() -> None:
+    sample.main(stage())
+    alone = samples()
+    for path in FOLDER.iterdir():
+        path.unlink()
+    in_two_processes("sampling", stage())
+    assert np.array_equal(samples(), alone)
+    assert not list(Path("scratch").rglob("*.npy"))

@@ -32,7 +32,7 @@ SLURM = [
     "--config",
     "scale=tiny",
 ]
-WAIT = 2400  # seconds
+WAIT = 3600  # seconds
 
 
 def clone(folder: Path) -> tuple[Path, dict[str, str]]:

@@ -1,18 +1,24 @@
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import yaml
 
-from builders import basis_config, model_config, order_config
-from nextbasis.checkpoint import load_generator
-from nextbasis.config import BasisConfig, TrainConfig, TrainStage
-from nextbasis.files import sha256
+from builders import basis_config, model_config, order_config, train_config
+from nextbasis.basis import make
+from nextbasis.checkpoint import Resumable, load_generator
+from nextbasis.config import BasisConfig, TrainStage
+from nextbasis.data.tokens import TokenCache
+from nextbasis.files import result_folder
 from nextbasis.optimiser import moving_average, rate_factor
 from nextbasis.stages import train
+from nextbasis.training import build_at_start
+from tokens_at_hand import write_tokens
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,36 +29,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_tokens(discrete: bool) -> None:
-    folder = Path("results/test/tokens/tokens")
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    tokens = random.normal(size=(40, 2, 16, 3)).astype(np.float32)
-    if discrete:
-        tokens = random.integers(11, size=(40, 2, 16)).astype(np.int32)
-    np.save(folder / "tokens.npy", tokens)
-    np.save(folder / "labels.npy", np.arange(40) % 5)
-    index = {
-        "kind": "vq" if discrete else "kl",
-        "grid": [4, 4],
-        "channels": 3,
-        "codebook_size": 11 if discrete else 0,
-        "num_classes": 5,
-        "num_views": 2,
-        "posterior": False,
-        "scale": [1.0] * 3,
-        "mean": [0.0] * 3,
-        "tokens_sha256": sha256(folder / "tokens.npy"),
-        "tokenizer_sha256": "0",
-    }
-    (folder / "index.json").write_text(json.dumps(index))
-
-
 def stage(family: str, steps: int = 12, **changes: float | str) -> TrainStage:
-    values = {"steps": steps, "batch_size": 8, "lr": 1e-3, "warmup": 0.1, "decay_start": 0.5}
-    values |= {"min_lr": 0.0, "weight_decay": 0.02, "beta1": 0.9, "beta2": 0.95, "clip": 1.0}
-    values |= {"ema_decay": 0.9, "log_every": 4, "checkpoint_every": 3}
-    values |= {"precision": "float32", "recompute": False, "compile": False}
+    values: dict[str, Any] = {"steps": steps, "batch_size": 8, "lr": 1e-3}
     basis = basis_config() if family == "rar" else basis_config(learned=True, objective="r0")
     return TrainStage(
         scale="test",
@@ -62,7 +40,7 @@ def stage(family: str, steps: int = 12, **changes: float | str) -> TrainStage:
         model=model_config(family, dropout=0.1),
         basis=basis,
         order=order_config(),
-        train=TrainConfig(**values | changes),
+        train=train_config(**values | changes),
     )
 
 
@@ -101,7 +79,7 @@ def test_a_killed_training_ends_in_the_same_bits(
 
     monkeypatch.setattr(train.Trainer, "advance", counted)
     train.main(stage(family))
-    assert steps == list(range(6, 12)), "it goes on from the last state, at step 6"
+    assert steps == list(range(8, 12)), "it goes on from the last state"
     assert outputs() == uninterrupted
     assert not list(Path("scratch").rglob("state.pt"))
 
@@ -138,9 +116,107 @@ def test_a_loss_that_is_not_finite_names_run_and_step_and_keeps_old_outputs() ->
     write_tokens(False)
     train.main(stage("xar"))
     before = outputs()
-    with pytest.raises(ValueError, match=r"the loss of run run is nan at step \d+; a smaller"):
+    with pytest.raises(
+        ValueError, match=r"the loss of run run is nan and .* at step \d+; train.nan_budget=0"
+    ):
         train.main(stage("xar", lr=1e30))
     assert outputs() == before
+
+
+def with_nan_at(monkeypatch: pytest.MonkeyPatch, *steps: int) -> None:
+    """Let one number of these steps' tokens be NaN."""
+    batch = train.Trainer.batch
+
+    def broken(trainer: train.Trainer) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens, labels = batch(trainer)
+        if trainer.step in steps:
+            tokens[0, 0, 0] = torch.nan
+        return tokens, labels
+
+    monkeypatch.setattr(train.Trainer, "batch", broken)
+
+
+def test_steps_that_are_not_finite_change_nothing_within_their_budget(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tokens(False)
+    config = stage("xar", nan_budget=2)
+    with_nan_at(monkeypatch, 3, 7)
+    trainer = train.Trainer(config, TokenCache(result_folder("test", "tokens", "tokens")))
+    for step in range(5):
+        before = {name: value.clone() for name, value in trainer.state()["generator"].items()}
+        average = {name: value.clone() for name, value in trainer.state()["ema"].items()}
+        trainer.advance()
+        stays = all(torch.equal(before[n], v) for n, v in trainer.generator.state_dict().items())
+        assert stays == (step == 3)
+        stays = all(torch.equal(average[n], v) for n, v in trainer.ema.state_dict().items())
+        assert stays == (step == 3)
+    train.main(config)
+    assert json.loads(outputs()["metrics.json"])["skipped_steps"] == 2
+    assert b"nan" not in outputs()["metrics.csv"]
+    assert "is nan" in capsys.readouterr().out
+    with_nan_at(monkeypatch, 3, 5, 7)
+    with pytest.raises(ValueError, match=r"at step 7; train.nan_budget=2 such steps are allowed"):
+        train.main(config)
+
+
+def test_sigterm_saves_a_state_and_ends_with_its_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tokens(False)
+    config = stage("xar", checkpoint_minutes=60.0)
+    train.main(config)
+    uninterrupted = outputs()
+    (Path("results/test/train/run") / "model.safetensors").unlink()
+    advance = train.Trainer.advance
+
+    def told(trainer: train.Trainer) -> None:
+        if trainer.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        advance(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Trainer, "advance", told)
+        with pytest.raises(SystemExit) as exit:
+            train.main(config)
+    assert exit.value.code == 143 and "stopped at step 7 of 12" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    train.main(config)
+    assert "resuming at step 7" in capsys.readouterr().out
+    assert outputs() == uninterrupted
+
+
+def test_the_state_before_the_last_one_helps_if_that_is_corrupt(tmp_path: Path) -> None:
+    states = Resumable(tmp_path / "states")
+    assert states.load() is None
+    for step in range(4):
+        states.save({"step": step})
+    found = sorted(path.name for path in states.folder.iterdir())
+    assert found == ["before.pt", "state.pt"]
+    assert states.load() == {"step": 3}
+    states.path.write_bytes(states.path.read_bytes()[:50])
+    assert states.load() == {"step": 2}
+    states.before.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"state.pt is corrupt .*before.pt is corrupt .*delete"):
+        states.load()
+
+
+def test_a_multiple_of_the_identity_keeps_the_hosts_order() -> None:
+    write_tokens(False)
+    config = stage("xar")
+    config.basis = basis_config(init="scaled", options={"scale": 0.5})
+    cache = TokenCache(result_folder("test", "tokens", "tokens"))
+    generator, _ = build_at_start(config, cache)
+    assert generator.basis is not None
+    assert generator.host_order.tolist()[:4] == [0, 1, 4, 5], "cells of xAR are squares"
+    assert torch.equal(generator.basis.matrix(), 0.5 * torch.eye(16))
+    assert torch.equal(generator.basis.decode_matrix(), 2 * torch.eye(16))
+    config.basis = basis_config(init="alternate")  # a named order stays what it is in the raster
+    generator, _ = build_at_start(config, cache)
+    assert generator.basis is not None
+    in_raster = torch.empty(16, 16)
+    in_raster[:, generator.host_order] = generator.basis.matrix()
+    assert torch.equal(in_raster, make("alternate", 4, 4).A.float())
 
 
 def test_missing_or_corrupt_tokens_are_named() -> None:

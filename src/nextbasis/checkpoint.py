@@ -1,5 +1,6 @@
 """Trained models on disk, and the state that lets a killed training go on."""
 
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -59,30 +60,41 @@ def load_generator(folder: Path, weights: str = "ema") -> tuple[Generator, dict[
 
 
 class Resumable:
-    """The state of one training in a scratch folder; the last state survives a kill."""
+    """The states of one training in a scratch folder; the last two survive a kill."""
 
     def __init__(self, folder: Path) -> None:
         """Use `folder`, whose name must change with everything the training depends on."""
         self.folder, self.path = folder, folder / "state.pt"
+        self.before = folder / "before.pt"
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the state atomically."""
-        write_atomic(self.path, lambda path: torch.save(state, path))
+        """Add a state atomically and forget all but the one before it."""
+
+        def write(path: Path) -> None:
+            torch.save(state, path)
+            if self.path.exists():
+                os.replace(self.path, self.before)
+
+        write_atomic(self.path, write)
 
     def load(self) -> dict[str, Any] | None:
-        """The last state, or None if there is none.
+        """The last state, the one before if that cannot be read, or None if there is none.
 
-        Raises: ValueError naming the file if it cannot be read.
+        Raises: ValueError naming the files if none of those there can be read.
         """
-        if not self.path.exists():
-            return None
-        try:
-            return torch.load(self.path, weights_only=True)
-        except Exception as error:
-            raise ValueError(
-                f"{self.path} is corrupt ({error}); delete it to start over"
-            ) from error
+        errors = []
+        for path in (self.path, self.before):
+            if not path.exists():
+                continue
+            try:
+                return torch.load(path, weights_only=True, map_location="cpu")
+            except Exception as error:  # torch.load raises what the broken bytes lead to
+                errors.append(f"{path} is corrupt ({error})")
+                print(f"{errors[-1]}; looking for the state before it", flush=True)
+        if errors:
+            raise ValueError(f"{'; '.join(errors)}; delete {self.folder} to start over")
+        return None
 
     def delete(self) -> None:
-        """Forget the state: the training is complete."""
+        """Forget the states: the training is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)

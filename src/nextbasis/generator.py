@@ -83,6 +83,10 @@ class Generator(nn.Module):
                 self._add_basis_loss(x, y, loss)
         return loss
 
+    def forward(self, tokens: Tensor, labels: Int[Tensor, " b"], draws: Any) -> Loss:
+        """The loss, by the name under which torch's wrappers of modules know it."""
+        return self.loss(tokens, labels, draws)
+
     def _add_basis_loss(self, x: Tensor, y: Tensor, loss: Loss) -> None:
         assert self.basis is not None and loss.error is not None and loss.snr is not None
         levels = len(loss.error) // len(x)  # noise levels drawn per token

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn
 
 from nextbasis.config import TrainConfig
 from nextbasis.generator import Generator
@@ -48,8 +48,14 @@ def set_rates(optim: torch.optim.Optimizer, config: TrainConfig, step: int) -> N
         group["lr"] = group["peak"] * rate_factor(config, step)
 
 
-def moving_average(module: nn.Module, decay: float) -> AveragedModel:
-    """An EMA that averages from the first step on (torch's default copies the first update)."""
-    ema = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay))
+def moving_average(module: nn.Module, decay: float, sharded: bool = False) -> AveragedModel:
+    """An EMA that averages from the first step on (torch's default copies the first update).
+
+    All weights are averaged at once, or one after the other where some of them are `sharded`.
+    """
+    if sharded:
+        ema = AveragedModel(module, avg_fn=get_ema_avg_fn(decay))
+    else:
+        ema = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay))
     ema.n_averaged.fill_(1)
     return ema

@@ -7,7 +7,6 @@ reaches Snakemake by one marker file a stage, an input of the stage's rule.
 import hashlib
 import json
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -29,7 +28,6 @@ RESOURCES = Path("config/resources.yaml")
 RUNTIMES = Path("config/runtimes.yaml")  # of single jobs, where the scale's plan gives them
 MARKERS = Path(".snakemake/dvc")
 PICTURE = "grid.png"  # of most kinds that make one; all pictures of stages are in the report
-COMMAND = ("python", "-m")  # how a stage of ours is started; what follows is its module
 # Within one urgency a row is finished before the next one starts; upstream stages come first of
 # all, because everything waits for them.
 URGENCY = (
@@ -143,11 +141,10 @@ class Stages:
             return
         done: set[tuple[str, ...]] = set()
         for stage in self.of_scale(scale):
-            words = shlex.split(stage.cmd)
-            kind, given = words[2].rpartition(".")[2], tuple(words[3:])
+            kind, words = stage.kind, stage.arguments
             # Names differ everywhere and cannot be wrong here: check_references knows them.
-            given = tuple(word for word in given if not word.startswith(("key=", "run=")))
-            if tuple(words[:2]) != COMMAND or (kind, *given) in done:
+            given = tuple(word for word in words if not word.startswith(("key=", "run=")))
+            if not words or (kind, *given) in done:
                 continue
             done.add((kind, *given))
             try:

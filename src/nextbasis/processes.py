@@ -4,7 +4,7 @@ Without torchrun there is one, and nothing here does anything.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -58,6 +58,13 @@ def mean_(values: Tensor) -> Tensor:
         dist.all_reduce(values)
         values.div_(count())
     return values
+
+
+def copy_from_first_(tensors: Iterable[Tensor]) -> None:
+    """Overwrite tensors with those of the first process."""
+    if dist.is_initialized():
+        for tensor in tensors:
+            dist.broadcast(tensor.detach(), 0)
 
 
 def any_of(flags: list[bool], device: torch.device) -> list[bool]:

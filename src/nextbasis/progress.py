@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from nextbasis import processes
+
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -14,16 +16,18 @@ SECONDS_BETWEEN_LINES = 10.0
 class Progress:
     """Counts `total` units of work; `unit` names them.
 
-    On a terminal it is a tqdm bar with rate and time left; elsewhere a line every ten seconds.
+    On a terminal it is a tqdm bar with rate and time left; elsewhere a line every ten seconds. Of
+    several processes the first one shows it.
     """
 
     def __init__(self, total: int, unit: str, what: str, initial: int = 0) -> None:
         """Start at `initial` of `total` units (more than zero after a resume)."""
         self.total, self.unit, self.what, self.done = total, unit, what, initial
         self.started, self.initial, self.last_line = time.monotonic(), initial, time.monotonic()
+        self.shown = processes.rank() == 0
         self.bar = (
             tqdm(total=total, initial=initial, unit=unit, desc=what, dynamic_ncols=True)
-            if sys.stderr.isatty()
+            if self.shown and sys.stderr.isatty()
             else None
         )
 
@@ -34,7 +38,9 @@ class Progress:
             if notes:
                 self.bar.set_postfix({name: f"{value:.4g}" for name, value in notes.items()})
             self.bar.update(count)
-        elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES or self.done >= self.total:
+            return
+        waited = time.monotonic() - self.last_line
+        if self.shown and (waited > SECONDS_BETWEEN_LINES or self.done >= self.total):
             self.last_line = time.monotonic()
             seconds = self.last_line - self.started
             rate = (self.done - self.initial) / max(seconds, 1e-9)

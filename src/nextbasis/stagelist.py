@@ -4,6 +4,7 @@ DVC can tell too, but importing it takes seconds; tests/test_pipeline.py checks 
 """
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 
 from nextbasis.tables.inputs import Catalog
 
+MODULES = "nextbasis.stages"  # a command is `<launcher> -m nextbasis.stages.<kind> KEY=VALUE …`
 PLACEHOLDER = re.compile(r"\$\{\s*([\w.]+)\s*\}")
 
 
@@ -28,6 +30,13 @@ class Stage:
     params: tuple[str, ...]  # files
     outs: tuple[str, ...]  # outputs, metrics and plots
     frozen: bool
+
+    @property
+    def arguments(self) -> list[str]:
+        """What the command tells the stage's module; nothing if it is no module of ours."""
+        words = shlex.split(self.cmd)
+        module = f"{MODULES}.{self.kind}"
+        return words[words.index(module) + 1 :] if module in words else []
 
 
 def load_stages(catalog: Catalog, root: Path = Path()) -> list[Stage]:

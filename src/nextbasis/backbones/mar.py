@@ -41,6 +41,16 @@ class Draws:
         """The same with one noise level for all tokens of an image: that of its first token."""
         return replace(self, step=self.step[..., :1].expand_as(self.step))
 
+    def part(self, images: slice) -> "Draws":
+        """Those of some images of the batch."""
+        return Draws(
+            order=self.order[images],
+            num_hidden=self.num_hidden,
+            label_drop=self.label_drop[images],
+            step=self.step[:, images],
+            noise=self.noise[:, images],
+        )
+
 
 class MAR(nn.Module):
     """The masked encoder, the decoder and the head."""

@@ -36,6 +36,10 @@ class Draws:
     order: Int[Tensor, "b n"]
     label_drop: Bool[Tensor, " b"]
 
+    def part(self, images: slice) -> "Draws":
+        """Those of some images of the batch."""
+        return Draws(order=self.order[images], label_drop=self.label_drop[images])
+
 
 class AdaLNBlock(nn.Module):
     """Causal transformer block modulated per position (DiT)."""

@@ -38,6 +38,12 @@ class Draws:
         """The same with one noise level for all cells of an image: that of its first cell."""
         return replace(self, time=self.time[:, :1].expand_as(self.time))
 
+    def part(self, images: slice) -> "Draws":
+        """Those of some images of the batch."""
+        return Draws(
+            label_drop=self.label_drop[images], time=self.time[images], noise=self.noise[images]
+        )
+
 
 @dataclass(kw_only=True)
 class Modulations:

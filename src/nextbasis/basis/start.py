@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nextbasis.basis.constructions import make
@@ -11,6 +12,7 @@ from nextbasis.basis.statistics import with_unit_rows
 from nextbasis.config import BasisConfig
 
 FROM_TOKENS = ("klt", "titok")  # bases that are computed from training tokens
+OF_THE_HOST = ("scaled",)  # bases whose rows are tokens in the host's order, as the identity's are
 
 
 def start(
@@ -52,3 +54,15 @@ def start(
             f"basis.init={config.init}"
         )
     return with_unit_rows(basis, tokens()) if config.gain == "unit" else basis
+
+
+def in_host_order(
+    basis: Basis, order: Int[Tensor, " n"]
+) -> tuple[Float[Tensor, "m n"], Float[Tensor, "n m"], Int[Tensor, " m"]]:
+    """A and S for tokens in the host's order, gains included, and the group of every row.
+
+    Rows keep their order but those of a multiple of the identity, which has none of its own.
+    """
+    weight, decoder = basis.A / basis.gain[:, None], basis.S * basis.gain
+    rows = order if basis.name in OF_THE_HOST else torch.arange(basis.num_rows)
+    return weight[rows][:, order].float(), decoder[order][:, rows].float(), basis.step_of[rows]

@@ -52,8 +52,8 @@ def random(
     return orthogonal("random", (height, width), rows, one_by_one(len(rows)))
 
 
-def scaled(height: int, width: int, *, scale: float | int = 0.98) -> Basis:
-    """scale I: the control of what shrinking alone gives (0.98: see config/basis/scaled.yaml).
+def scaled(height: int, width: int, *, scale: float | int = 0.93) -> Basis:
+    """scale I: the control of what shrinking alone gives (0.93: see config/basis/scaled.yaml).
 
     Raises: ValueError if the scale is not positive.
     """

@@ -102,7 +102,7 @@ class BasisConfig:
     """How tokens are re-expressed before the backbone sees them: y = A x."""
 
     init: str  # A at the start: identity (in the host's order) or the name of a basis
-    options: dict[str, Any]  # of that basis, such as {scale: 0.98}
+    options: dict[str, Any]  # of that basis, such as {scale: 0.93}
     gain: str  # none, or unit: rows divided by the deviation of their coefficients
     learned: bool
     structure: str  # dense, kronecker, blocks or householder

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from nextbasis.config.checks import choose, fraction, positive
 
 ROUNDINGS = ("round", "truncate")  # of pixels to bytes: MAR's and xAR's code, RAR's
+PARALLELS = ("ddp", "fsdp")  # torch's DistributedDataParallel, its fully_shard
 PRECISIONS = ("float32", "bfloat16")  # of matrix products; weights and losses are float32
 
 
@@ -24,7 +25,9 @@ class TrainConfig:
     clip: float  # largest norm of the gradient
     ema_decay: float
     log_every: int  # steps between rows of metrics.csv
-    checkpoint_every: int  # steps between resumable states
+    checkpoint_minutes: float  # between resumable states; 0 = after every step
+    nan_budget: int  # steps that may be left out because their loss or gradient is not finite
+    parallel: str  # what several processes hold: ddp (copies) or fsdp (shards)
     precision: str  # of matrix products: float32 or bfloat16
     recompute: bool  # the activations of a block in the backward pass: less memory, more time
     compile: bool  # the blocks of the model
@@ -32,7 +35,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         positive("train", self, "steps", "batch_size", "lr", "clip", "log_every")
-        positive("train", self, "checkpoint_every")
+        if self.checkpoint_minutes < 0 or self.nan_budget < 0:
+            raise ValueError(
+                "train.checkpoint_minutes and train.nan_budget must not be negative, got "
+                f"{self.checkpoint_minutes} and {self.nan_budget}"
+            )
+        choose("train.parallel", self.parallel, PARALLELS)
         fraction("train", self, "warmup", "decay_start", "ema_decay", "beta1", "beta2")
         choose("train.precision", self.precision, PRECISIONS)
 

@@ -54,18 +54,29 @@ class TokenCache:
             return (count,)
         return count, self.channels * (2 if self.posterior else 1)
 
-    def draw(self, items: Int64[np.ndarray, " b"], generator: torch.Generator) -> Tensor:
-        """Tokens of these images: of a view drawn uniformly and, of moments, a fresh sample.
+    def draw(
+        self,
+        items: Int64[np.ndarray, " b"],
+        generator: torch.Generator,
+        part: slice = slice(None),
+    ) -> Tensor:
+        """Tokens of part of these images: of a view drawn uniformly and, of moments, a new sample.
 
+        Random numbers are drawn for all of them, so those of an image do not depend on the part.
         Differs from RAR: all views of all images are shuffled there, so that each comes once in as
         many epochs; here every epoch shows every image once.
         """
         views = torch.randint(self.num_views, (len(items),), generator=generator)
-        stored = np.asarray(self.tokens[items, views.numpy()])
+        stored = np.asarray(self.tokens[items[part], views[part].numpy()])
         if self.codebook_size:
             return torch.from_numpy(stored.astype(np.int64))
         tokens = torch.from_numpy(stored)
-        return self._scaled(Posterior.of(tokens, 2).sample(generator)) if self.posterior else tokens
+        if not self.posterior:
+            return tokens
+        posterior = Posterior.of(tokens, 2)
+        shape = (len(items), *posterior.mean.shape[1:])
+        noise = torch.randn(shape, generator=generator)[part]
+        return self._scaled(posterior.mean + posterior.std * noise)
 
     def expected(self, every: int) -> Float[Tensor, "b n d"]:
         """Latents of every so many-th image's first view, without the posterior's noise."""

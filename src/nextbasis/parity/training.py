@@ -18,8 +18,10 @@ from nextbasis.parity.fixture import Fixture
 def recipe(**values: Any) -> TrainConfig:
     """A training recipe with a constant rate where `values` do not say otherwise."""
     constant = {"warmup": 0.0, "decay_start": 1.0, "min_lr": 0.0, "ema_decay": 0.0}
-    rest = {"batch_size": 1, "log_every": 1, "checkpoint_every": 1, "weight_decay": 0.0}
+    rest = {"batch_size": 1, "log_every": 1, "weight_decay": 0.0}
+    rest |= {"checkpoint_minutes": 0.0, "nan_budget": 0}
     plain: dict[str, Any] = {"precision": "float32", "recompute": False, "compile": False}
+    plain |= {"parallel": "ddp"}
     betas = {"beta1": 0.9, "beta2": 0.95, "clip": 1.0}
     return TrainConfig(**plain | constant | rest | betas | values)
 

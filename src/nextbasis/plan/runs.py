@@ -1,6 +1,5 @@
 """What the catalog and dvc.yaml say about a run: its configs, its tokens, its evaluations."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -87,8 +86,7 @@ def _spec(part: dict[str, Any], stages: Stages, encoder: str, basis: BasisConfig
 
 def _config(stage: Stage) -> Any:
     """The config that a stage's own command composes."""
-    words = tuple(shlex.split(stage.cmd)[3:])  # behind python -m <module>
-    given = tuple(word for word in words if not word.startswith(NAMES))
+    given = tuple(word for word in stage.arguments if not word.startswith(NAMES))
     return replace(_composed(stage.kind, given), key=stage.key)
 
 

@@ -1,8 +1,9 @@
 """Sample images from a trained model: results/<scale>/sample/<evaluation>.
 
 Equally many images of every class, in class order; image i depends on the seed and i alone, so
-neither batch size nor a kill changes it. Also measures seconds per image at batch 1 and images
-per second at the configured batch, decoding included.
+neither batch size nor a kill nor the number of processes (torchrun's) changes it. Also measures one
+process's seconds per image at batch 1 and images per second at the configured batch, decoding
+included.
 """
 
 import time
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
+from nextbasis import processes
 from nextbasis.checkpoint import load_generator
 from nextbasis.config import SampleStage, config_hash
 from nextbasis.data.arrays import create
@@ -20,11 +22,11 @@ from nextbasis.data.pictures import save_grid, to_uint8
 from nextbasis.execution import compile_blocks, precision
 from nextbasis.files import (
     code_hash,
-    read_json,
     result_folder,
     scratch_folder,
     sha256,
     staged_folder,
+    write_atomic,
     write_json,
 )
 from nextbasis.generator import Generator
@@ -35,6 +37,7 @@ from nextbasis.provenance import device, processor, record
 from nextbasis.tokenizers import load_tokenizer
 
 GRID_PER_CLASS = 8  # images of each class in grid.png
+SAMPLES, SECONDS = "samples.npy", "seconds.npy"  # of every batch, 0 until it is complete
 WARMUP_IMAGES = 2  # sampled before latency is measured
 
 
@@ -105,34 +108,48 @@ def latency(sampler: Sampler, labels: Int64[np.ndarray, " n"]) -> float:
 def fill(
     sampler: Sampler, labels: Int64[np.ndarray, " n"], scratch: Path
 ) -> tuple[np.ndarray, float]:
-    """Sample all images into a file in scratch; returns them and images per second.
+    """Sample all images into a file in scratch; returns them and one process's images per second.
 
-    Goes on after the last complete batch if it was killed.
+    Processes take the batches in turn. A batch that has its time in seconds.npy is complete, so a
+    killed stage makes only those that have none, with however many processes.
     """
     settings = sampler.config.sampler
-    path, state = scratch / "samples.npy", scratch / "done.json"
     first = sampler.images(range(1), labels[:1])
     if settings.compile:  # for whole batches, outside the measured time
         batch = range(min(settings.batch_size, len(labels)))
         sampler.images(batch, labels[: len(batch)])
-    if state.exists() and path.exists():
-        images, done = np.load(path, mmap_mode="r+"), read_json(state)
-    else:
-        scratch.mkdir(parents=True, exist_ok=True)
-        images = create(path, (len(labels), *first.shape[1:]), np.uint8)
-        done = {"images": 0, "seconds": 0.0}
-    progress = Progress(len(labels), "images", f"sample {sampler.config.key}", done["images"])
-    while done["images"] < len(labels):
-        start, stop = done["images"], min(done["images"] + settings.batch_size, len(labels))
+    size = settings.batch_size
+    batches = [range(i, min(i + size, len(labels))) for i in range(0, len(labels), size)]
+    if processes.rank() == 0:
+        prepare(scratch, (len(labels), *first.shape[1:]), len(batches))
+    processes.wait_for_all()
+    images = np.load(scratch / SAMPLES, mmap_mode="r+")
+    seconds = np.load(scratch / SECONDS, mmap_mode="r+")
+    mine = range(processes.rank(), len(batches), processes.count())
+    total = sum(len(batches[number]) for number in mine)
+    done = sum(len(batches[number]) for number in mine if seconds[number])
+    progress = Progress(total, "images", f"sample {sampler.config.key}", done)
+    for number in mine:
+        if seconds[number]:
+            continue
+        batch = batches[number]
         began = time.perf_counter()
-        images[start:stop] = sampler.images(range(start, stop), labels[start:stop])
+        images[batch.start : batch.stop] = sampler.images(batch, labels[batch.start : batch.stop])
         images.flush()
-        seconds = done["seconds"] + time.perf_counter() - began
-        done = {"images": stop, "seconds": seconds}
-        write_json(state, done)
-        progress.update(stop - start)
+        seconds[number] = time.perf_counter() - began
+        seconds.flush()
+        progress.update(len(batch))
     progress.close()
-    return images, len(labels) / done["seconds"]
+    processes.wait_for_all()
+    return images, len(labels) / float(seconds.sum())
+
+
+def prepare(scratch: Path, shape: tuple[int, ...], num_batches: int) -> None:
+    """Create the files that processes fill, unless a killed stage has left them."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    if not (scratch / SECONDS).exists():
+        create(scratch / SAMPLES, shape, np.uint8)
+        write_atomic(scratch / SECONDS, lambda path: np.save(path, np.zeros(num_batches)))
 
 
 def speed(
@@ -161,6 +178,8 @@ def main(config: SampleStage) -> None:
     identity = [config_hash(config), sha256(model), code_hash()]
     scratch = scratch_folder(config.scale, "sample", config.key, identity)
     images, images_per_second = fill(sampler, labels, scratch)
+    if processes.rank() > 0:
+        return
     seconds_per_image = latency(sampler, labels)
     per_class = min(GRID_PER_CLASS, len(labels) // sampler.num_classes)
     shown = np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)])

@@ -1,0 +1,61 @@
+"""What each of several processes does in tests/test_parallel.py: torchrun … worker.py WHAT."""
+
+import os
+import pickle
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from nextbasis import parallel, processes
+from nextbasis.data.tokens import TokenCache
+from nextbasis.files import result_folder
+from nextbasis.stages import sample, train
+from nextbasis.training import Trainer
+
+
+def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
+    """What the optimiser saw in the last step, whole."""
+    named = dict(trainer.generator.named_parameters())
+    return {name: parallel.whole(p.grad) for name, p in named.items() if p.grad is not None}
+
+
+def one_step() -> None:
+    """Write gradients and A after one step; every process writes its A."""
+    trainer = Trainer(config, TokenCache(result_folder("test", "tokens", "tokens")))
+    trainer.advance()
+    found = gradients(trainer)
+    if processes.rank() == 0:
+        torch.save({"gradients": found, "values": trainer.values}, "step.pt")
+    torch.save(trainer.learned_basis(), f"basis{processes.rank()}.pt")
+
+
+def stopped() -> None:
+    """Train until SIGTERM reaches the last process alone, in the middle of its fifth step."""
+    advance = Trainer.advance
+
+    def told(trainer: Trainer) -> None:
+        if trainer.step == 4 and processes.rank() == processes.count() - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        advance(trainer)
+
+    Trainer.advance = told  # type: ignore[method-assign]
+    train.main(config)
+
+
+def whole_training() -> None:
+    """Train to the end."""
+    train.main(config)
+
+
+def sampling() -> None:
+    """Sample."""
+    sample.main(config)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    config = pickle.loads(Path("config.pickle").read_bytes())
+    with processes.joined():
+        globals()[sys.argv[1]]()
