@@ -1,7 +1,8 @@
 """The tiny DAG through a real Slurm of one node ends in the bits of the local run.
 
 `make test-slurm`: half an hour, root and Debian's slurm-wlm and munge. On the way one training is
-killed and tried again, and another one comes to its time limit and goes on from its checkpoint.
+killed and tried again, and another one comes to its time limit and goes on from its last state. A
+run that the cluster has no GPUs for is refused first.
 """
 
 import os
@@ -104,6 +105,16 @@ def disturb(process: subprocess.Popen[bytes], env: dict[str, str], log: Path) ->
     raise AssertionError(f"only {done}")
 
 
+def assert_refused_before_anything_is_queued(folder: Path, env: dict[str, str]) -> None:
+    """A run that wants GPUs of a node without any."""
+    command = [*SLURM, "--set-resources", "train:gpu=1"]
+    refused = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "gpu is 1, but a job in partition 'gpu' can have at most 0 GPUs" in refused.stderr
+    queue = ["squeue", "--noheader", "--states=all"]
+    assert subprocess.run(queue, env=env, capture_output=True).stdout == b""
+
+
 def test_slurm_makes_the_same_bits_through_a_kill_and_a_time_limit(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -112,6 +123,7 @@ def test_slurm_makes_the_same_bits_through_a_kill_and_a_time_limit(
     log, log_of_long = tmp_path / "log", there / f"results/tiny/logs/train/{LONG}.log"
     with slurm.cluster(tmp_path_factory.mktemp("c")) as variables:
         env |= variables | {"PATH": f"{TOOLS}{os.pathsep}{variables['PATH']}"}
+        assert_refused_before_anything_is_queued(there, env)
         with running(SLURM, there, env, log) as process:
             done = disturb(process, env, log_of_long)
             status = process.wait(WAIT)
