@@ -30,7 +30,7 @@ test: setup repository lint dry-runs
 	pytest -m "not slow and not cluster" -n 2
 
 test-slurm: setup repository
-	pytest -m cluster
+	pytest -m cluster -rs
 
 bench: setup
 	python -m benchmarks --write
