@@ -1,6 +1,7 @@
 # make tables   builds .venv, then every table and figure of one scale:  make tables SCALE=tiny
 #               EXTRA=true adds every basis on one budget, readings of the objective and MAR's steps
 # make test     lint, dry runs of every scale, the whole pipeline at scale tiny, all tests
+# make test-slurm   the pipeline at scale tiny through a real Slurm of one node; needs slurm-wlm, munge, root
 # make bench    speed of training and sampling on one thread, beside the official code's
 # make setup, make lint: the first steps of these alone
 SCALE ?= cpu
@@ -16,7 +17,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: tables test bench lint dry-runs setup repository
+.PHONY: tables test test-slurm bench lint dry-runs setup repository
 tables: setup repository
 	$(SNAKEMAKE) --cores $(CORES)
 	$(SNAKEMAKE) --report results/$(SCALE)/report.html
@@ -27,7 +28,10 @@ tables: setup repository
 test: setup repository lint dry-runs
 	snakemake --cores 2 --config scale=tiny extra=true
 	pytest -m slow
-	pytest -m "not slow" -n 2
+	pytest -m "not slow and not cluster" -n 2
+
+test-slurm: setup repository
+	pytest -m cluster -rs
 
 bench: setup
 	python -m benchmarks --write

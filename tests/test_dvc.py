@@ -1,8 +1,10 @@
 """nextbasis.dvc leaves dvc.lock as DVC does."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -10,6 +12,20 @@ import yaml
 DVC = [str(Path(sys.executable).with_name("dvc"))]
 QUICK = [sys.executable, "-m", "nextbasis.dvc"]
 LONG = "a sentence that is longer than a line of YAML may be before it is folded: " * 2
+
+SAVING = """
+import signal, sys, time
+from pathlib import Path
+
+def save(*_):
+    time.sleep(1)
+    Path("saved").touch()
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, save)
+Path("ready").touch()
+time.sleep(60)
+"""
 
 
 def test_lock_is_dvcs_own(tmp_path: Path) -> None:
@@ -43,6 +59,27 @@ def test_other_layouts_are_left_to_dvc(tmp_path: Path) -> None:
     assert "Updating lock file 'dvc.lock'" in said
     assert lock.read_text().startswith("# mine\n")
     assert set(yaml.safe_load(lock.read_text())["stages"]) == {"a", "b"}
+
+
+def test_a_stage_has_time_to_answer_sigterm(tmp_path: Path) -> None:
+    """The signal reaches every process, as a cluster sends it; the stage ends a second later."""
+    _run(["git", "init", "--quiet"], tmp_path)
+    _run([*DVC, "init", "--quiet"], tmp_path)
+    (tmp_path / "save.py").write_text(SAVING)
+    stage = {"cmd": f"{sys.executable} save.py", "deps": ["save.py"], "outs": ["never"]}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"save": stage}}))
+    process = subprocess.Popen(
+        [*QUICK, "repro"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    for _ in range(300):
+        if (tmp_path / "ready").exists():
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert (tmp_path / "saved").exists()
+    assert process.returncode not in (0, -signal.SIGTERM)
+    assert "exited with 143" in said
 
 
 def _write(folder: Path, names: list[str], values: dict[str, object]) -> None:

@@ -3,9 +3,15 @@
 For every stage that it has run, DVC parses and writes all of dvc.lock in pure Python, which takes
 seconds here, and every other job waits for it. This replaces the lines of that stage only; the
 file is the same to the byte (tests/test_dvc.py), so `dvc` itself may be used as well.
+
+SIGTERM, which a cluster sends to all processes of a job before it kills them, is the stage's to
+answer: were this process to die of it, the rest of the job would be killed while a training still
+saves its state.
 """
 
+import os
 import re
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -55,10 +61,19 @@ def dump_stages(lockfile: Any, stages: list[Any], **options: Any) -> None:
         lockfile.repo.scm_context.track_file(lockfile.relpath)
 
 
+def _wait_for_stage(number: int, frame: object) -> None:
+    """Go on while a stage runs, which decides how this process ends; else end."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # there is none
+        sys.exit(128 + number)
+
+
 def _write(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
     Lockfile.dump_stages = dump_stages
+    signal.signal(signal.SIGTERM, _wait_for_stage)  # unlike SIG_IGN, no child inherits it
     sys.exit(main())

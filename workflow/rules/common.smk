@@ -2,6 +2,7 @@
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+from nextbasis.partitions import check_job, partitions
 from nextbasis.pipeline import Stages, prepare_environment
 
 prepare_environment()
@@ -27,3 +28,20 @@ except (ValueError, RuntimeError, OSError) as error:
 
 wildcard_constraints:
     scale=SCALE,  # one scale per invocation: results never mix
+
+
+onstart:  # Of a real run: every job it will queue, before the first one.
+    if workflow.executor_plugin.name == "slurm":
+        try:
+            offers = partitions()
+            for job in workflow.dag.needrun_jobs():
+                partition = job.resources.get("slurm_partition")
+                if partition and not job.is_local:
+                    wants = {
+                        name: job.resources.get(name, 0)
+                        for name in ("mem_mb", "runtime", "gpu")
+                    }
+                    wants["threads"] = job.threads
+                    check_job(job.rule.name, partition, wants, offers)
+        except ValueError as error:
+            raise WorkflowError(str(error)) from error
