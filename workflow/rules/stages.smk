@@ -137,8 +137,10 @@ rule train:  # One training.
         nodes=STAGES.resource("train", "nodes"),
         mpi=STAGES.resource("train", "mpi"),
         tasks=STAGES.resource("train", "tasks"),
+    params:
+        nodes=lambda wildcards: STAGES.resource("train", "nodes")(wildcards) or 1,
     shell:
-        "python -m nextbasis.dvc --wait-for-lock repro --single-item train-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
+        "NODES={params.nodes} python -m nextbasis.dvc --wait-for-lock repro --single-item train-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
 
 
 rule sample:  # Class-balanced samples of one run.
