@@ -13,7 +13,7 @@ import yaml
 
 from nextbasis.catalog import check_references, headline
 from nextbasis.pipeline import Stages
-from nextbasis.stagelist import Stage, load_stages
+from nextbasis.stagelist import Stage, load_stages, with_followers
 from nextbasis.tables.inputs import load_catalog
 
 # A stage need not depend on these: they start it, name its files and say what it was given.
@@ -37,6 +37,7 @@ print(json.dumps({stage.addressing: {
     "deps": sorted({dep.def_path for dep in stage.deps}),
     "outs": sorted(out.def_path for out in stage.outs),
     "frozen": stage.frozen,
+    "in git": sorted(out.def_path for out in stage.outs if not out.use_cache),
 } for stage in Repo().index.stages}))
 """
     done = subprocess.run(
@@ -51,7 +52,8 @@ def test_stages_are_those_of_dvc(dvc_stages: dict[str, dict[str, object]]) -> No
 
 def test_every_stage_reads_as_dvc_reads_it(dvc_stages: dict[str, dict[str, object]]) -> None:
     for stage in ALL:
-        assert dvc_stages[stage.name] == {
+        read = {name: dvc_stages[stage.name][name] for name in ("cmd", "deps", "outs", "frozen")}
+        assert read == {
             "cmd": stage.cmd,
             "deps": sorted({*stage.deps, *stage.params}),
             "outs": sorted(stage.outs),
@@ -68,9 +70,33 @@ def test_rules_read_and_write_what_dvc_does() -> None:
         made += [STAGES.folder("tokens")] if stage.kind == "tokens" else []
         wildcards = {"scale": stage.scale, "key": stage.key}
         assert sorted(path.format(**wildcards) for path in made) == sorted(stage.outs)
-        read = STAGES.inputs(stage.kind)(_Wildcards(stage))
+        read = STAGES.inputs(stage.kind, ancient=str)(_Wildcards(stage))
         assert read[-1] == f".snakemake/dvc/{stage.name}"
         assert read[:-1] == [path for path in stage.deps if path.startswith("results/")]
+
+
+@pytest.mark.parametrize("scale", ["cpu", "imagenet256"])
+def test_git_has_what_dvc_does_not_push(
+    dvc_stages: dict[str, dict[str, list[str]]], scale: str
+) -> None:
+    """A clone gets every output, by `git clone` or `dvc pull`; no output comes both ways."""
+    stages = STAGES.of_scale(scale)
+    outs = [path for stage in stages for path in stage.outs]
+    tables = [f"results/{scale}/tables/any.md", f"results/{scale}/claims/claims.csv"]
+    command = ["git", "check-ignore", "--no-index", "--stdin"]
+    text = "\n".join([*outs, *tables])
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    expected = {path for stage in stages for path in dvc_stages[stage.name]["in git"]}
+    assert {*outs, *tables} - set(done.stdout.split()) == expected | set(tables)
+
+
+def test_what_follows_a_changed_stage_is_due() -> None:
+    names = {"scale": "", "kind": "", "key": "", "cmd": "", "params": (), "frozen": False}
+    reads = {"c": ("b", "x"), "b": ("a",), "a": ()}
+    chain = [Stage(name=out, outs=(out,), deps=deps, **names) for out, deps in reads.items()]
+    assert with_followers(chain, {"a"}) == {"a", "b", "c"}
+    assert with_followers(chain, {"b"}) == {"b", "c"}
+    assert with_followers(chain, set()) == set()
 
 
 def test_results_of_scales_and_stages_never_mix() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from nextbasis.catalog import check_references, headline
-from nextbasis.stagelist import Stage, load_stages
+from nextbasis.stagelist import Stage, load_stages, with_followers
 from nextbasis.tables.inputs import CATALOG, load_catalog, scales
 
 BUSY_ADVICE = (
@@ -61,6 +61,7 @@ class Stages:
         self._resources = yaml.safe_load((root / RESOURCES).read_text())
         self._runtimes = yaml.safe_load((root / RUNTIMES).read_text())
         self._headline: dict[str, dict[str, set[str]]] = {}
+        self._due = {stage.name for stage in self.stages}  # to be made, as far as we know
 
     def of_scale(self, scale: str) -> list[Stage]:
         """The stages of one scale."""
@@ -74,12 +75,18 @@ class Stages:
         """Regular expression of exactly these keys; of nothing where there is none."""
         return "|".join(map(_escape, self.keys(kind, scale))) or "(?!)"
 
-    def inputs(self, kind: str) -> Callable[[Any], list[str]]:
-        """Input function of a kind's rule: what other rules make, and the stage's marker."""
+    def inputs(self, kind: str, ancient: Callable[[str], str]) -> Callable[[Any], list[str]]:
+        """Input function of a kind's rule: what other rules make, and the stage's marker.
+
+        Unless a stage or what it reads is to be made, all that it reads is marked by `ancient`:
+        `git clone` and `dvc pull` write files in any order.
+        """
 
         def of(wildcards: Any) -> list[str]:
             stage = self._by_name[_name(kind, wildcards)]
             made = [path for path in stage.deps if path.startswith("results/")]
+            if stage.name not in self._due:
+                made = [ancient(path) for path in made]
             return [*made, str(MARKERS / stage.name)]
 
         return of
@@ -162,7 +169,7 @@ class Stages:
         stamp.write_text(digest)
 
     def refresh_markers(self, scale: str) -> None:
-        """Ask DVC which stages have changed and renew their markers.
+        """Ask DVC which stages have changed; renew their markers, and age all others.
 
         Raises: RuntimeError with DVC's message when it cannot tell.
         """
@@ -177,14 +184,14 @@ class Stages:
         if status.returncode:
             advice = BUSY_ADVICE if "busy" in status.stderr else ""
             raise RuntimeError(f"dvc status failed:\n{status.stderr}{advice}")
-        changed = json.loads(status.stdout)
-        folder = self.root / MARKERS
+        changed = set(json.loads(status.stdout))
+        self._due, folder = with_followers(stages, changed), self.root / MARKERS
         folder.mkdir(parents=True, exist_ok=True)
         for stage in stages:
             marker = folder / stage.name
             if stage.name in changed:
                 marker.write_text(f"{time.time_ns()}\n")
-            elif not marker.exists():
+            else:
                 marker.write_text("unchanged\n")
                 os.utime(marker, (0, 0))
 

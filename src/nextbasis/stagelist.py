@@ -48,6 +48,22 @@ def load_stages(catalog: Catalog, root: Path = Path()) -> list[Stage]:
     return [stage for name, group in groups.items() for stage in _stages(name, group, catalog)]
 
 
+def with_followers(stages: list[Stage], changed: set[str]) -> set[str]:
+    """Names of changed stages and of those that read, directly or not, what these will make."""
+    readers: dict[str, list[Stage]] = {}
+    for stage in stages:
+        for path in stage.deps:
+            readers.setdefault(path, []).append(stage)
+    found, waiting = set(changed), [stage for stage in stages if stage.name in changed]
+    while waiting:
+        for path in waiting.pop().outs:
+            for reader in readers.get(path, []):
+                if reader.name not in found:
+                    found.add(reader.name)
+                    waiting.append(reader)
+    return found
+
+
 def _stages(name: str, group: dict[str, Any], catalog: Catalog) -> list[Stage]:
     kind, separator, scale = name.partition("-")
     if not separator or scale not in catalog:

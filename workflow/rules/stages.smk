@@ -4,7 +4,7 @@
 
 rule dataset:  # Images and labels, checked and converted.
     input:
-        STAGES.inputs("dataset"),
+        STAGES.inputs("dataset", ancient),
     output:
         STAGES.outputs("dataset"),
     log:
@@ -21,7 +21,7 @@ rule dataset:  # Images and labels, checked and converted.
 
 rule reference:  # Feature statistics of the real images.
     input:
-        STAGES.inputs("reference"),
+        STAGES.inputs("reference", ancient),
     output:
         STAGES.outputs("reference"),
     log:
@@ -38,7 +38,7 @@ rule reference:  # Feature statistics of the real images.
 
 rule tokenizer:  # A tokenizer, trained or given.
     input:
-        STAGES.inputs("tokenizer"),
+        STAGES.inputs("tokenizer", ancient),
     output:
         STAGES.outputs("tokenizer"),
     log:
@@ -57,7 +57,7 @@ rule tokenizer:  # A tokenizer, trained or given.
 
 rule rebase:  # A VQ tokenizer on re-expressed latents.
     input:
-        STAGES.inputs("rebase"),
+        STAGES.inputs("rebase", ancient),
     output:
         STAGES.outputs("rebase"),
     log:
@@ -76,7 +76,7 @@ rule rebase:  # A VQ tokenizer on re-expressed latents.
 
 rule reconstruct:  # What the tokenizer loses: the floor of every score.
     input:
-        STAGES.inputs("reconstruct"),
+        STAGES.inputs("reconstruct", ancient),
     output:
         STAGES.outputs("reconstruct"),
         report(
@@ -101,7 +101,7 @@ rule reconstruct:  # What the tokenizer loses: the floor of every score.
 
 rule tokens:  # Every training image's views as tokens, in shards.
     input:
-        STAGES.inputs("tokens"),
+        STAGES.inputs("tokens", ancient),
     output:
         STAGES.outputs("tokens"),
         directory(STAGES.folder("tokens")),
@@ -121,7 +121,7 @@ rule tokens:  # Every training image's views as tokens, in shards.
 
 rule train:  # One training.
     input:
-        STAGES.inputs("train"),
+        STAGES.inputs("train", ancient),
     output:
         STAGES.outputs("train"),
     log:
@@ -145,7 +145,7 @@ rule train:  # One training.
 
 rule sample:  # Class-balanced samples of one run.
     input:
-        STAGES.inputs("sample"),
+        STAGES.inputs("sample", ancient),
     output:
         STAGES.outputs("sample"),
         report(
@@ -170,7 +170,7 @@ rule sample:  # Class-balanced samples of one run.
 
 rule score:  # FID, IS, precision and recall of one set of samples.
     input:
-        STAGES.inputs("score"),
+        STAGES.inputs("score", ancient),
     output:
         STAGES.outputs("score"),
     log:
@@ -189,7 +189,7 @@ rule score:  # FID, IS, precision and recall of one set of samples.
 
 rule diagnose:  # What a trained basis does, in numbers and pictures.
     input:
-        STAGES.inputs("diagnose"),
+        STAGES.inputs("diagnose", ancient),
     output:
         STAGES.outputs("diagnose"),
         report(
