@@ -41,7 +41,7 @@ def stage(family: str, **changes: Any) -> TrainStage:
 
 @pytest.mark.parametrize(
     ("family", "parallel"),
-    [("mar", "ddp"), ("xar", "ddp"), ("rar", "ddp"), ("mar", "fsdp"), ("xar", "fsdp")],
+    [(family, parallel) for parallel in ("ddp", "fsdp") for family in ("mar", "xar", "rar")],
 )
 def test_gradients_are_those_of_one_process(family: str, parallel: str) -> None:
     write_tokens(family == "rar")

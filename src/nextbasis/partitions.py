@@ -40,7 +40,7 @@ def partitions() -> dict[str, list[Offer]]:
 def check_job(
     rule: str, partition: str, wants: Mapping[str, float], offers: Mapping[str, Iterable[Offer]]
 ) -> None:
-    """Check that some node of a job's partition has what the job wants.
+    """Check that some node of a job's partition has what the job wants of each node.
 
     Raises: ValueError naming the rule, the resource, its value and what there is.
     """
