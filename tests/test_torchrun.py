@@ -26,6 +26,7 @@ def test_one_node_needs_no_scheduler(tmp_path: Path) -> None:
     stage = "-m nextbasis.stages.train key=a overrides=b c"
     assert started(tmp_path) == f"torchrun --standalone --nproc-per-node=gpu {stage}"
     assert started(tmp_path, NODES="1") == started(tmp_path)
+    assert started(tmp_path, NODES="4", NEXTBASIS_POD="a-pod") == started(tmp_path)
 
 
 def test_several_nodes_meet_at_the_first_one(tmp_path: Path) -> None:

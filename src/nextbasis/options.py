@@ -130,6 +130,20 @@ def _add_plan(commands: Any) -> None:
         const="runtimes",
         help="minutes and GPUs that a cluster should give each job: config/runtimes.yaml",
     )
+    form.add_argument(
+        "--markdown",
+        dest="form",
+        action="store_const",
+        const="markdown",
+        help="hours, dollars, storage and claims of one of the papers' scales: docs/paper-scale.md",
+    )
+    form.add_argument(
+        "--order",
+        dest="form",
+        action="store_const",
+        const="order",
+        help="the same page's order in which to run all of these scales",
+    )
     command.set_defaults(form="table")
 
 

@@ -53,7 +53,7 @@ def costs(config: BasisConfig, model: Any, spec: TokenSpec) -> dict[str, Cost]:
 
 def factors(config: BasisConfig, model: Any, spec: TokenSpec) -> list[tuple[int, int]]:
     """How many square matrices of which size are kept near orthogonal."""
-    p, q = _layout(model, spec)
+    p, q = layout(model, spec)
     if config.structure == "dense":
         return [(1, p * q)]
     if config.structure == "householder":
@@ -61,7 +61,7 @@ def factors(config: BasisConfig, model: Any, spec: TokenSpec) -> list[tuple[int,
     return [(1, p), (1, q)] if config.structure == "kronecker" else [(p, q)]
 
 
-def _layout(model: Any, spec: TokenSpec) -> tuple[int, int]:
+def layout(model: Any, spec: TokenSpec) -> tuple[int, int]:
     """Cells and tokens of a cell, or the grid."""
     if isinstance(model, XARConfig) and not spec.num_rows:
         cells = model.cells_per_side**2
@@ -71,7 +71,7 @@ def _layout(model: Any, spec: TokenSpec) -> tuple[int, int]:
 
 def _apply(config: BasisConfig, model: Any, spec: TokenSpec, channels: int) -> tuple[float, float]:
     """y = A x of one image and the gradient of A; tokens need none."""
-    (p, q), n = _layout(model, spec), spec.num_tokens
+    (p, q), n = layout(model, spec), spec.num_tokens
     if config.structure == "kronecker":
         return 2.0 * n * channels * (p + q), 2.0 * n * channels * (p + 2 * q)
     if config.structure == "householder":

@@ -8,14 +8,16 @@ import torch
 import yaml
 from torch import nn
 
+from nextbasis.basis.transform import BasisTransform
 from nextbasis.config import MARConfig, TrainConfig, TrainStage
-from nextbasis.generator import Generator, build
+from nextbasis.generator import build_backbone
 from nextbasis.plan import basis_flops, flops, memory
 from nextbasis.plan.flops import Flops
 from nextbasis.plan.runs import ASSUMPTIONS, RESOURCES, Run
 from nextbasis.plan.runtimes import MOST, minutes
 
 SECONDS = 3600  # in an hour
+_COUNTED: dict[str, dict[str, int]] = {}  # parameters of a backbone by what it is built from
 SLOW_EMA = 0.1  # share of the training from which an EMA's half-life is worth a note
 
 
@@ -42,6 +44,7 @@ def assumptions(scale: str, count: int | None) -> Assumptions:
     resources = yaml.safe_load(RESOURCES.read_text())[scale]
     usual = max(1, (resources["default"] | resources.get("train", {}))["gpu"])
     nodes = given.pop("nodes")
+    given.pop("page")  # plan.paper's
     return Assumptions(**given, counts=(count,) if count else tuple(n * usual for n in nodes))
 
 
@@ -101,28 +104,36 @@ def _sampling(run: Run, evaluation: Any, assumed: Assumptions) -> dict[str, Any]
 
 def count_parameters(run: Run) -> dict[str, int]:
     """In all and by part, counted on a model without memory; a learned A is one."""
-    config = run.config
-    with torch.device("meta"):
-        generator = build(config.model, config.basis, config.order, run.spec)
-    parts = {"head": _head(generator), "modulation": _modulation(generator)}
-    basis = generator.basis if config.basis.learned else None
-    parts["basis"] = _count(basis) if basis is not None else 0
-    total = _count(generator.backbone) + parts["basis"]
+    config, spec = run.config, run.spec
+    name = repr((config.model, spec))
+    if (counted := _COUNTED.get(name)) is None:
+        with torch.device("meta"):
+            backbone = build_backbone(config.model, config.order, spec)
+        counted = {"head": _head(backbone), "modulation": _modulation(backbone)}
+        counted = _COUNTED[name] = counted | {"total": _count(backbone)}
+    basis = _basis(run) if config.basis.learned else 0
+    parts = {"head": counted["head"], "modulation": counted["modulation"], "basis": basis}
+    total = counted["total"] + basis
     return {"total": total, "transformer": total - sum(parts.values())} | parts
 
 
-def _head(generator: Generator) -> int:
-    head = getattr(generator.backbone, "head", None)
+def _basis(run: Run) -> int:
+    shape = basis_flops.layout(run.config.model, run.spec)
+    with torch.device("meta"):
+        return _count(BasisTransform(run.config.basis, shape, run.spec.num_rows))
+
+
+def _head(backbone: nn.Module) -> int:
+    head = getattr(backbone, "head", None)
     return _count(head) if head is not None else 0
 
 
-def _modulation(generator: Generator) -> int:
+def _modulation(backbone: nn.Module) -> int:
     """adaLN outside the head."""
     names = ("adaLN_modulation", "ada_lin", "final_modulation")
-    modules = generator.backbone.named_modules()
     return sum(
         _count(part)
-        for name, part in modules
+        for name, part in backbone.named_modules()
         if name.endswith(names) and not name.startswith("head.")
     )
 

@@ -69,10 +69,7 @@ def _run(name: str, part: dict[str, Any], stages: Stages) -> Run:
 def _spec(part: dict[str, Any], stages: Stages, encoder: str, basis: BasisConfig) -> TokenSpec:
     """The tokens that an encoder makes, in a basis; a rebased one makes its parent's."""
     parent = part.get("rebased", {}).get(encoder, {}).get("parent", encoder)
-    tokenizer = _config(stages["tokenizer", parent]).tokenizer
-    images = _config(stages["dataset", ""]).dataset
-    with torch.device("meta"):
-        made = tokenizers.build(tokenizer, images.image_size, images.channels)
+    made = _tokenizer(stages["tokenizer", parent], stages["dataset", ""])
     n = made.grid[0] * made.grid[1]
     found = start(basis, made.grid, lambda: torch.randn(n + 1, n, 1), 0)
     return TokenSpec(
@@ -80,8 +77,16 @@ def _spec(part: dict[str, Any], stages: Stages, encoder: str, basis: BasisConfig
         grid=made.grid,
         channels=made.channels,
         codebook_size=made.codebook_size,
-        num_classes=images.num_classes,
+        num_classes=_config(stages["dataset", ""]).dataset.num_classes,
     )
+
+
+@cache
+def _tokenizer(stage: Stage, dataset: Stage) -> tokenizers.Built:
+    """Without memory; cached, because most runs of a scale share one and a large one takes long."""
+    images = _config(dataset).dataset
+    with torch.device("meta"):
+        return tokenizers.build(_config(stage).tokenizer, images.image_size, images.channels)
 
 
 def _config(stage: Stage) -> Any:

@@ -1,0 +1,52 @@
+"""How many bytes a scale keeps on disk, from configs and shapes."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nextbasis.data.views import VIEWS
+from nextbasis.generator import TokenSpec
+from nextbasis.plan.runs import Run
+
+FLOAT, LABEL = 4, 8  # bytes of a weight, token or id; of a label
+STATE = 4 * FLOAT  # of a parameter in a training's state: weight, average, two moments of Adam
+STATES = 2  # that a training keeps until its end
+
+
+def images(scale: str, counts: list[int]) -> int:
+    """Of the dataset's arrays: pixels and labels of both splits."""
+    return sum(counts) * (_pixels(scale) + LABEL)
+
+
+def tokens(encoder: dict[str, Any], spec: TokenSpec, count: int) -> int:
+    """Of the cached tokens of all views of this many training images; KL-16 keeps two moments."""
+    path = Path(f"config/tokenizer/{encoder['tokenizer']}.yaml")
+    moments = 2 if yaml.safe_load(path.read_text())["kind"] == "kl16" else 1
+    numbers = 1 if spec.codebook_size else moments * spec.channels
+    grid = spec.grid[0] * spec.grid[1]
+    return count * (VIEWS[encoder["views"]].count * grid * numbers * FLOAT + LABEL)
+
+
+def model(run: Run, parameters: int) -> int:
+    """Of model.safetensors: raw and averaged weights, and A as a matrix if there is one."""
+    n = run.spec.num_tokens
+    matrix = n * n if run.config.basis.learned or run.config.basis.init != "identity" else 0
+    return FLOAT * (2 * parameters + matrix)
+
+
+def states(parameters: int) -> int:
+    """Of what a training keeps in scratch/ to go on from; it is deleted at its end."""
+    return STATES * STATE * parameters
+
+
+def samples(scale: str, run: Run) -> int:
+    """Of the images of all evaluations of a run."""
+    count = sum(evaluation.sampler.num_images for evaluation in run.evals)
+    return count * (_pixels(scale) + LABEL)
+
+
+def _pixels(scale: str) -> int:
+    """Bytes of one image; the scales of the papers are named after their datasets."""
+    config = yaml.safe_load(Path(f"config/dataset/{scale}.yaml").read_text())
+    return config["image_size"] ** 2 * config["channels"]
