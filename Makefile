@@ -27,7 +27,7 @@ tables: setup repository
 
 test: setup repository lint dry-runs
 	snakemake --cores 2 --config scale=tiny extra=true
-	pytest -m slow
+	pytest -m slow -n 2 --dist loadgroup
 	pytest -m "not slow and not cluster" -n 2
 
 test-slurm: setup repository
