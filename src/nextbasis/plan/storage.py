@@ -7,10 +7,11 @@ import yaml
 
 from nextbasis.data.views import VIEWS
 from nextbasis.generator import TokenSpec
+from nextbasis.plan import memory
 from nextbasis.plan.runs import Run
 
 FLOAT, LABEL = 4, 8  # bytes of a weight, token or id; of a label
-STATE = 4 * FLOAT  # of a parameter in a training's state: weight, average, two moments of Adam
+STATE = sum(memory.STATE.values()) - memory.STATE["gradients"]  # of a parameter, for resuming
 STATES = 2  # that a training keeps until its end
 
 
