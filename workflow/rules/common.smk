@@ -42,7 +42,8 @@ onstart:  # Of a real run: every job it will queue, before the first one.
                         for name in ("mem_mb", "runtime", "gpu")
                     }
                     wants["threads"] = job.threads
-                    wants["gpu"] /= job.resources.get("nodes") or 1  # the rest is of one node
+                    nodes = job.resources.get("nodes") or 1
+                    wants["gpu"] /= nodes  # the rest is of one node already
                     check_job(job.rule.name, partition, wants, offers)
         except ValueError as error:
             raise WorkflowError(str(error)) from error
