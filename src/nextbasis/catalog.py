@@ -13,6 +13,7 @@ def headline(section: Section) -> dict[str, set[str]]:
     runs = {entry["run"] for entry in evals.values()}
     encoders = {section["runs"][run]["tokens"] for run in runs}
     return {
+        "text": set(section.get("texts", {})),
         "tokenizer": encoders,
         "rebase": encoders,
         "reconstruct": encoders,
@@ -67,8 +68,11 @@ def _problems_of_encoders(section: Section) -> list[str]:
 
 def _problems_of_runs(section: Section) -> list[str]:
     problems = []
+    texts = section.get("texts", {})
     for key, entry in section["runs"].items():
         problems += _unknown(f"runs.{key}", "tokens", entry["tokens"], section["encoders"])
+        if texts or "captions" in entry:
+            problems += _unknown(f"runs.{key}", "captions", entry.get("captions", ""), texts)
     return problems
 
 
@@ -94,11 +98,12 @@ def _problems_of_users(group: str, users: Section, runs: Section) -> list[str]:
         if unknown:
             continue
         run = runs[entry["run"]]
-        for field in ("family", "tokens"):
-            if entry[field] != run[field]:
+        fields = ("family", "tokens", *(["captions"] if group == "evals" else []))
+        for field in fields:
+            if entry.get(field) != run.get(field):
                 problems.append(
-                    f"{group}.{key}: {field} is '{entry[field]}' but run '{entry['run']}' "
-                    f"has '{run[field]}'"
+                    f"{group}.{key}: {field} is '{entry.get(field)}' but run '{entry['run']}' "
+                    f"has '{run.get(field)}'"
                 )
     return problems
 

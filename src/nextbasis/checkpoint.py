@@ -43,7 +43,7 @@ def load_generator(folder: Path, weights: str = "ema") -> tuple[Generator, dict[
     if not path.is_file():
         raise FileNotFoundError(f"no trained model {path}; make it with the train stage")
     config = read_json(folder / CONFIG)
-    spec = TokenSpec(**config["spec"] | {"grid": tuple(config["spec"]["grid"])})
+    spec = TokenSpec.of(config["spec"])
     parts = {name: section(name, config[name]) for name in ("model", "basis", "order")}
     generator = build(**parts, spec=spec)
     try:

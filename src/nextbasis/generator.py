@@ -15,6 +15,7 @@ from nextbasis.basis.transform import BasisTransform
 from nextbasis.config import BasisConfig, MARConfig, OrderConfig, RARConfig, XARConfig
 from nextbasis.execution import precision
 from nextbasis.heads.loss import Loss
+from nextbasis.layers.text import Captions, TextEmbedding, TextSpec
 from nextbasis.noise import ImageNoise
 
 Backbone = MAR | XAR | RAR
@@ -27,8 +28,16 @@ class TokenSpec:
     grid: tuple[int, int]  # rows and columns
     channels: int  # numbers per continuous token
     codebook_size: int  # 0 for continuous tokens
-    num_classes: int
+    num_classes: int  # or captions
     num_rows: int = 0  # of an A that is not square: tokens that the backbone sees
+    text: TextSpec | None = None  # of captions
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "TokenSpec":
+        """What `dataclasses.asdict` and a JSON file made of one."""
+        text = values.get("text")
+        kept = {"grid": tuple(values["grid"]), "text": TextSpec(**text) if text else None}
+        return cls(**values | kept)
 
     @property
     def num_tokens(self) -> int:
@@ -59,6 +68,16 @@ class Generator(nn.Module):
         if basis is not None and basis.num_rows != basis.num_tokens:
             host_order = torch.arange(basis.num_tokens)
         self.register_buffer("host_order", host_order, persistent=False)
+
+    def attach(self, captions: Captions) -> None:
+        """Let labels stand for these captions.
+
+        Raises: ValueError if the model knows classes only, or not so many captions.
+        """
+        embedding = getattr(self.backbone, "class_emb", None)
+        if not isinstance(embedding, TextEmbedding):
+            raise ValueError("this model was trained on classes; it reads no captions")
+        embedding.attach(captions)
 
     def draw(self, batch: int, progress: float, generator: torch.Generator) -> Any:
         """The random numbers of one training step at a share of the training."""
@@ -118,9 +137,11 @@ def build_backbone(model: Any, order: OrderConfig, spec: TokenSpec) -> Backbone:
         wanted = "ids (a VQ tokenizer)" if isinstance(model, RARConfig) else "continuous tokens"
         raise ValueError(f"model.family={model.family} needs {wanted}; choose other tokens=…")
     if isinstance(model, MARConfig):
-        return MAR(model, spec.sequence, spec.channels, spec.num_classes)
+        return MAR(model, spec.sequence, spec.channels, spec.num_classes, spec.text)
     if isinstance(model, XARConfig):
-        return XAR(model, spec.sequence, spec.channels, spec.num_classes)
+        return XAR(model, spec.sequence, spec.channels, spec.num_classes, spec.text)
+    if spec.text is not None:
+        raise ValueError("model.family=rar knows classes only; captions=… needs mar or xar")
     return RAR(model, spec.grid, spec.codebook_size, spec.num_classes, order)
 
 

@@ -32,7 +32,7 @@ PICTURE = "grid.png"  # of most kinds that make one; all pictures of stages are 
 # all, because everything waits for them.
 URGENCY = (
     *("diagnose", "train", "sample", "reconstruct", "score"),
-    *("tokens", "rebase", "tokenizer", "reference"),
+    *("tokens", "text", "rebase", "tokenizer", "reference"),
 )
 HEADLINE = 100  # added to the urgency of what the headline rows need
 

@@ -12,9 +12,11 @@ from nextbasis.backbones.xar import XAR
 from nextbasis.basis.start import in_host_order, start
 from nextbasis.config import TrainStage
 from nextbasis.data.epochs import Epochs
+from nextbasis.data.texts import FIRST, Texts
 from nextbasis.data.tokens import TokenCache
 from nextbasis.execution import compile_blocks, precision, recompute_blocks
 from nextbasis.generator import Generator, TokenSpec, build
+from nextbasis.layers.text import TextSpec
 from nextbasis.noise import stream_seed
 from nextbasis.optimiser import moving_average, optimiser, set_rates
 from nextbasis.provenance import device
@@ -30,20 +32,24 @@ class Trainer:
     dropout does.
     """
 
-    def __init__(self, config: TrainStage, cache: TokenCache) -> None:
-        """Build the model at its start.
+    def __init__(
+        self, config: TrainStage, cache: TokenCache, texts: Texts | None = None
+    ) -> None:
+        """Build the model at its start; `texts` are the captions that labels stand for.
 
         Raises: ValueError naming the key if basis, model, tokens and processes do not fit each
         other.
         """
         torch.manual_seed(stream_seed("model", config.seed))
         train = config.train
-        self.config, self.cache, self.device = config, cache, device()
+        self.config, self.cache, self.texts, self.device = config, cache, texts, device()
         self.part = parallel.share(train.batch_size)
         self.is_sharded = train.parallel == "fsdp" and processes.count() > 1
-        generator, self.spec = build_at_start(config, cache)
+        generator, self.spec = build_at_start(config, cache, texts)
         self.generator = generator.to(self.device)
         self.ema = moving_average(self.generator, train.ema_decay, self.is_sharded)
+        if texts is not None:  # not before the average, which would copy them
+            self.generator.attach(texts)
         if train.compile:
             compile_blocks(self.generator.backbone)
         if train.recompute:
@@ -183,13 +189,25 @@ class Trainer:
         found = []
         for model in (self.generator, self.average):
             state = parallel.whole_state(model.state_dict())
-            plain = build_at_start(self.config, self.cache)[0]
+            plain = build_at_start(self.config, self.cache, self.texts)[0]
             plain.load_state_dict(state)
             found.append(plain)
         return found[0], found[1]
 
 
-def build_at_start(config: TrainStage, cache: TokenCache) -> tuple[Generator, TokenSpec]:
+def text_spec(texts: Texts) -> TextSpec:
+    """What a model must know of captions to read them."""
+    index = texts.index
+    return TextSpec(
+        num_tokens=index["num_tokens"],
+        vocabulary_size=0 if index["width"] else FIRST + len(index["vocabulary"]),
+        width=index["width"],
+    )
+
+
+def build_at_start(
+    config: TrainStage, cache: TokenCache, texts: Texts | None = None
+) -> tuple[Generator, TokenSpec]:
     """The untrained generator, A at its configured start, and what it models."""
 
     def tokens() -> Tensor:
@@ -204,6 +222,7 @@ def build_at_start(config: TrainStage, cache: TokenCache) -> tuple[Generator, To
         codebook_size=cache.codebook_size,
         num_classes=cache.num_classes,
         num_rows=0 if basis is None or is_square else basis.num_rows,
+        text=None if texts is None else text_spec(texts),
     )
     generator = build(config.model, config.basis, config.order, spec, seed)
     if generator.basis is None or isinstance(generator.backbone, RAR):

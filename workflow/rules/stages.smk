@@ -36,6 +36,25 @@ rule reference:  # Feature statistics of the real images.
         "python -m nextbasis.dvc --wait-for-lock repro --single-item reference-{wildcards.scale} > {log} 2>&1"
 
 
+rule text:  # The captions as tokens: words, or vectors of a frozen encoder.
+    input:
+        STAGES.inputs("text", ancient),
+    output:
+        STAGES.outputs("text"),
+    log:
+        "results/{scale}/logs/text/{key}.log",
+    wildcard_constraints:
+        key=STAGES.key_pattern("text", SCALE),
+    priority: STAGES.priority("text")
+    threads: STAGES.resource("text", "threads")
+    resources:
+        mem_mb=STAGES.resource("text", "mem_mb"),
+        runtime=STAGES.resource("text", "runtime"),
+        gpu=STAGES.resource("text", "gpu"),
+    shell:
+        "python -m nextbasis.dvc --wait-for-lock repro --single-item text-{wildcards.scale}@{wildcards.key} > {log} 2>&1"
+
+
 rule tokenizer:  # A tokenizer, trained or given.
     input:
         STAGES.inputs("tokenizer", ancient),

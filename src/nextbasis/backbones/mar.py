@@ -24,6 +24,7 @@ from nextbasis.heads.diffusion import DiffusionHead
 from nextbasis.heads.loss import Loss
 from nextbasis.layers.linear import Linear
 from nextbasis.layers.parts import NORM_EPS, Block, init_xavier
+from nextbasis.layers.text import TextEmbedding, TextSpec
 from nextbasis.noise import ImageNoise
 
 
@@ -59,10 +60,23 @@ class MAR(nn.Module):
     step_of: Tensor
 
     def __init__(
-        self, config: MARConfig, grid: tuple[int, int], channels: int, num_classes: int
+        self,
+        config: MARConfig,
+        grid: tuple[int, int],
+        channels: int,
+        num_classes: int,
+        text: TextSpec | None = None,
     ) -> None:
-        """Tokens form a `grid` (height, width) in raster order."""
+        """Tokens form a `grid` (height, width) in raster order; with `text`, classes are captions.
+
+        Raises: ValueError if the buffer does not hold the tokens of a caption.
+        """
         super().__init__()
+        if text is not None and text.num_tokens != config.buffer_size:
+            raise ValueError(
+                f"model.buffer_size must be {text.num_tokens}, the tokens of a caption, "
+                f"got {config.buffer_size}"
+            )
         self.config, self.channels = config, channels
         self.num_tokens, self.layout = grid[0] * grid[1], grid
         length = config.buffer_size + self.num_tokens
@@ -73,7 +87,7 @@ class MAR(nn.Module):
             return nn.ModuleList(layers)
 
         width = config.encoder_width
-        self.class_emb = nn.Embedding(num_classes, width)
+        self.class_emb = self._conditions_of(num_classes, text)
         self.null_class = nn.Parameter(torch.zeros(1, width))
         self.z_proj = Linear(channels, width)
         self.z_proj_ln = nn.LayerNorm(width, eps=NORM_EPS)
@@ -92,11 +106,20 @@ class MAR(nn.Module):
         self.register_buffer("host_order", orders.raster(*grid), persistent=False)
         self.register_buffer("step_of", torch.arange(self.num_tokens), persistent=False)
 
+    def _conditions_of(self, num_classes: int, text: TextSpec | None) -> nn.Module:
+        config, width = self.config, self.config.encoder_width
+        if text is None:
+            return nn.Embedding(num_classes, width)
+        heads, depth = config.encoder_heads, config.text_depth
+        return TextEmbedding(text, num_classes, width, heads, depth, config.dropout, pooled=False)
+
     def _init_weights(self) -> None:
         """Embeddings normal(0.02), linear layers Xavier, biases zero."""
         tables = (self.null_class, self.mask_token, self.encoder_pos, self.decoder_pos)
-        for table in (*tables, self.head_pos, self.class_emb.weight):
+        for table in (*tables, self.head_pos):
             nn.init.normal_(table, std=0.02)
+        if isinstance(self.class_emb, nn.Embedding):
+            nn.init.normal_(self.class_emb.weight, std=0.02)
         init_xavier(self)
 
     @staticmethod
@@ -149,17 +172,22 @@ class MAR(nn.Module):
 
     def embed_labels(
         self, labels: Int[Tensor, " b"], drop: Bool[Tensor, " b"] | None = None
-    ) -> Float[Tensor, "b w"]:
-        """Class embeddings, the null class where `drop`."""
-        embedded = self.class_emb(labels)
-        return embedded if drop is None else torch.where(drop[:, None], self.null_class, embedded)
+    ) -> Float[Tensor, "b #s w"]:
+        """Class embeddings or captions' tokens, the null class where `drop`."""
+        embedded = self.class_emb(labels).view(len(labels), -1, self.config.encoder_width)
+        if drop is None:
+            return embedded
+        return torch.where(drop[:, None, None], self.null_class, embedded)
 
     def encode(
-        self, y: Float[Tensor, "b n d"], known: Int[Tensor, "b k"], condition: Float[Tensor, "b w"]
+        self,
+        y: Float[Tensor, "b n d"],
+        known: Int[Tensor, "b k"],
+        condition: Float[Tensor, "b #s w"],
     ) -> Float[Tensor, "b m w"]:
         """Encode the class tokens and the known tokens."""
         for_classes, for_tokens = self._split(self.encoder_pos)
-        classes = condition[:, None] + for_classes
+        classes = condition + for_classes
         tokens = self.z_proj(rows(y, known)) + F.embedding(known, for_tokens)
         h = self.z_proj_ln(torch.cat((classes, tokens), 1))
         for block in self.encoder_blocks:

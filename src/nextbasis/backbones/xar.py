@@ -23,6 +23,7 @@ from nextbasis.layers.attention import KVCache, grid_rotation
 from nextbasis.layers.cells import CellBlock
 from nextbasis.layers.linear import Linear
 from nextbasis.layers.parts import NORM_EPS, TimeEmbedding, init_xavier
+from nextbasis.layers.text import TextEmbedding, TextSpec
 from nextbasis.noise import ImageNoise
 
 
@@ -70,9 +71,16 @@ class XAR(nn.Module):
     rotation: Tensor
 
     def __init__(
-        self, config: XARConfig, grid: tuple[int, int], channels: int, num_classes: int
+        self,
+        config: XARConfig,
+        grid: tuple[int, int],
+        channels: int,
+        num_classes: int,
+        text: TextSpec | None = None,
     ) -> None:
         """Tokens form a `grid` (height, width); cells_per_side must divide both.
+
+        With `text`, classes are captions; every cell is told the mean of its caption's tokens.
 
         A sequence, such as the coefficients of a frame, is a grid of one row, cut into as many
         runs as a grid has cells.
@@ -90,7 +98,7 @@ class XAR(nn.Module):
                 CellBlock(width, config.num_heads, config.dropout) for _ in range(depth)
             )
 
-        self.class_emb = nn.Embedding(num_classes + 1, width)
+        self.class_emb = self._conditions_of(num_classes, text)
         self.time_embed = TimeEmbedding(width)
         self.z_proj = Linear(channels, width)
         self.z_proj_ln = nn.RMSNorm(width, eps=NORM_EPS)
@@ -110,9 +118,18 @@ class XAR(nn.Module):
         self.register_buffer("step_of", step_of, persistent=False)
         self.register_buffer("rotation", rotation[host_order], persistent=False)
 
+    def _conditions_of(self, num_classes: int, text: TextSpec | None) -> nn.Module:
+        config, width = self.config, self.config.width
+        if text is None:
+            return nn.Embedding(num_classes + 1, width)
+        heads, depth = config.num_heads, config.text_depth
+        return TextEmbedding(text, num_classes, width, heads, depth, config.dropout, pooled=True)
+
     def _init_weights(self) -> None:
         """Embeddings normal(0.02), linear layers Xavier, biases zero."""
-        for table in (self.class_emb.weight, self.encoder_pos, self.decoder_pos):
+        if isinstance(self.class_emb, nn.Embedding):
+            nn.init.normal_(self.class_emb.weight, std=0.02)
+        for table in (self.encoder_pos, self.decoder_pos):
             nn.init.normal_(table, std=0.02)
         init_xavier(self)
 

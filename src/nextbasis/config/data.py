@@ -8,7 +8,7 @@ SOURCE_KINDS = (
     *("local", "torchvision", "debian", "sklearn"),
     *("image_folder", "webdataset", "parquet"),
 )
-VIEWS = ("flip", "ten_crop")  # of a training image that are tokenised; see nextbasis.data.views
+VIEWS = ("single", "flip", "ten_crop")  # of a training image that are tokenised; see nextbasis.data.views
 
 
 @dataclass(kw_only=True)

@@ -26,6 +26,7 @@ class MARConfig:
     head_batch_mul: int  # noise levels drawn per token and step
     mask_ratio_min: float  # truncated normal on [min, 1] around 1
     mask_ratio_std: float
+    text_depth: int = 0  # blocks over the tokens of captions, where there are any
 
     def __post_init__(self) -> None:
         """Check sizes."""
@@ -49,6 +50,7 @@ class XARConfig:
     cells_per_side: int  # the grid is cut into this many cells along each side
     dropout: float
     label_drop: float
+    text_depth: int = 0  # blocks over the tokens of captions, where there are any
 
     def __post_init__(self) -> None:
         """Check sizes."""

@@ -96,6 +96,7 @@ class TrainStage(StageConfig):
 
     seed: int
     tokens: str  # name of the tokenizer whose tokens are modelled
+    captions: str  # name of the text that says how labels read; empty where they are classes
     model: MARConfig | XARConfig | RARConfig
     basis: BasisConfig
     order: OrderConfig

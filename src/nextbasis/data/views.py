@@ -1,4 +1,4 @@
-"""Which views of a training image are tokenised: the image and its mirror image, or ten crops."""
+"""Which views of a training image are tokenised: it alone, its mirror image too, or ten crops."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +22,11 @@ class Views:
         return int(size * self.wider)
 
 
+def single(images: Float[Tensor, "b c s s"], size: int) -> list[Float[Tensor, "b c s s"]]:
+    """The image as it is, for pictures that mean something else when mirrored, such as arrows."""
+    return [images]
+
+
 def flip(images: Float[Tensor, "b c s s"], size: int) -> list[Float[Tensor, "b c s s"]]:
     """The image as it is and mirrored (MAR, and RAR's ablations)."""
     return [images, images.flip(3)]
@@ -39,4 +44,8 @@ def ten_crop(images: Float[Tensor, "b c h w"], size: int) -> list[Float[Tensor, 
     ]
 
 
-VIEWS = {"flip": Views(2, flip, 1.0), "ten_crop": Views(10, ten_crop, WIDER)}
+VIEWS = {
+    "single": Views(1, single, 1.0),
+    "flip": Views(2, flip, 1.0),
+    "ten_crop": Views(10, ten_crop, WIDER),
+}

@@ -150,7 +150,7 @@ def load_imported(folder: Path) -> Imported:
         tensors = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is corrupt ({error}); import it again") from error
-    spec = TokenSpec(**config["spec"] | {"grid": tuple(config["spec"]["grid"])})
+    spec = TokenSpec.of(config["spec"])
     return Imported(
         family=config["model"]["family"],
         source=config["imported"],

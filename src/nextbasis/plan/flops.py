@@ -14,6 +14,7 @@ from typing import Any
 from nextbasis import orders
 from nextbasis.config import MARConfig, RARConfig, XARConfig
 from nextbasis.generator import TokenSpec
+from nextbasis.layers.text import MLP_RATIO, TextSpec
 
 QUANTILES = 64  # of MAR's random share of hidden tokens, over which costs are averaged
 FREQUENCIES = 256  # of layers.parts.TimeEmbedding
@@ -46,11 +47,13 @@ def forward(model: Any, spec: TokenSpec) -> Flops:
     """The loss of one image, on average over MAR's random share of hidden tokens."""
     if isinstance(model, MARConfig):
         works = [mar_forward(model, spec, hidden) for hidden in hidden_tokens(model, spec)]
-        return Flops(fmean(w.transformer for w in works), fmean(w.head for w in works))
+        text = _text(model.encoder_width, model.text_depth, spec.text)
+        return Flops(fmean(w.transformer for w in works) + text, fmean(w.head for w in works))
     if isinstance(model, XARConfig):
         cells = model.cells_per_side**2
         passes = [(cell, 1) for cell in range(cells)]
-        return Flops(_xar(model, spec, passes), 0.0)
+        text = _text(model.width, model.text_depth, spec.text)
+        return Flops(_xar(model, spec, passes) + text, 0.0)
     rows = spec.num_tokens + 1  # cls, class and all tokens but the last
     return _rar(model, spec, _products(rows, rows, model.width))
 
@@ -138,6 +141,15 @@ def _xar(model: XARConfig, spec: TokenSpec, passes: list[tuple[int, int]]) -> fl
     per_token = depth * weights + w**2 + 2 * w * spec.channels
     once = 2 * m * per_token + 2 * depth * 6 * w**2 + _times(w)
     return sum(count * (once + depth * _products(m, m * (cell + 1), w)) for cell, count in passes)
+
+
+def _text(width: int, depth: int, text: TextSpec | None) -> float:
+    """One caption through its embedding; in sampling it is left out, once against many steps."""
+    if text is None:
+        return 0.0
+    s = text.num_tokens
+    block = 2 * s * (4 + 2 * MLP_RATIO) * width**2 + _products(s, s, width)
+    return 2 * s * text.width * width + depth * block
 
 
 def _rar(model: RARConfig, spec: TokenSpec, attention: float) -> Flops:

@@ -10,15 +10,17 @@ import torch
 
 from nextbasis import tokenizers
 from nextbasis.basis.start import start
-from nextbasis.config import BasisConfig, SampleStage, TrainStage, compose
+from nextbasis.config import BasisConfig, FrozenConfig, SampleStage, TrainStage, compose
 from nextbasis.config.checks import choose
+from nextbasis.data.texts import FIRST
 from nextbasis.generator import TokenSpec
+from nextbasis.layers.text import TextSpec
 from nextbasis.stagelist import Stage, load_stages
 from nextbasis.tables.inputs import CATALOG, load_catalog, section
 
 RESOURCES = Path("config/resources.yaml")
 ASSUMPTIONS = Path("config/plan.yaml")
-NAMES = ("key=", "run=", "seed=")  # overrides that change no cost
+NAMES = ("key=", "run=", "seed=", "captions=")  # overrides that change no cost
 
 Stages = dict[tuple[str, str], Stage]  # of one scale, by kind and key
 
@@ -78,6 +80,18 @@ def _spec(part: dict[str, Any], stages: Stages, encoder: str, basis: BasisConfig
         channels=made.channels,
         codebook_size=made.codebook_size,
         num_classes=_config(stages["dataset", ""]).dataset.num_classes,
+        text=_text(stages),
+    )
+
+
+def _text(stages: Stages) -> TextSpec | None:
+    """Of a scale with captions; how many words they have is not known before they are read."""
+    found = [_config(stage).text for (kind, _), stage in stages.items() if kind == "text"]
+    if not found:
+        return None
+    width = found[0].width if isinstance(found[0], FrozenConfig) else 0
+    return TextSpec(
+        num_tokens=found[0].num_tokens, vocabulary_size=0 if width else FIRST, width=width
     )
 
 

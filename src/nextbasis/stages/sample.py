@@ -17,8 +17,9 @@ from jaxtyping import Int64, UInt8
 from nextbasis import processes
 from nextbasis.checkpoint import load_generator
 from nextbasis.config import SampleStage, config_hash
-from nextbasis.data.arrays import create
+from nextbasis.data.arrays import Dataset, create
 from nextbasis.data.pictures import save_grid, to_uint8
+from nextbasis.data.texts import load_texts
 from nextbasis.execution import compile_blocks, precision
 from nextbasis.files import (
     code_hash,
@@ -60,20 +61,24 @@ class Sampler:
             compile_blocks(self.generator.backbone)
         tokenizer = result_folder(config.scale, "tokenizer", trained["tokens"])
         self.tokenizer = load_tokenizer(tokenizer).to(self.device).eval()
-        self.num_classes: int = trained["spec"]["num_classes"]
+        self.classes: Int64[np.ndarray, " c"] = np.arange(trained["spec"]["num_classes"])
+        if captions := trained.get("captions"):
+            self.generator.attach(load_texts(result_folder(config.scale, "text", captions)))
+            # Those of test images: not what the model was trained on.
+            self.classes = np.unique(Dataset(result_folder(config.scale, "dataset")).test_labels)
 
     def labels(self) -> Int64[np.ndarray, " n"]:
-        """The class of every image, sorted.
+        """The class of every image, sorted; of captions, those of the test images.
 
         Raises: ValueError if the images cannot be shared equally.
         """
-        per_class, rest = divmod(self.config.sampler.num_images, self.num_classes)
+        per_class, rest = divmod(self.config.sampler.num_images, len(self.classes))
         if rest or not per_class:
             raise ValueError(
-                f"sampler.num_images must be a multiple of the {self.num_classes} classes, "
+                f"sampler.num_images must be a multiple of the {len(self.classes)} classes, "
                 f"got {self.config.sampler.num_images}"
             )
-        return np.repeat(np.arange(self.num_classes), per_class)
+        return np.repeat(self.classes, per_class)
 
     @torch.no_grad()
     def images(
@@ -181,7 +186,7 @@ def main(config: SampleStage) -> None:
     if processes.rank() > 0:
         return
     seconds_per_image = latency(sampler, labels)
-    per_class = min(GRID_PER_CLASS, len(labels) // sampler.num_classes)
+    per_class = min(GRID_PER_CLASS, len(labels) // len(sampler.classes))
     shown = np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)])
     how = {"num_images": len(labels), "weights": "ema"}
     how |= {"rounding": config.sampler.rounding, "dtype": config.sampler.precision}

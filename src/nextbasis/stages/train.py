@@ -20,6 +20,7 @@ import torch
 from nextbasis import processes
 from nextbasis.checkpoint import Resumable, save_generator
 from nextbasis.config import TrainStage, config_hash
+from nextbasis.data.texts import load_texts
 from nextbasis.data.tokens import TokenCache
 from nextbasis.files import code_hash, result_folder, scratch_folder, staged_folder, write_json
 from nextbasis.generator import Generator
@@ -87,8 +88,11 @@ def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
 def main(config: TrainStage) -> None:
     """Train and write model, config, curves and metrics."""
     cache = TokenCache(result_folder(config.scale, "tokens", config.tokens))
-    trainer = Trainer(config, cache)
+    folder = result_folder(config.scale, "text", config.captions)
+    texts = load_texts(folder) if config.captions else None
+    trainer = Trainer(config, cache, texts)
     identity = [config_hash(config), cache.index["tokens_sha256"], code_hash(), torch.__version__]
+    identity += [texts.index["tokens_sha256"]] if texts is not None else []
     resumable = Resumable(scratch_folder(config.scale, "train", config.key, identity))
     fit(trainer, resumable)
     raw, ema = trainer.models()

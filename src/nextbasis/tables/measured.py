@@ -12,6 +12,7 @@ from nextbasis.files import read_json, result_folder
 from nextbasis.tables.inputs import Catalog, evals_of
 
 SCORES = ("fid", "is_mean", "precision", "recall")
+CAPTIONED = ("retrieval", "retrieval_top5")  # scores that only captions allow
 SPEEDS = ("seconds_per_image", "images_per_second")
 PROTOCOL = ("name", "extractor_sha256", "reference_sha256")  # equal or not comparable
 SEED_SPREAD = "standard deviation over seeds"
@@ -97,6 +98,10 @@ def _rows(
     run = entry["run"]
     path = result_folder(scale, "train", run) / "metrics.json"
     values = {name: score["values"][name] for name in SCORES}
+    values |= {name: score["values"][name] for name in CAPTIONED if name in score["values"]}
+    geneval = result_folder(scale, "geneval", key) / "score.json"
+    if geneval.is_file():  # made outside, see `nextbasis geneval`
+        values["geneval"] = read_json(geneval)["values"]["overall"]
     values |= {name: speed[name] for name in SPEEDS}
     values |= {"params": read_result(path, scale, "train", run)["parameters"]}
     return [

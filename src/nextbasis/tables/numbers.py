@@ -1,11 +1,20 @@
 """Numbers as text: digits by metric, parameters as in the papers."""
 
-MEASURED_DIGITS = {"fid": 2, "is_mean": 2, "precision": 3, "recall": 3}
+MEASURED_DIGITS = {
+    "fid": 2,
+    "is_mean": 2,
+    "precision": 3,
+    "recall": 3,
+    "retrieval": 3,
+    "retrieval_top5": 3,
+    "geneval": 3,
+}
 PUBLISHED_DIGITS = {
     "fid": 2,
     "is_mean": 1,
     "precision": 2,
     "recall": 2,
+    "geneval": 2,
     "seconds_per_image": 2,
     "images_per_second": 1,
 }
