@@ -105,7 +105,7 @@ def plain_z(made: MAR, y: Tensor, hidden: Tensor, condition: Tensor) -> Tensor:
     """z of every token, all blocks on all tokens, hidden ones marked by True."""
     size = made.config.buffer_size
     known = torch.cat((torch.ones(len(y), size, dtype=torch.bool), ~hidden), 1)
-    h = torch.cat((condition[:, None].expand(-1, size, -1), made.z_proj(y)), 1)
+    h = torch.cat((condition.expand(-1, size, -1), made.z_proj(y)), 1)
     h = made.z_proj_ln(h + made.encoder_pos)[known].view(len(y), -1, made.encoder_pos.shape[-1])
     for block in made.encoder_blocks:
         h = block(h)

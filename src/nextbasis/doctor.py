@@ -19,7 +19,11 @@ from nextbasis.tables.inputs import CATALOG, load_catalog, section
 LEAST_PYTHON = (3, 11)
 TOOLS = ("git", "dvc", "snakemake")
 LOCK = Path("requirements.lock")
-ONLINE = {"debian": "the Debian archive", "torchvision": "torchvision's servers"}
+ONLINE = {
+    "debian": "the Debian archive",
+    "torchvision": "torchvision's servers",
+    "npm": "the npm registry",
+}
 GIB = 2**30
 
 
@@ -134,6 +138,12 @@ def _data(stages: list[Stage], scale: str) -> Check:
     own = os.environ.get("NEXTBASIS_DATA", "")
     folders = [own] if own else []
     folders += [s["location"] for s in config["sources"] if s["kind"] in ("local", "image_folder")]
+    folders += [
+        str(Path(file).parent)
+        for source in config["sources"]
+        if source["kind"] == "journeydb"
+        for file in source["location"].split()
+    ]
     if present := [folder for folder in folders if Path(folder).is_dir()]:
         return Check("data", f"{config['name']} in {present[0]}")
     kinds = [source["kind"] for source in config["sources"]]

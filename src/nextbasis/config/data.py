@@ -1,14 +1,13 @@
 """What is studied and how it is judged: datasets and evaluation protocols."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nextbasis.config.checks import choose, positive
 
-SOURCE_KINDS = (
-    *("local", "torchvision", "debian", "sklearn"),
-    *("image_folder", "webdataset", "parquet"),
-)
-VIEWS = ("single", "flip", "ten_crop")  # of a training image that are tokenised; see nextbasis.data.views
+LABELLED_KINDS = ("local", "torchvision", "debian", "sklearn", "image_folder")
+CAPTIONED_KINDS = ("npm", "journeydb")
+SOURCE_KINDS = (*LABELLED_KINDS, *CAPTIONED_KINDS, "webdataset", "parquet")  # these two: either
+VIEWS = ("single", "flip", "ten_crop")  # of a training image; see nextbasis.data.views
 
 
 @dataclass(kw_only=True)
@@ -30,14 +29,28 @@ class DatasetConfig:
     name: str
     image_size: int  # pixels a side, after zero padding or cropping
     channels: int
-    num_classes: int
-    num_test: int  # images kept for testing where the source has no split of its own
+    num_classes: int  # 0: as many as there are different captions, which the source must have
+    num_test: int  # images (npm: captions) kept for testing where the source has no such split
     sources: list[SourceConfig]
     checksums: dict[str, str]  # file name or array name -> SHA-256; empty where the user's own
+    captions: list[str] = field(default_factory=list)  # names of the classes, if they have any
 
     def __post_init__(self) -> None:
-        """Check sizes."""
-        positive("dataset", self, "image_size", "channels", "num_classes")
+        """Check sizes, and that the sources have what `num_classes` counts."""
+        positive("dataset", self, "image_size", "channels")
+        without = CAPTIONED_KINDS if self.num_classes else LABELLED_KINDS
+        wrong = [source.kind for source in self.sources if source.kind in without]
+        if self.num_classes < 0 or wrong:
+            raise ValueError(
+                "dataset.num_classes must be above 0, or 0 where captions take the place of "
+                f"classes, as in {', '.join(CAPTIONED_KINDS)}; got {self.num_classes}"
+                + (f" for a source of kind {wrong[0]}" if wrong else "")
+            )
+        if self.captions and len(self.captions) != self.num_classes:
+            raise ValueError(
+                f"dataset.captions must name as many classes as dataset.num_classes says, "
+                f"{self.num_classes}; got {len(self.captions)}"
+            )
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,7 @@
 """Memory-mapped .npy arrays with an index.json that says what they must look like."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from nextbasis.files import read_json, sha256
 from nextbasis.progress import track
 
+CAPTIONS = "captions.json"  # a list of strings: what each label means
 DATASET_KEYS = ("image_size", "channels", "num_classes", "num_train", "num_test", "sha256")
 Shape = Sequence[int | None]  # None where any length is right
 
@@ -58,7 +60,7 @@ def open_array(path: Path, dtype: type, shape: Shape, checksum: str = "") -> np.
 
 
 class Dataset:
-    """The arrays of results/<scale>/dataset, checked against their index."""
+    """The arrays and captions of results/<scale>/dataset, checked against their index."""
 
     def __init__(self, folder: Path) -> None:
         """Map the arrays.
@@ -71,6 +73,22 @@ class Dataset:
         self.num_classes: int = self.index["num_classes"]
         self.train_images, self.train_labels = self._split("train")
         self.test_images, self.test_labels = self._split("test")
+
+    @cached_property
+    def captions(self) -> list[str]:
+        """What each label means; read when it is first asked for.
+
+        Raises: FileNotFoundError or ValueError naming the file, expected and found.
+        """
+        path = self.folder / CAPTIONS
+        if not path.is_file():
+            raise FileNotFoundError(f"no file {path}; run the stage that makes it")
+        if (found := sha256(path)) != (expected := self.index["sha256"].get(CAPTIONS, "none")):
+            raise ValueError(f"{path} has SHA-256 {found}, expected {expected}; delete it")
+        captions: list[str] = read_json(path)
+        if len(captions) != self.num_classes:
+            raise ValueError(f"{path} holds {len(captions)} captions, expected {self.num_classes}")
+        return captions
 
     def _split(self, split: str) -> tuple[UInt8[np.ndarray, "n h w c"], Int64[np.ndarray, " n"]]:
         count, size = self.index[f"num_{split}"], self.image_size

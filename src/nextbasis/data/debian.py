@@ -1,9 +1,10 @@
 """Fetch a Debian package with the system's own client, without root, and unpack it."""
 
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
+
+from nextbasis.data.commands import call
 
 TIMEOUT = 180  # seconds that one call of the client may take
 
@@ -29,12 +30,12 @@ def fetch(package: str, wanted: str, folder: Path) -> None:
         ]
         client += ["-oDebug::NoLocking=1", "-oAPT::Sandbox::User=", "-oAcquire::Retries=0"]
         client += ["-oAcquire::http::Timeout=20", "-oAcquire::https::Timeout=20"]
-        _call([*client, "update"], work)
-        _call([*client, "download", package], work)
+        call([*client, "update"], work, TIMEOUT)
+        call([*client, "download", package], work, TIMEOUT)
         archives = list(work.glob("*.deb"))
         if len(archives) != 1:
             raise ValueError(f"package {package} gave {len(archives)} archives, expected 1")
-        _call(["dpkg-deb", "-x", str(archives[0]), "unpacked"], work)
+        call(["dpkg-deb", "-x", str(archives[0]), "unpacked"], work, TIMEOUT)
         found = sorted((work / "unpacked").rglob(wanted))
         if not found:
             raise ValueError(f"package {package} holds no file {wanted}")
@@ -43,13 +44,3 @@ def fetch(package: str, wanted: str, folder: Path) -> None:
             temporary = folder / f".{path.name}.tmp"
             shutil.copyfile(path, temporary)
             temporary.replace(folder / path.name)
-
-
-def _call(command: list[str], folder: Path) -> None:
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT)
-    except subprocess.TimeoutExpired as error:
-        raise ValueError(f"'{command[0]} {command[-1]}' took over {TIMEOUT} s") from error
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
-        raise ValueError(f"{command[0]} failed with status {done.returncode}: {last}")

@@ -23,6 +23,12 @@ def centre_crop(image: Image.Image, size: int) -> Image.Image:
     return image.crop((left, top, left + size, top + size))
 
 
+def fit(image: Image.Image, size: int, channels: int) -> UInt8[np.ndarray, "h w c"]:
+    """An image as RGB (or grey for one channel), cropped to `size` pixels a side."""
+    crop = centre_crop(image.convert("RGB" if channels == 3 else "L"), size)
+    return np.asarray(crop).reshape(size, size, channels)
+
+
 def load_photo(
     file: Path | BinaryIO, size: int, channels: int, name: str = ""
 ) -> UInt8[np.ndarray, "h w c"]:
@@ -32,10 +38,9 @@ def load_photo(
     """
     try:
         with Image.open(file) as image:
-            crop = centre_crop(image.convert("RGB" if channels == 3 else "L"), size)
+            return fit(image, size, channels)
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"{name or file} is not a readable image ({error})") from error
-    return np.asarray(crop).reshape(size, size, channels)
 
 
 def pad(image: UInt8[np.ndarray, "h w c"], size: int) -> UInt8[np.ndarray, "s s c"]:

@@ -1,4 +1,4 @@
-"""Hugging Face datasets: Parquet files with a column of encoded images and one of labels."""
+"""Hugging Face datasets: Parquet files with columns of encoded images and of labels or captions."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int64, UInt8
 
 from nextbasis.config import DatasetConfig
 from nextbasis.data.archives import archives
 from nextbasis.data.images import load_photo
-from nextbasis.data.splits import Split, Splits, check_labels, in_threads
+from nextbasis.data.splits import Images, Split, Splits, captioned, check_labels, in_threads
 
-IMAGE, LABEL = "image", "label"  # columns; an image is its bytes, or a struct with `bytes`
+IMAGE = "image"  # column; an image is its bytes, or a struct with `bytes`
+LABEL, CAPTION = "label", "caption"  # columns; one of them is read
 
 
 class Group(NamedTuple):
@@ -38,32 +38,43 @@ def read(config: DatasetConfig, location: str) -> Splits:
         raise ValueError(
             "Parquet files need pyarrow, the extra `parquet`: pip install 'nextbasis[parquet]'"
         ) from error
-    return {split: _split(config, parquet.ParquetFile, files) for split, files in paths.items()}
+    found = {split: _rows(config, parquet.ParquetFile, files) for split, files in paths.items()}
+    images = {
+        split: partial(_images, config, parquet.ParquetFile, groups)
+        for split, (groups, _) in found.items()
+    }
+    if not config.num_classes:
+        return captioned({split: values for split, (_, values) in found.items()}, images)
+    return {
+        split: Split(labels=np.asarray(values, np.int64), images=images[split])
+        for split, (_, values) in found.items()
+    }
 
 
-def _split(config: DatasetConfig, opened: Any, paths: list[Path]) -> Split:
+def _rows(config: DatasetConfig, opened: Any, paths: list[Path]) -> tuple[list[Group], list[Any]]:
+    """Where the images are, and the label (int) or caption (str) of each."""
     groups: list[Group] = []
-    labels: list[Int64[np.ndarray, " n"]] = []
+    values: list[Any] = []
     for path in paths:
         with _open(opened, path) as file:
-            found = _labels(file, path)
-            start = sum(map(len, labels))
+            found = _values(file, path, config.num_classes == 0)
+            start = len(values)
             for number in range(file.metadata.num_row_groups):
                 rows = file.metadata.row_group(number).num_rows
                 groups.append(Group(path, number, start, rows))
                 start += rows
-        check_labels(config, found, str(path))
-        labels.append(found)
-    together = np.concatenate(labels)
+        if config.num_classes:
+            check_labels(config, np.asarray(found, np.int64), str(path))
+        values += found
+    return groups, values
 
-    def images(part: slice) -> Iterator[UInt8[np.ndarray, "s s c"]]:
-        wanted = range(len(together))[part]
-        return in_threads(
-            partial(load_photo, BytesIO(data), config.image_size, config.channels, name)
-            for data, name in _encoded(opened, groups, wanted)
-        )
 
-    return Split(labels=together, images=images)
+def _images(config: DatasetConfig, opened: Any, groups: list[Group], part: slice) -> Images:
+    wanted = range(sum(group.rows for group in groups))[part]
+    return in_threads(
+        partial(load_photo, BytesIO(data), config.image_size, config.channels, name)
+        for data, name in _encoded(opened, groups, wanted)
+    )
 
 
 def _open(opened: Any, path: Path) -> Any:
@@ -73,17 +84,16 @@ def _open(opened: Any, path: Path) -> Any:
         raise ValueError(f"{path} is not a complete Parquet file ({error})") from error
 
 
-def _labels(file: Any, path: Path) -> Int64[np.ndarray, " n"]:
-    names = file.schema_arrow.names
-    if missing := [name for name in (IMAGE, LABEL) if name not in names]:
+def _values(file: Any, path: Path, captions: bool) -> list[Any]:
+    names, name = file.schema_arrow.names, CAPTION if captions else LABEL
+    if missing := [column for column in (IMAGE, name) if column not in names]:
         raise ValueError(f"{path} has no column {missing[0]}; it has {', '.join(names)}")
-    values = file.read(columns=[LABEL]).column(LABEL).to_pylist()
-    wrong = [row for row, value in enumerate(values) if not isinstance(value, int)]
+    values: list[Any] = file.read(columns=[name]).column(name).to_pylist()
+    kind, what = (str, "text") if captions else (int, "a class number")
+    wrong = [row for row, value in enumerate(values) if not isinstance(value, kind)]
     if wrong:
-        raise ValueError(
-            f"{path}: row {wrong[0]} has the label {values[wrong[0]]!r}, not a class number"
-        )
-    return np.asarray(values, np.int64)
+        raise ValueError(f"{path}: row {wrong[0]} has the {name} {values[wrong[0]]!r}, not {what}")
+    return values
 
 
 def _encoded(opened: Any, groups: list[Group], wanted: range) -> Iterator[tuple[bytes, str]]:

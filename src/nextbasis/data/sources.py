@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from nextbasis.config import DatasetConfig
-from nextbasis.data import debian, idx, parquet, webdataset
+from nextbasis.data import debian, emoji, idx, journeydb, parquet, webdataset
 from nextbasis.data.archives import FOLDER_VARIABLE
 from nextbasis.data.images import load_photo, pad
 from nextbasis.data.splits import Split, Splits, check_labels, in_threads
@@ -183,6 +183,7 @@ def _photos(config: DatasetConfig, root: Path, classes: list[str]) -> Split:
     return Split(
         labels=np.asarray(labels, np.int64),
         images=lambda part: in_threads(partial(load, path) for path in paths[part]),
+        captions=config.captions or classes,
     )
 
 
@@ -194,4 +195,6 @@ READERS: dict[str, Callable[[DatasetConfig, str], Splits]] = {
     "image_folder": _image_folder,
     "webdataset": webdataset.read,
     "parquet": parquet.read,
+    "npm": lambda config, location: emoji.read(config, location, _download_folder(config)),
+    "journeydb": journeydb.read,
 }

@@ -1,6 +1,6 @@
 """What a source of images gives: labels, and images that can be read a part at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +21,7 @@ class Split:
 
     labels: Int64[np.ndarray, " n"]
     images: Callable[[slice], Images]
+    captions: list[str] | None = None  # what each label means, in both splits; None: not said
 
 
 Splits = dict[str, Split]  # "train" and "test"
@@ -37,6 +38,31 @@ def check_labels(config: DatasetConfig, labels: Int64[np.ndarray, " n"], where: 
             f"dataset.num_classes is {config.num_classes}, but labels {reach} in {len(labels)} "
             f"images of {where}"
         )
+
+
+def captioned(
+    texts: Mapping[str, list[str]], images: Mapping[str, Callable[[slice], Images]]
+) -> Splits:
+    """Splits whose labels number the different captions; runs of blanks in them count as one.
+
+    A label is the position of the caption in order of first appearance, in the training split
+    first. `texts` holds one caption an image.
+
+    Raises: ValueError naming the split if it holds no image.
+    """
+    numbers: dict[str, int] = {}
+    labels = {}
+    for split in ("train", "test"):
+        if not texts[split]:
+            raise ValueError(f"the split {split} holds no image with a caption")
+        each = (" ".join(text.split()) for text in texts[split])
+        found = [numbers.setdefault(text, len(numbers)) for text in each]
+        labels[split] = np.asarray(found, np.int64)
+    captions = list(numbers)
+    return {
+        split: Split(labels=labels[split], images=images[split], captions=captions)
+        for split in labels
+    }
 
 
 def in_threads(jobs: Iterable[Callable[[], UInt8[np.ndarray, "s s c"]]]) -> Images:

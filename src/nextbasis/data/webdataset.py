@@ -1,4 +1,7 @@
-"""WebDataset: tar files in which <key>.jpg (or .png) and <key>.cls, a number, are one image."""
+"""WebDataset: tar files in which <key>.jpg (or .png) and <key>.cls, a number, are one image.
+
+Where captions take the place of classes, <key>.txt takes the place of <key>.cls.
+"""
 
 import tarfile
 from functools import partial
@@ -12,9 +15,9 @@ from jaxtyping import UInt8
 from nextbasis.config import DatasetConfig
 from nextbasis.data.archives import archives
 from nextbasis.data.images import load_photo
-from nextbasis.data.splits import Split, Splits, check_labels, in_threads
+from nextbasis.data.splits import Images, Split, Splits, captioned, check_labels, in_threads
 
-LABEL = "cls"
+LABEL, CAPTION = "cls", "txt"
 PHOTOS = ("jpg", "jpeg", "png")
 
 
@@ -32,35 +35,43 @@ def read(config: DatasetConfig, location: str) -> Splits:
 
     Raises: FileNotFoundError or ValueError naming the file and the image.
     """
-    return {split: _split(config, paths) for split, paths in archives(location).items()}
+    found = {split: _samples(config, paths) for split, paths in archives(location).items()}
+    images = {
+        split: partial(_photos, config, [member for member, _ in samples])
+        for split, samples in found.items()
+    }
+    texts = {split: [text for _, text in samples] for split, samples in found.items()}
+    if not config.num_classes:
+        return captioned(texts, images)
+    return {
+        split: Split(labels=np.asarray(texts[split], np.int64), images=images[split])
+        for split in found
+    }
 
 
-def _split(config: DatasetConfig, paths: list[Path]) -> Split:
-    members: list[Member] = []
-    labels: list[int] = []
+def _samples(config: DatasetConfig, paths: list[Path]) -> list[tuple[Member, str]]:
+    samples: list[tuple[Member, str]] = []
     for path in paths:
-        found = _index(path)
-        check_labels(config, np.asarray([label for _, label in found], np.int64), str(path))
-        members += [member for member, _ in found]
-        labels += [label for _, label in found]
-    return Split(
-        labels=np.asarray(labels, np.int64),
-        images=lambda part: in_threads(partial(_photo, config, each) for each in members[part]),
-    )
+        found = _index(path, LABEL if config.num_classes else CAPTION)
+        if config.num_classes:
+            labels = np.asarray([text for _, text in found], np.int64)
+            check_labels(config, labels, str(path))
+        samples += found
+    return samples
 
 
-def _index(path: Path) -> list[tuple[Member, int]]:
-    """Every image of a tar file with its label, in order; no image is read."""
+def _index(path: Path, beside: str) -> list[tuple[Member, str]]:
+    """Every image of a tar file with the text beside it, in order; no image is read."""
     photos: dict[str, Member] = {}
-    labels: dict[str, int] = {}
+    texts: dict[str, str] = {}
     try:
         with tarfile.open(path, "r:") as archive:
             for info in archive:
                 folder, _, name = info.name.rpartition("/")
                 stem, _, ending = name.partition(".")
                 key, ending = f"{folder}/{stem}", ending.lower()
-                if ending == LABEL:
-                    labels[key] = _label(archive, info, path)
+                if ending == beside:
+                    texts[key] = _text(archive, info, path)
                 elif ending in PHOTOS and key in photos:
                     raise ValueError(f"{path}: {info.name} and {photos[key].name} share a key")
                 elif ending in PHOTOS:
@@ -69,20 +80,27 @@ def _index(path: Path) -> list[tuple[Member, int]]:
         raise ValueError(
             f"{path} is not a complete tar file without compression ({error})"
         ) from error
-    if missing := [photos[key].name for key in photos if key not in labels]:
-        raise ValueError(f"{path}: {missing[0]} has no class label (.{LABEL}) beside it")
-    if missing := [key.lstrip("/") for key in labels if key not in photos]:
-        raise ValueError(f"{path}: {missing[0]}.{LABEL} has no image ({', '.join(PHOTOS)})")
-    return [(photos[key], labels[key]) for key in photos]
+    what = "class label" if beside == LABEL else "caption"
+    if missing := [photos[key].name for key in photos if key not in texts]:
+        raise ValueError(f"{path}: {missing[0]} has no {what} (.{beside}) beside it")
+    if missing := [key.lstrip("/") for key in texts if key not in photos]:
+        raise ValueError(f"{path}: {missing[0]}.{beside} has no image ({', '.join(PHOTOS)})")
+    return [(photos[key], texts[key]) for key in photos]
 
 
-def _label(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> int:
+def _text(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> str:
     stream = archive.extractfile(info)
-    text = b"" if stream is None else stream.read()
+    data = b"" if stream is None else stream.read()
+    is_label = info.name.lower().endswith(f".{LABEL}")
     try:
-        return int(text)
+        return str(int(data)) if is_label else data.decode()
     except ValueError:
-        raise ValueError(f"{path}: {info.name} holds {text[:20]!r}, not a class number") from None
+        what = "a class number" if is_label else "text in UTF-8"
+        raise ValueError(f"{path}: {info.name} holds {data[:20]!r}, not {what}") from None
+
+
+def _photos(config: DatasetConfig, members: list[Member], part: slice) -> Images:
+    return in_threads(partial(_photo, config, member) for member in members[part])
 
 
 def _photo(config: DatasetConfig, member: Member) -> UInt8[np.ndarray, "s s c"]:

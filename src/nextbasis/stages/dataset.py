@@ -1,4 +1,4 @@
-"""Stage dataset: fetch the labelled images, verify them, write them as memory-mapped arrays."""
+"""Stage dataset: fetch images with labels or captions, verify them, write memory-mapped arrays."""
 
 import shutil
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from nextbasis.config import DatasetConfig, DatasetStage
-from nextbasis.data.arrays import write_rows
+from nextbasis.data.arrays import CAPTIONS, write_rows
 from nextbasis.data.sources import Split, load
 from nextbasis.files import result_folder, sha256, staged_folder, write_json
 from nextbasis.launch import run
@@ -25,9 +25,17 @@ def main(config: DatasetStage) -> None:
             path = temporary / f"{name}_images.npy"
             write_rows(path, split.images(slice(None)), shape, np.uint8, f"{data.name} {name}")
             np.save(temporary / f"{name}_labels.npy", split.labels)
-        arrays = {path.name: sha256(path) for path in sorted(temporary.glob("*.npy"))}
-        write_json(temporary / "index.json", _index(data, splits) | {"sha256": arrays})
-        write_json(temporary / "metrics.json", record(config) | {"sha256": arrays})
+        captions = _captions(data, splits["train"])
+        write_json(temporary / CAPTIONS, captions)
+        files = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
+        index = _index(data, splits) | {"num_classes": len(captions), "sha256": files}
+        write_json(temporary / "index.json", index)
+        write_json(temporary / "metrics.json", record(config) | {"sha256": files})
+
+
+def _captions(data: DatasetConfig, split: Split) -> list[str]:
+    """What each label means: the source knows, or the config, or else it is just a class."""
+    return split.captions or data.captions or [f"class {n}" for n in range(data.num_classes)]
 
 
 def _index(data: DatasetConfig, splits: dict[str, Split]) -> dict[str, object]:
@@ -39,7 +47,6 @@ def _index(data: DatasetConfig, splits: dict[str, Split]) -> dict[str, object]:
         "name": data.name,
         "image_size": data.image_size,
         "channels": data.channels,
-        "num_classes": data.num_classes,
         "source": "checksums verified" if data.checksums else "the user's files",
         "num_train": len(splits["train"].labels),
         "num_test": len(splits["test"].labels),
