@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from nextbasis.basis import NAMES
+from nextbasis.config import SECTIONS, config_hash, section
 from nextbasis.config import compose as compose_here
-from nextbasis.config import config_hash, section
 from nextbasis.config.model import BASES
 
 ROOT = Path(__file__).parents[1]
@@ -80,9 +80,7 @@ def test_hash_depends_on_values_only() -> None:
     assert config_hash(compose("train", *TRAIN)) != config_hash(compose("train", *TRAIN, "seed=1"))
 
 
-@pytest.mark.parametrize(
-    "group", ["model", "basis", "order", "train", "sampler", "evaluation", "dataset", "tokenizer"]
-)
+@pytest.mark.parametrize("group", SECTIONS)
 def test_every_file_of_a_group_is_valid(group: str) -> None:
     import yaml
 

@@ -43,10 +43,12 @@ from nextbasis.config.stages import (
     SampleStage,
     ScoreStage,
     StageConfig,
+    TextStage,
     TokenizerStage,
     TokensStage,
     TrainStage,
 )
+from nextbasis.config.text import FrozenConfig, TextConfig, WordsConfig
 from nextbasis.config.tokenizer import (
     KL16Config,
     KL16TokenizerConfig,
@@ -68,6 +70,7 @@ __all__ = [
     "DiagnoseStage",
     "EvaluationConfig",
     "ExtractorStage",
+    "FrozenConfig",
     "KL16Config",
     "KL16TokenizerConfig",
     "KLConfig",
@@ -90,6 +93,8 @@ __all__ = [
     "ScoreStage",
     "SourceConfig",
     "StageConfig",
+    "TextConfig",
+    "TextStage",
     "TokenizerConfig",
     "TokenizerStage",
     "TokensStage",
@@ -97,6 +102,7 @@ __all__ = [
     "TrainStage",
     "TrainedTokenizer",
     "VQConfig",
+    "WordsConfig",
     "XARConfig",
     "XARSamplerConfig",
     "as_dict",

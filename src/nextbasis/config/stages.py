@@ -11,6 +11,7 @@ from nextbasis.config.running import (
     TrainConfig,
     XARSamplerConfig,
 )
+from nextbasis.config.text import FrozenConfig, TextConfig, WordsConfig
 from nextbasis.config.tokenizer import (
     KL16TokenizerConfig,
     KLConfig,
@@ -34,6 +35,13 @@ class DatasetStage(StageConfig):
     """Config of nextbasis.stages.dataset."""
 
     dataset: DatasetConfig
+
+
+@dataclass(kw_only=True)
+class TextStage(StageConfig):
+    """Config of nextbasis.stages.text; `key` names the text."""
+
+    text: TextConfig
 
 
 @dataclass(kw_only=True)
@@ -137,6 +145,7 @@ class DiagnoseStage(StageConfig):
 
 SCHEMAS: dict[str, type[StageConfig]] = {
     "dataset": DatasetStage,
+    "text": TextStage,
     "extractor": ExtractorStage,
     "reference": ReferenceStage,
     "tokenizer": TokenizerStage,
@@ -153,6 +162,7 @@ SCHEMAS: dict[str, type[StageConfig]] = {
 # What a section's values must look like; where a key of it chooses among several, SELECTORS has it.
 SECTIONS: dict[str, type | dict[str, type]] = {
     "dataset": DatasetConfig,
+    "text": {"words": WordsConfig, "frozen": FrozenConfig},
     "tokenizer": {
         "patches": PatchesConfig,
         "kl": KLConfig,
@@ -167,4 +177,4 @@ SECTIONS: dict[str, type | dict[str, type]] = {
     "sampler": {"mar": MARSamplerConfig, "xar": XARSamplerConfig, "rar": RARSamplerConfig},
     "evaluation": EvaluationConfig,
 }
-SELECTORS = {"model": "family", "sampler": "family", "tokenizer": "kind"}
+SELECTORS = {"model": "family", "sampler": "family", "text": "kind", "tokenizer": "kind"}

@@ -1,0 +1,44 @@
+"""How captions become tokens: one dataclass for each kind of text, chosen by `kind`."""
+
+from dataclasses import dataclass
+
+from nextbasis.config.checks import choose, positive
+from nextbasis.config.running import PRECISIONS
+
+
+@dataclass(kw_only=True)
+class TextBase:
+    """What every kind of text is told."""
+
+    kind: str
+    num_tokens: int  # kept of a caption; the rest is cut off
+
+    def __post_init__(self) -> None:
+        """Check the size."""
+        positive("text", self, "num_tokens")
+
+
+@dataclass(kw_only=True)
+class WordsConfig(TextBase):
+    """Ids of words, whose embeddings the image model learns."""
+
+
+@dataclass(kw_only=True)
+class FrozenConfig(TextBase):
+    """Last hidden states of a pretrained encoder of Hugging Face transformers."""
+
+    encoder: str  # folder of a model, or its name on Hugging Face's hub
+    width: int  # of its hidden states
+    batch_size: int  # captions encoded together
+    precision: str  # of its weights and products: float32 or bfloat16; float16 is kept of a state
+
+    def __post_init__(self) -> None:
+        """Check sizes and choices."""
+        super().__post_init__()
+        positive("text", self, "width", "batch_size")
+        choose("text.precision", self.precision, PRECISIONS)
+        if not self.encoder:
+            raise ValueError("text.encoder must name a folder or a model of Hugging Face's hub")
+
+
+TextConfig = WordsConfig | FrozenConfig

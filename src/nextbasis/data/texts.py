@@ -1,0 +1,76 @@
+"""Tokens of captions, looked up by label: words' ids, or hidden states of a text encoder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from nextbasis.data.arrays import open_array, read_index
+from nextbasis.files import read_json
+
+PADDING, UNKNOWN = 0, 1  # ids; word i of a vocabulary has the id FIRST + i
+FIRST = 2
+KEYS = (
+    *("kind", "text", "num_captions", "num_tokens", "width", "vocabulary"),
+    *("captions_sha256", "tokens_sha256"),
+)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The tokens of some captions; `index` says how they were made."""
+
+    tokens: np.ndarray  # ids int32 (num, n), 0 = padding; states float16 (num, n, width), 0 padded
+    lengths: Int64[np.ndarray, " num"]  # rows that hold text, at least 1
+    index: dict[str, Any]
+
+    def take(self, labels: Int64[np.ndarray, " b"]) -> tuple[Tensor, Int64[Tensor, " b"]]:
+        """Tokens and lengths of these captions: int64 ids (b, n) or float16 states (b, n, width).
+
+        Memory holds these only.
+        """
+        assert not len(labels) or labels.min() >= 0
+        tokens = torch.from_numpy(np.array(self.tokens[labels]))
+        lengths = torch.from_numpy(np.array(self.lengths[labels]))
+        return tokens if self.index["width"] else tokens.long(), lengths
+
+
+def load_texts(folder: Path) -> Texts:
+    """The arrays of results/<scale>/text/<key>, mapped and checked against their index.
+
+    Of states, types and shapes are checked but no checksum: they may be more than can be read in
+    minutes.
+
+    Raises: FileNotFoundError or ValueError naming the file, expected and found.
+    """
+    index = read_index(folder, KEYS)
+    count, length, width = (index[name] for name in ("num_captions", "num_tokens", "width"))
+    path = folder / "tokens.npy"
+    if width:
+        tokens = open_array(path, np.float16, (count, length, width))
+    else:
+        tokens = open_array(path, np.int32, (count, length), index["tokens_sha256"])
+    lengths = open_array(folder / "lengths.npy", np.int64, (count,))
+    if lengths.min() < 1 or lengths.max() > length:
+        raise ValueError(f"{folder / 'lengths.npy'} holds lengths outside 1..{length}; rerun it")
+    return Texts(tokens, lengths, index)
+
+
+def read_captions(folder: Path) -> list[str]:
+    """The captions of results/<scale>/dataset; a label is a position among them.
+
+    Raises: FileNotFoundError or ValueError naming the file.
+    """
+    path = folder / "captions.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; run stage dataset")
+    captions = read_json(path)
+    if not isinstance(captions, list) or not all(isinstance(each, str) for each in captions):
+        raise ValueError(f"{path} is not a list of strings; delete it and rerun stage dataset")
+    if (wanted := read_index(folder, ("num_classes",))["num_classes"]) != len(captions):
+        raise ValueError(f"{path} holds {len(captions)} captions, expected {wanted}; rerun it")
+    return captions
