@@ -28,6 +28,8 @@ Samples = tuple[list[str], list[str]]  # paths of images and their captions
 def read(config: DatasetConfig, location: str) -> Splits:
     """The splits; `location` is two patterns of files, see `archives`. Memory holds no image.
 
+    Only the first dataset.num_test images test, if that is not 0.
+
     Raises: FileNotFoundError or ValueError naming the file, and how many images are missing.
     """
     texts: dict[str, list[str]] = {"train": [], "test": []}
@@ -38,6 +40,8 @@ def read(config: DatasetConfig, location: str) -> Splits:
             _check_present(file, found)
             paths[split] += found
             texts[split] += captions
+    if config.num_test:
+        del paths["test"][config.num_test :], texts["test"][config.num_test :]
     return captioned(texts, {split: partial(_photos, config, paths[split]) for split in paths})
 
 

@@ -28,6 +28,10 @@ class Texts:
     lengths: Int64[np.ndarray, " num"]  # rows that hold text, at least 1
     index: dict[str, Any]
 
+    def __len__(self) -> int:
+        """How many captions there are."""
+        return len(self.lengths)
+
     def take(self, labels: Int64[np.ndarray, " b"]) -> tuple[Tensor, Int64[Tensor, " b"]]:
         """Tokens and lengths of these captions: int64 ids (b, n) or float16 states (b, n, width).
 

@@ -64,8 +64,7 @@ class Sampler:
         self.classes: Int64[np.ndarray, " c"] = np.arange(trained["spec"]["num_classes"])
         if captions := trained.get("captions"):
             self.generator.attach(load_texts(result_folder(config.scale, "text", captions)))
-            # Those of test images: not what the model was trained on.
-            self.classes = np.unique(Dataset(result_folder(config.scale, "dataset")).test_labels)
+            self.classes = np.sort(Dataset(result_folder(config.scale, "dataset")).test_labels)
 
     def labels(self) -> Int64[np.ndarray, " n"]:
         """The class of every image, sorted; of captions, those of the test images.
@@ -75,7 +74,8 @@ class Sampler:
         per_class, rest = divmod(self.config.sampler.num_images, len(self.classes))
         if rest or not per_class:
             raise ValueError(
-                f"sampler.num_images must be a multiple of the {len(self.classes)} classes, "
+                f"sampler.num_images must be a multiple of the {len(self.classes)} classes (or "
+                "captions of test images), "
                 f"got {self.config.sampler.num_images}"
             )
         return np.repeat(self.classes, per_class)
