@@ -12,7 +12,7 @@ from nextbasis.plan import plan, storage
 from nextbasis.plan.paper import Paper, paper, read_page
 from nextbasis.tables.inputs import load_catalog
 
-SCALES = ("imagenet256", "imagenet512", "ffhq256")
+SCALES = ("imagenet256", "imagenet512", "ffhq256", "t2i")
 PAGE = (ROOT / "docs" / "paper-scale.md").read_text()
 BLOCK = re.compile(r"<!-- nextbasis (plan [^>]*?) -->\n\n(.*?)\n\n<!-- end -->", re.DOTALL)
 TABLES = dict(BLOCK.findall(PAGE))

@@ -110,6 +110,8 @@ def _storage(found: Paper) -> str:
     jobs = list(found.jobs.values())
     parts = {"images of both splits, as arrays": storage.images(found.scale, counts)}
     parts |= {f"tokens of {name}": size for name, size in found.encoders().items()}
+    if captions := storage.text(jobs[0].run.spec, sum(counts)):  # at most one an image
+        parts["tokens of the captions"] = captions
     parts["samples of all runs"] = sum(storage.samples(found.scale, job.run) for job in jobs)
     parts["models of all runs"] = sum(job.kept for job in jobs) - parts["samples of all runs"]
     parts["all that is kept"] = sum(parts.values())

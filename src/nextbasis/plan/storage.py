@@ -10,7 +10,7 @@ from nextbasis.generator import TokenSpec
 from nextbasis.plan import memory
 from nextbasis.plan.runs import Run
 
-FLOAT, LABEL = 4, 8  # bytes of a weight, token or id; of a label
+FLOAT, HALF, ID, LABEL = 4, 2, 4, 8  # bytes of a weight or token, a state, a word's id, a label
 STATE = sum(memory.STATE.values()) - memory.STATE["gradients"]  # of a parameter, for resuming
 STATES = 2  # that a training keeps until its end
 
@@ -27,6 +27,14 @@ def tokens(encoder: dict[str, Any], spec: TokenSpec, count: int) -> int:
     numbers = 1 if spec.codebook_size else moments * spec.channels
     grid = spec.grid[0] * spec.grid[1]
     return count * (VIEWS[encoder["views"]].count * grid * numbers * FLOAT + LABEL)
+
+
+def text(spec: TokenSpec, count: int) -> int:
+    """Of the tokens of this many captions: ids, or vectors of a frozen encoder in half precision."""
+    if spec.text is None:
+        return 0
+    numbers = spec.text.num_tokens * (spec.text.width * HALF if spec.text.width else ID)
+    return count * (numbers + LABEL)
 
 
 def model(run: Run, parameters: int) -> int:
