@@ -1,8 +1,9 @@
 """What a stage may be told: dataclasses, one per part, composed from config/ by Hydra and checked.
 
-Values live in YAML only; a field here has no default. A stage receives exactly the sections that
-its schema names, which are those dvc.yaml tracks for it, so it cannot read a hyperparameter that
-DVC does not know (config/README.md lists every key with its unit and source).
+Values live in YAML only; no field here has a default but the names of classes. A stage receives
+exactly the sections that its schema names, which are those dvc.yaml tracks for it, so it cannot
+read a hyperparameter that DVC does not know (config/README.md lists every key with its unit and
+source).
 """
 
 from nextbasis.config.composition import (
