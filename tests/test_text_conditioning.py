@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from builders import basis_config, model_config, order_config
 from torch.nn import functional as F
 
+from builders import basis_config, model_config, order_config
 from nextbasis.config import MARSamplerConfig, XARSamplerConfig
 from nextbasis.data.texts import Texts
 from nextbasis.generator import Generator, TokenSpec, build
@@ -43,9 +43,7 @@ KINDS = {
 def generator(family: str, kind: str) -> Generator:
     """A small model that reads captions."""
     texts, text = KINDS[kind]
-    spec = TokenSpec(
-        grid=(4, 4), channels=3, codebook_size=0, num_classes=NUM_CAPTIONS, text=text
-    )
+    spec = TokenSpec(grid=(4, 4), channels=3, codebook_size=0, num_classes=NUM_CAPTIONS, text=text)
     changes = {"buffer_size": LENGTH} if family == "mar" else {}
     torch.manual_seed(0)
     model = model_config(family, text_depth=1, **changes)

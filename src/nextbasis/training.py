@@ -32,9 +32,7 @@ class Trainer:
     dropout does.
     """
 
-    def __init__(
-        self, config: TrainStage, cache: TokenCache, texts: Texts | None = None
-    ) -> None:
+    def __init__(self, config: TrainStage, cache: TokenCache, texts: Texts | None = None) -> None:
         """Build the model at its start; `texts` are the captions that labels stand for.
 
         Raises: ValueError naming the key if basis, model, tokens and processes do not fit each

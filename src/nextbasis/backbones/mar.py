@@ -58,6 +58,7 @@ class MAR(nn.Module):
 
     host_order: Tensor
     step_of: Tensor
+    class_emb: nn.Embedding | TextEmbedding
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class MAR(nn.Module):
             return nn.ModuleList(layers)
 
         width = config.encoder_width
-        self.class_emb = self._conditions_of(num_classes, text)
+        self.class_emb = self._embedding(num_classes, text)
         self.null_class = nn.Parameter(torch.zeros(1, width))
         self.z_proj = Linear(channels, width)
         self.z_proj_ln = nn.LayerNorm(width, eps=NORM_EPS)
@@ -106,7 +107,7 @@ class MAR(nn.Module):
         self.register_buffer("host_order", orders.raster(*grid), persistent=False)
         self.register_buffer("step_of", torch.arange(self.num_tokens), persistent=False)
 
-    def _conditions_of(self, num_classes: int, text: TextSpec | None) -> nn.Module:
+    def _embedding(self, num_classes: int, text: TextSpec | None) -> nn.Embedding | TextEmbedding:
         config, width = self.config, self.config.encoder_width
         if text is None:
             return nn.Embedding(num_classes, width)
@@ -172,7 +173,7 @@ class MAR(nn.Module):
 
     def embed_labels(
         self, labels: Int[Tensor, " b"], drop: Bool[Tensor, " b"] | None = None
-    ) -> Float[Tensor, "b #s w"]:
+    ) -> Float[Tensor, "b _ w"]:
         """Class embeddings or captions' tokens, the null class where `drop`."""
         embedded = self.class_emb(labels).view(len(labels), -1, self.config.encoder_width)
         if drop is None:
@@ -183,7 +184,7 @@ class MAR(nn.Module):
         self,
         y: Float[Tensor, "b n d"],
         known: Int[Tensor, "b k"],
-        condition: Float[Tensor, "b #s w"],
+        condition: Float[Tensor, "b _ w"],
     ) -> Float[Tensor, "b m w"]:
         """Encode the class tokens and the known tokens."""
         for_classes, for_tokens = self._split(self.encoder_pos)

@@ -69,6 +69,7 @@ class XAR(nn.Module):
     host_order: Tensor
     step_of: Tensor
     rotation: Tensor
+    class_emb: nn.Embedding | TextEmbedding
 
     def __init__(
         self,
@@ -98,7 +99,7 @@ class XAR(nn.Module):
                 CellBlock(width, config.num_heads, config.dropout) for _ in range(depth)
             )
 
-        self.class_emb = self._conditions_of(num_classes, text)
+        self.class_emb = self._embedding(num_classes, text)
         self.time_embed = TimeEmbedding(width)
         self.z_proj = Linear(channels, width)
         self.z_proj_ln = nn.RMSNorm(width, eps=NORM_EPS)
@@ -118,7 +119,7 @@ class XAR(nn.Module):
         self.register_buffer("step_of", step_of, persistent=False)
         self.register_buffer("rotation", rotation[host_order], persistent=False)
 
-    def _conditions_of(self, num_classes: int, text: TextSpec | None) -> nn.Module:
+    def _embedding(self, num_classes: int, text: TextSpec | None) -> nn.Embedding | TextEmbedding:
         config, width = self.config, self.config.width
         if text is None:
             return nn.Embedding(num_classes + 1, width)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from jaxtyping import UInt8
@@ -9,7 +10,8 @@ from matplotlib.figure import Figure
 
 from nextbasis.files import write_atomic
 
-SIDE, GAP, CAPTION, TITLE = 0.8, 0.06, 0.17, 0.3  # inches
+SIDE, GAP, CAPTION, TITLE = 0.8, 0.06, 0.17, 0.3  # inches; of a caption, each line
+LINE, LINES = 16, 4  # characters of a line of a caption, and lines shown of it
 FONT, TITLE_FONT = 7.5, 9  # points
 DPI = 150
 
@@ -23,6 +25,8 @@ def save_sheet(
 ) -> None:
     """Write square images, `columns` a row; a row without captions leaves no room for them.
 
+    A long caption is broken into lines, of which the first few are shown.
+
     Raises: ValueError unless there are images, and as many captions.
     """
     if not len(images) or len(images) != len(captions) or columns < 1:
@@ -31,7 +35,8 @@ def save_sheet(
             f"got {len(images)}, {len(captions)} and {columns}"
         )
     starts = range(0, len(images), columns)
-    rooms = [CAPTION if any(captions[start : start + columns]) else 0.0 for start in starts]
+    captions = ["\n".join(wrap(caption, LINE, max_lines=LINES)) for caption in captions]
+    rooms = [CAPTION * _lines(captions[start : start + columns]) for start in starts]
     width = columns * (SIDE + GAP) + GAP
     height = TITLE + sum(rooms) + len(rooms) * (SIDE + GAP) + GAP
     figure = Figure(figsize=(width, height))
@@ -48,3 +53,8 @@ def save_sheet(
             axis.set_axis_off()
         bottom -= GAP
     write_atomic(path, lambda temporary: figure.savefig(temporary, dpi=DPI))
+
+
+def _lines(captions: Sequence[str]) -> int:
+    """Of the longest caption of a row."""
+    return max(len(caption.splitlines()) for caption in captions)

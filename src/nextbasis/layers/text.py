@@ -69,8 +69,8 @@ class TextEmbedding(nn.Module):
         )
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.register_parameter("null", nn.Parameter(torch.zeros(width)) if pooled else None)
-        for table in (self.words and self.words.weight, self.pos, self.null):
-            if table is not None:
+        for name, table in self.named_parameters():
+            if name in ("words.weight", "pos", "null"):
                 nn.init.normal_(table, std=0.02)
 
     def attach(self, captions: Captions) -> None:

@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from nextbasis.backbones.rar import PREFIX
@@ -75,14 +75,15 @@ def infer(
         raise ValueError(f"the checkpoint is of another size: {'; '.join(wrong)}")
     values = {"family": family} | dict(given) | values
     names = [field.name for field in fields(CONFIGS[family])]
-    if missing := [name for name in names if name not in values]:
+    needed = [field.name for field in fields(CONFIGS[family]) if field.default is MISSING]
+    if missing := [name for name in needed if name not in values]:
         raise ValueError(
             f"a {family} checkpoint does not tell {', '.join(f'model.{m}' for m in missing)}; "
             "give the values (config/model/paper has those of the released models)"
         )
     if unknown := [name for name in values if name not in names]:
         raise ValueError(f"{family} has no model.{', model.'.join(unknown)}")
-    return CONFIGS[family](**values), TokenSpec(grid=_grid(num_tokens, grid), **spec)
+    return CONFIGS[family](**values), TokenSpec.of(spec | {"grid": _grid(num_tokens, grid)})
 
 
 def _grid(num_tokens: int, grid: tuple[int, int] | None) -> tuple[int, int]:

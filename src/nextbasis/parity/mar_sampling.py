@@ -69,7 +69,7 @@ def run(fixture: Fixture, model: MAR) -> None:
     for name, settings in runs.items():
         if not fixture.holds(f"sample.{name}."):
             continue
-        grid, classes = _grid(model), model.class_emb.num_embeddings
+        grid, classes = _grid(model), len(state["class_emb.weight"])
         recorded = RecordedMAR(model.config, grid, model.channels, classes)
         recorded.load_state_dict(state)
         check_run(fixture, name, settings, recorded.eval(), grid[0])
@@ -101,7 +101,7 @@ def check_run(
     )
     labels = fixture["sample.labels"].long()
     if not settings.get("labels", True):  # every class becomes the null class
-        model.class_emb.weight.data[:] = model.null_class.data
+        model.state_dict()["class_emb.weight"][:] = model.null_class.data
     model.record = {key: [] for key in RECORDED}
     out = model.sample(labels, RecordedNoise(fixture, name), sampler)
     tokens = torch.stack(model.record["tokens_before_iter"])

@@ -128,7 +128,7 @@ def check_class_rows(fixture: Fixture, model: XAR) -> None:
     """Compare the gradients of the class table's stored rows; all others must be zero."""
     if not fixture.holds("grads.class_emb.rows"):
         return
-    gradient = model.class_emb.weight.grad
+    gradient = model.get_parameter("class_emb.weight").grad
     assert gradient is not None
     stored, used = fixture["grads.class_emb.rows"], gradient.abs().amax(1).nonzero()[:, 0]
     fixture.check("grads.class_emb.rows", torch.cat((stored, used)).unique())

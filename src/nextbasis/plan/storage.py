@@ -30,7 +30,7 @@ def tokens(encoder: dict[str, Any], spec: TokenSpec, count: int) -> int:
 
 
 def text(spec: TokenSpec, count: int) -> int:
-    """Of the tokens of this many captions: ids, or vectors of a frozen encoder in half precision."""
+    """Of the tokens of this many captions: ids, or a frozen encoder's vectors in half precision."""
     if spec.text is None:
         return 0
     numbers = spec.text.num_tokens * (spec.text.width * HALF if spec.text.width else ID)

@@ -15,12 +15,9 @@ import torch
 from jaxtyping import Int64, UInt8
 
 from nextbasis import processes
-from nextbasis.checkpoint import load_generator
 from nextbasis.config import SampleStage, config_hash
 from nextbasis.data.arrays import Dataset, create
-from nextbasis.data.pictures import save_grid, to_uint8
-from nextbasis.data.texts import load_texts
-from nextbasis.execution import compile_blocks, precision
+from nextbasis.data.pictures import save_grid
 from nextbasis.files import (
     code_hash,
     result_folder,
@@ -30,74 +27,15 @@ from nextbasis.files import (
     write_atomic,
     write_json,
 )
-from nextbasis.generator import Generator
 from nextbasis.launch import run
-from nextbasis.noise import ImageNoise
 from nextbasis.progress import Progress
 from nextbasis.provenance import device, processor, record
-from nextbasis.tokenizers import load_tokenizer
+from nextbasis.sampling import Sampler
 
 GRID_PER_CLASS = 8  # images of each class in grid.png
 SAMPLES, SECONDS = "samples.npy", "seconds.npy"  # of every batch, 0 until it is complete
+SHEET, SHEET_COLUMNS = 48, 8  # images in grid.png where captions take the place of classes
 WARMUP_IMAGES = 2  # sampled before latency is measured
-
-
-class Sampler:
-    """A trained generator and its tokenizer, ready to make images."""
-
-    def __init__(self, config: SampleStage) -> None:
-        """Load both.
-
-        Raises: FileNotFoundError or ValueError naming the file or key.
-        """
-        self.config, self.device = config, device()
-        folder = result_folder(config.scale, "train", config.run)
-        generator, trained = load_generator(folder)
-        family = trained["model"]["family"]
-        if family != config.sampler.family:
-            raise ValueError(f"sampler.family={config.sampler.family} cannot sample a {family}")
-        self.generator: Generator = generator.to(self.device)
-        if config.sampler.compile:
-            compile_blocks(self.generator.backbone)
-        tokenizer = result_folder(config.scale, "tokenizer", trained["tokens"])
-        self.tokenizer = load_tokenizer(tokenizer).to(self.device).eval()
-        self.classes: Int64[np.ndarray, " c"] = np.arange(trained["spec"]["num_classes"])
-        if captions := trained.get("captions"):
-            self.generator.attach(load_texts(result_folder(config.scale, "text", captions)))
-            self.classes = np.sort(Dataset(result_folder(config.scale, "dataset")).test_labels)
-
-    def labels(self) -> Int64[np.ndarray, " n"]:
-        """The class of every image, sorted; of captions, those of the test images.
-
-        Raises: ValueError if the images cannot be shared equally.
-        """
-        per_class, rest = divmod(self.config.sampler.num_images, len(self.classes))
-        if rest or not per_class:
-            raise ValueError(
-                f"sampler.num_images must be a multiple of the {len(self.classes)} classes (or "
-                "captions of test images), "
-                f"got {self.config.sampler.num_images}"
-            )
-        return np.repeat(self.classes, per_class)
-
-    @torch.no_grad()
-    def images(
-        self, indices: range, labels: Int64[np.ndarray, " b"]
-    ) -> UInt8[np.ndarray, "b h w c"]:
-        """The images with these indices.
-
-        Raises: ValueError naming the first index whose tokens or pixels are not finite.
-        """
-        noise = ImageNoise(self.config.seed, indices, self.device)
-        classes = torch.from_numpy(labels).to(self.device)
-        with precision(self.config.sampler.precision, self.device):
-            tokens = self.generator.sample(classes, noise, self.config.sampler)
-        decoded = self.tokenizer.decode(tokens)
-        finite = decoded.isfinite().flatten(1).all(1)
-        if not finite.all():
-            first = indices[int((~finite).nonzero()[0])]
-            raise ValueError(f"image {first} of {self.config.key} is not finite: training diverged")
-        return to_uint8(decoded, self.config.sampler.rounding).transpose(0, 2, 3, 1)
 
 
 def latency(sampler: Sampler, labels: Int64[np.ndarray, " n"]) -> float:
@@ -175,6 +113,27 @@ def speed(
     }
 
 
+def save_picture(
+    sampler: Sampler,
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Int64[np.ndarray, " n"],
+    path: Path,
+) -> None:
+    """Some images of every class, or one of every so many-th caption below its words."""
+    if sampler.texts is None:
+        per_class = min(GRID_PER_CLASS, len(labels) // len(sampler.classes))
+        shown = np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)])
+        save_grid(images[shown[: 8 * 32]], path, columns=per_class * 2)
+        return
+    from nextbasis.data.sheets import save_sheet  # a second of imports that classes do not need
+
+    captions = Dataset(result_folder(sampler.config.scale, "dataset")).captions
+    shown = np.unique(labels, return_index=True)[1]
+    shown = shown[:: max(1, len(shown) // SHEET)][:SHEET]
+    words = [captions[label] for label in labels[shown]]
+    save_sheet(images[shown], words, SHEET_COLUMNS, "one image of each caption", path)
+
+
 def main(config: SampleStage) -> None:
     """Sample and write images, labels, a grid and speeds."""
     sampler = Sampler(config)
@@ -186,14 +145,12 @@ def main(config: SampleStage) -> None:
     if processes.rank() > 0:
         return
     seconds_per_image = latency(sampler, labels)
-    per_class = min(GRID_PER_CLASS, len(labels) // len(sampler.classes))
-    shown = np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)])
     how = {"num_images": len(labels), "weights": "ema"}
     how |= {"rounding": config.sampler.rounding, "dtype": config.sampler.precision}
     with staged_folder(result_folder(config.scale, "sample", config.key)) as folder:
         np.save(folder / "samples.npy", images)
         np.save(folder / "labels.npy", labels)
-        save_grid(images[shown[: 8 * 32]], folder / "grid.png", columns=per_class * 2)
+        save_picture(sampler, images, labels, folder / "grid.png")
         write_json(folder / "speed.json", speed(config, seconds_per_image, images_per_second))
         write_json(folder / "metrics.json", record(config) | how)
     for path in scratch.iterdir():
