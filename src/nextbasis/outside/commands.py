@@ -1,4 +1,4 @@
-"""The commands `score`, `reference`, `export-samples` and `compare` of the command line."""
+"""The commands about samples: score, reference, export-samples, compare and prompts."""
 
 import argparse
 
@@ -6,6 +6,7 @@ from nextbasis.metrics.sources import open_source
 from nextbasis.outside.compare import compare
 from nextbasis.outside.evaluation import choose_evaluation, open_reference, read_labels
 from nextbasis.outside.export import export_samples
+from nextbasis.outside.prompts import sample_prompts
 from nextbasis.outside.references import make_reference
 from nextbasis.outside.scoring import check_name, score_to_row
 
@@ -17,6 +18,8 @@ def run(given: argparse.Namespace) -> dict[str, str]:
     """
     if given.command == "export-samples":
         return export_samples(given.scale, given.key, given.out)
+    if given.command == "prompts":
+        return sample_prompts(given.scale, given.key, given.file, given.out, given.images)
     if given.command == "compare":
         return compare(given.scale, given.first, given.second)
     config = choose_evaluation(given.scale, given.protocol, given.weights)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-COMMANDS = ("score", "reference", "export-samples", "compare")
+COMMANDS = ("score", "reference", "export-samples", "compare", "prompts")
 NOT_RECORDED = "not recorded"
 
 
@@ -14,6 +14,7 @@ def add_parsers(commands: Any) -> None:
     _add_reference(commands)
     _add_export(commands)
     _add_compare(commands)
+    _add_prompts(commands)
 
 
 def _add_score(commands: Any) -> None:
@@ -101,3 +102,21 @@ def _add_compare(commands: Any) -> None:
     command.add_argument("first", metavar="FIRST", help="an entry of evals in the catalog")
     command.add_argument("second", metavar="SECOND")
     command.add_argument("--scale", default="cpu", help="section of config/catalog.yaml (cpu)")
+
+
+def _add_prompts(commands: Any) -> None:
+    command = commands.add_parser(
+        "prompts",
+        help="images of prompts from a file, laid out as GenEval's program reads them",
+        description="Sample images of every prompt with an evaluation's model and sampler. OUT gets "
+        "a folder of each prompt with metadata.jsonl and samples/0000.png and on; prompts whose "
+        "folder is there are left out.",
+        epilog="Example: nextbasis prompts mar_l_text_bar evaluation_metadata.jsonl images/",
+    )
+    command.add_argument("key", metavar="EVALUATION", help="an entry of evals in the catalog")
+    command.add_argument(
+        "file", metavar="FILE", type=Path, help="one JSON object a line, each with a prompt"
+    )
+    command.add_argument("out", metavar="OUT", type=Path, help="folder to make or to go on with")
+    command.add_argument("--images", type=int, default=4, help="of every prompt (4: GenEval's)")
+    command.add_argument("--scale", default="t2i", help="section of config/catalog.yaml (t2i)")
