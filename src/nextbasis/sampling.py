@@ -51,8 +51,8 @@ class Sampler:
         per_class, rest = divmod(self.config.sampler.num_images, len(self.classes))
         if rest or not per_class:
             raise ValueError(
-                f"sampler.num_images must be a multiple of the {len(self.classes)} classes (or "
-                "captions of test images), "
+                f"sampler.num_images must be a multiple of the {len(self.classes)} "
+                f"{'classes' if self.texts is None else 'captions of test images'}, "
                 f"got {self.config.sampler.num_images}"
             )
         return np.repeat(self.classes, per_class)

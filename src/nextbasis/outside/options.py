@@ -118,5 +118,5 @@ def _add_prompts(commands: Any) -> None:
         "file", metavar="FILE", type=Path, help="one JSON object a line, each with a prompt"
     )
     command.add_argument("out", metavar="OUT", type=Path, help="folder to make or to go on with")
-    command.add_argument("--images", type=int, default=4, help="of every prompt (4: GenEval's)")
+    command.add_argument("--images", type=int, default=4, help="of each (4: GenEval's)")
     command.add_argument("--scale", default="t2i", help="section of config/catalog.yaml (t2i)")
