@@ -11,7 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 SNAKEMAKE := $(VENV)/bin/snakemake --config scale=$(SCALE) extra=$(EXTRA)
-MAIN_TABLES := bar_main bar_gains rar_main bar_512 bar_ffhq  # of those that a scale has
+MAIN_TABLES := bar_main bar_gains rar_main bar_512 bar_ffhq bar_t2i bar_alignment  # of those that a scale has
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1
@@ -27,6 +27,7 @@ tables: setup repository
 
 test: setup repository lint dry-runs
 	snakemake --cores 2 --config scale=tiny extra=true
+	snakemake --cores 2 --config scale=tiny_text
 	pytest -m slow -n 2 --dist loadgroup
 	pytest -m "not slow and not cluster" -n 2
 
@@ -49,9 +50,11 @@ lint: setup
 dry-runs: setup repository
 	snakemake -n --quiet --config scale=tiny
 	snakemake -n --quiet --config scale=cpu extra=true
+	snakemake -n --quiet --config scale=emoji
 	snakemake -n --quiet --config scale=imagenet256
 	snakemake -n --quiet --config scale=imagenet512
 	snakemake -n --quiet --config scale=ffhq256
+	snakemake -n --quiet --config scale=t2i
 	snakemake -n --quiet --profile profiles/slurm --config scale=imagenet256
 
 setup: $(STAMP)

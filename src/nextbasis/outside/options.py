@@ -108,9 +108,9 @@ def _add_prompts(commands: Any) -> None:
     command = commands.add_parser(
         "prompts",
         help="images of prompts from a file, laid out as GenEval's program reads them",
-        description="Sample images of every prompt with an evaluation's model and sampler. OUT gets "
-        "a folder of each prompt with metadata.jsonl and samples/0000.png and on; prompts whose "
-        "folder is there are left out.",
+        description="Sample images of every prompt with an evaluation's model and sampler. OUT "
+        "gets a folder of each prompt with metadata.jsonl and samples/0000.png and on; prompts "
+        "whose folder is there are left out.",
         epilog="Example: nextbasis prompts mar_l_text_bar evaluation_metadata.jsonl images/",
     )
     command.add_argument("key", metavar="EVALUATION", help="an entry of evals in the catalog")
