@@ -250,6 +250,7 @@ def test_frozen_states_are_the_librarys(
     measured = read_json(result_folder("tiny", "text", "t") / "metrics.json")
     assert measured["longest"] == 10 + extra and measured["truncated"] == 1
     assert measured["transformers"] == transformers.__version__
+    assert measured["dtype"] == "float32" and len(measured["encoder_sha256"]) == 64
     np.testing.assert_array_equal(encode(captions, frozen(folder), []).tokens, texts.tokens)
 
 

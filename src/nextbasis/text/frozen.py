@@ -35,6 +35,7 @@ class FrozenEncoder:
         self.facts: dict[str, Any] = {
             "encoder_sha256": state_sha256(self.model),
             "transformers": version,
+            "dtype": config.precision,
         }
 
     def count(self, captions: Sequence[str]) -> Int64[np.ndarray, " b"]:
