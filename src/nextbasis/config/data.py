@@ -8,6 +8,7 @@ SOURCE_KINDS = (
     *("local", "torchvision", "debian", "sklearn"),
     *("image_folder", "webdataset", "parquet"),
 )
+EXTRACTORS = ("fashion128", "emoji128", "inception-v3-compat")
 VIEWS = ("flip", "ten_crop")  # of a training image that are tokenised; see nextbasis.data.views
 
 
@@ -45,7 +46,7 @@ class EvaluationConfig:
     """The protocol of a score."""
 
     protocol: str  # name printed beside every number
-    extractor: str  # fashion128 or inception-v3-compat
+    extractor: str  # one of EXTRACTORS
     weights: str  # file of the extractor's weights
     weights_sha256: str
     batch_size: int
@@ -56,5 +57,5 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Check choices."""
-        choose("evaluation.extractor", self.extractor, ("fashion128", "inception-v3-compat"))
+        choose("evaluation.extractor", self.extractor, EXTRACTORS)
         positive("evaluation", self, "batch_size", "is_splits", "neighbours", "num_reference")

@@ -20,7 +20,8 @@ from nextbasis.metrics.protocol import (
 )
 from nextbasis.metrics.quality import kernel_distance, precision_and_recall, radii
 from nextbasis.metrics.reference import Reference
-from nextbasis.metrics.rules import find_rule, split
+from nextbasis.metrics.retrieval import describe_retrieval, retrieval
+from nextbasis.metrics.rules import as_classes, find_rule, split
 from nextbasis.metrics.sources import Source, from_array
 
 SMALL_FID = 0.5  # below it the bias of finitely many images shows
@@ -57,6 +58,8 @@ def score_images(
         "extractor_sha256": extractor.sha256,
         "device": device.type,
     }
+    if reference.gallery is not None and labels is not None:
+        protocol |= describe_retrieval(labels, reference.gallery)
     return {"values": measure(features, labels, reference, config), "protocol": protocol}
 
 
@@ -69,7 +72,8 @@ def measure(
     """The values of a score; some only where reference, labels or protocol allow them."""
     pooled, sample = features.pooled, features.statistics
     warn_about(bool((pooled == pooled[0]).all()), len(pooled), pooled.shape[1])
-    classes = np.zeros(len(pooled), np.int64) if labels is None else np.asarray(labels)
+    given = np.zeros(len(pooled), np.int64) if labels is None else np.asarray(labels)
+    classes, _ = as_classes(given, reference.index["num_classes"], config)
     numbers = pooled.numpy()
     fid = frechet_distance(sample, reference.statistics)
     values = {"fid": fid, "fid_se": standard_error(numbers, classes, sample, reference.statistics)}
@@ -85,4 +89,6 @@ def measure(
             pooled, radii(pooled, config.neighbours), reference.features, reference.radii
         )
         values["kid"] = kernel_distance(pooled, reference.features)
+    if reference.gallery is not None and labels is not None:
+        values |= retrieval(pooled, labels, reference.gallery)
     return values
