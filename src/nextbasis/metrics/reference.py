@@ -24,8 +24,8 @@ TOLERANCE = 1e-6  # relative asymmetry or negative eigenvalue that rounding expl
 NEEDED = {"mu", "sigma"}
 PAIRS = (("features", "radii"), ("mu_s", "sigma_s"), ("test_features", "test_labels"))
 OPTIONAL = {name for pair in PAIRS for name in pair}
-DTYPES = {"features": np.float32, "radii": np.float32, "test_features": np.float32}
-DTYPES |= {"test_labels": np.int64}  # the others are float64
+DTYPES: dict[str, type] = {name: np.float32 for name in ("features", "radii", "test_features")}
+DTYPES["test_labels"] = np.int64  # the others are float64
 
 
 @dataclass(kw_only=True)

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 
+from nextbasis import processes
 from nextbasis.config import EvaluationConfig
 from nextbasis.metrics.extractor import load_extractor
-from nextbasis.metrics.features import Features, extract
+from nextbasis.metrics.features import Features, assist, extract
 from nextbasis.metrics.frechet import extrapolate, frechet_distance, standard_error
 from nextbasis.metrics.protocol import (
     check_against_reference,
@@ -36,6 +37,9 @@ def score_images(
 ) -> dict[str, Any]:
     """The parts `values` and `protocol` of score.json; one pass over `images`.
 
+    Of several processes each extracts features of its share; process 0 has the score, the others
+    have an empty one.
+
     Raises: FileNotFoundError or ValueError for bad images or weights, before any feature is
     computed where it can be known.
     """
@@ -47,6 +51,9 @@ def score_images(
     extractor = load_extractor(config, device)
     computed_on, dim = reference.index["computed_on"], len(reference.statistics.mu)
     check_dimension(computed_on, dim, extractor.dim)
+    if processes.rank() > 0:
+        assist(source, extractor, config.batch_size)
+        return {}
     part = split(len(source), config, source.from_file)
     features = extract(source, extractor, config.batch_size, "score", part)
     protocol = describe(config, len(source), source.from_file) | {

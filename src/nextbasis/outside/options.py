@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-COMMANDS = ("score", "reference", "export-samples", "compare")
+COMMANDS = ("score", "reference", "export-samples", "compare", "geneval")
 NOT_RECORDED = "not recorded"
 
 
@@ -14,6 +14,7 @@ def add_parsers(commands: Any) -> None:
     _add_reference(commands)
     _add_export(commands)
     _add_compare(commands)
+    _add_geneval(commands)
 
 
 def _add_score(commands: Any) -> None:
@@ -101,3 +102,21 @@ def _add_compare(commands: Any) -> None:
     command.add_argument("first", metavar="FIRST", help="an entry of evals in the catalog")
     command.add_argument("second", metavar="SECOND")
     command.add_argument("--scale", default="cpu", help="section of config/catalog.yaml (cpu)")
+
+
+def _add_geneval(commands: Any) -> None:
+    command = commands.add_parser(
+        "geneval",
+        help="what GenEval's own program found in an evaluation's images, as a score",
+        description="Read the results that evaluate_images.py of djghosh13/geneval wrote (one line "
+        "of JSON an image) and write the share of correct images of each tag and their mean, the "
+        "overall score, to results/SCALE/geneval/EVALUATION/score.json.",
+    )
+    command.add_argument("results", metavar="RESULTS", type=Path, help="that program's --outfile")
+    command.add_argument(
+        "--run",
+        metavar="EVALUATION",
+        required=True,
+        help="whose images they are: an entry of evals in the catalog",
+    )
+    command.add_argument("--scale", default="t2i", help="section of config/catalog.yaml (t2i)")

@@ -40,7 +40,7 @@ class Recipe:
 
 RECIPES = {
     FASHION: Recipe(epochs=4, batch_size=128),
-    EMOJI: Recipe(epochs=16, batch_size=64, shift=4, noise=8.0),
+    EMOJI: Recipe(epochs=8, batch_size=64, shift=4, noise=8.0),
 }
 
 
