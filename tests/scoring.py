@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nextbasis.config import EvaluationConfig, compose
-from nextbasis.files import sha256, write_json
+from nextbasis.config import EvaluationConfig, SampleStage, compose, config_hash
+from nextbasis.files import result_folder, sha256, write_json
 from nextbasis.metrics.quality import radii
 from nextbasis.metrics.reference import FILE
 from nextbasis.metrics.statistics import Statistics
@@ -68,3 +68,22 @@ def write_reference(
         "extractor_sha256": config.weights_sha256,
     }
     write_json(path / "index.json", index | changes)
+
+
+def write_samples(sampling: SampleStage) -> None:
+    """A made-up dataset and the samples of one evaluation, in the current folder."""
+    folder = result_folder(sampling.scale, "dataset")
+    folder.mkdir(parents=True)
+    for split, count in (("train", 400), ("test", 200)):
+        np.save(folder / f"{split}_images.npy", pictures(count, seed=count))
+        np.save(folder / f"{split}_labels.npy", balanced(count))
+    files = sorted(folder.iterdir())
+    sizes = {"image_size": 32, "channels": 1, "num_classes": 10, "num_train": 400, "num_test": 200}
+    index = {"name": "made-up", "sha256": {path.name: sha256(path) for path in files}}
+    write_json(folder / "index.json", index | sizes)
+    folder = result_folder(sampling.scale, "sample", sampling.key)
+    folder.mkdir(parents=True)
+    np.save(folder / "samples.npy", pictures(300, seed=2, contrast=200))
+    np.save(folder / "labels.npy", balanced(300))
+    made = {"config_sha256": config_hash(sampling), "weights": "ema", "rounding": "round"}
+    write_json(folder / "metrics.json", made | {"dtype": "float32"})

@@ -12,16 +12,12 @@ from torch_fidelity.utils import create_feature_extractor
 from nextbasis.config import EvaluationConfig, compose
 from nextbasis.data.pictures import save_grid, to_uint8
 from nextbasis.files import read_json, sha256
-from nextbasis.metrics.extractor import (
-    SHIPPED_WEIGHTS,
-    FashionClassifier,
-    load_extractor,
-    make_fast,
-    register,
-)
+from nextbasis.metrics.classifier import FASHION, SHAPES, Classifier, make_fast
+from nextbasis.metrics.extractor import WEIGHTS, load_extractor, register
 from nextbasis.stages.extractor import accuracy, fit
 
 CPU = torch.device("cpu")
+SHIPPED_WEIGHTS = WEIGHTS / "fashion128.safetensors"
 
 
 def evaluation(*changes: str, name: str = "cpu") -> EvaluationConfig:
@@ -59,7 +55,7 @@ def test_features_of_an_image_do_not_depend_on_its_batch() -> None:
 
 
 def test_fast_network_computes_what_the_trained_one_does() -> None:
-    trained = FashionClassifier()
+    trained = Classifier(SHAPES[FASHION])
     trained.load_state_dict(load_file(SHIPPED_WEIGHTS))
     with torch.no_grad():
         wanted = trained.eval()(images(9))
@@ -148,7 +144,7 @@ def test_training_is_reproducible_and_learns() -> None:
     found = []
     for _ in range(2):
         torch.manual_seed(0)
-        classifier = FashionClassifier()
+        classifier = Classifier(SHAPES[FASHION])
         fit(classifier, patterns[labels], labels, torch.Generator().manual_seed(0))
         found.append(classifier.state_dict())
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])

@@ -9,11 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from builders import basis_config, model_config, order_config, train_config
-from nextbasis.config import TrainStage
+from command import ROOT
+from nextbasis.config import ReferenceStage, SampleStage, ScoreStage, TrainStage, compose
 from nextbasis.data.tokens import TokenCache
-from nextbasis.files import result_folder
-from nextbasis.stages import train
+from nextbasis.files import read_json, result_folder
+from nextbasis.stages import reference, score, train
 from nextbasis.training import Trainer
+from scoring import write_samples
 from tokens_at_hand import write_tokens
 from two_processes import in_two_processes
 
@@ -93,3 +95,27 @@ def test_processes_that_cannot_share_a_batch_are_told() -> None:
     config.train.batch_size = 7
     text = in_two_processes("whole_training", config, expected=1)
     assert "train.batch_size must be a multiple of the 2 processes, got 7" in text
+
+
+def test_scores_of_two_processes_are_those_of_one() -> None:
+    for name in ("src", "config"):
+        Path(name).symlink_to(ROOT / name)
+    told = ["scale=cpu", "key=mar_b", "run=mar_b", "sampler=cpu/mar", "seed=0"]
+    sampling: SampleStage = compose("sample", told)
+    config: ScoreStage = compose("score", [*told, "evaluation=cpu", "evaluation.num_reference=200"])
+    write_samples(sampling)
+    reference.main(ReferenceStage(scale="cpu", key="", evaluation=config.evaluation))
+    path = result_folder("cpu", "score", "mar_b") / "score.json"
+    score.main(config)
+    single = read_json(path)
+    path.unlink()
+    in_two_processes("scoring", config)
+    assert read_json(path) == single  # values, protocol and provenance, to the last bit
+    assert [other.name for other in path.parent.iterdir()] == ["score.json"]
+
+
+def test_images_of_another_process_that_have_no_finite_features_are_named() -> None:
+    for name in ("src", "config"):
+        Path(name).symlink_to(ROOT / name)
+    text = in_two_processes("broken_features", None, expected=1)
+    assert "1 images between 64 and 127 have features of fashion128 that are not finite" in text

@@ -118,4 +118,5 @@ def test_channels_first_is_recognised() -> None:
     with pytest.raises(ValueError, match="seem to have channels first"):
         check_images(images, balanced(200), evaluation(), 10)
     known = {"tiny-plumbing", "cpu-fashion-v1", "adm", "unlabelled", "mar", "rar"}
+    known |= {"emoji-v1", "t2i-coco"}
     assert set(PROTOCOLS) == known

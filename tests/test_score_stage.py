@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from command import ROOT
@@ -12,7 +11,7 @@ from nextbasis.files import read_json, sha256, write_json
 from nextbasis.stagelist import load_stages
 from nextbasis.stages import reference, score
 from nextbasis.tables.inputs import load_catalog
-from scoring import balanced, pictures
+from scoring import write_samples
 
 STAGES = load_stages(load_catalog())
 SAMPLING = ["scale=cpu", "key=mar_b", "run=mar_b", "sampler=cpu/mar", "seed=0"]
@@ -33,22 +32,9 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sampling: SampleStage = compose("sample", SAMPLING)
     (tmp_path / "src").symlink_to(ROOT / "src")
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "results/cpu"
-    (folder / "dataset").mkdir(parents=True)
-    for split, count in (("train", 400), ("test", 200)):
-        np.save(folder / f"dataset/{split}_images.npy", pictures(count, seed=count))
-        np.save(folder / f"dataset/{split}_labels.npy", balanced(count))
-    files = sorted((folder / "dataset").iterdir())
-    sizes = {"image_size": 32, "channels": 1, "num_classes": 10, "num_train": 400, "num_test": 200}
-    index = {"name": "made-up", "sha256": {path.name: sha256(path) for path in files}}
-    write_json(folder / "dataset/index.json", index | sizes)
-    (folder / "sample/mar_b").mkdir(parents=True)
-    np.save(folder / "sample/mar_b/samples.npy", pictures(300, seed=2, contrast=200))
-    np.save(folder / "sample/mar_b/labels.npy", balanced(300))
-    made = {"config_sha256": config_hash(sampling), "weights": "ema", "rounding": "round"}
-    write_json(folder / "sample/mar_b/metrics.json", made | {"dtype": "float32"})
+    write_samples(sampling)
     reference.main(ReferenceStage(scale="cpu", key="", evaluation=CONFIG.evaluation))
-    return folder
+    return tmp_path / "results/cpu"
 
 
 def test_stages_write_scores_that_carry_their_protocol(results: Path) -> None:

@@ -9,10 +9,14 @@ from pathlib import Path
 import torch
 
 from nextbasis import parallel, processes
+from nextbasis.config import compose
 from nextbasis.data.tokens import TokenCache
 from nextbasis.files import result_folder
-from nextbasis.stages import sample, train
+from nextbasis.metrics.extractor import load_extractor
+from nextbasis.metrics.features import stream
+from nextbasis.stages import sample, score, train
 from nextbasis.training import Trainer
+from scoring import pictures
 
 
 def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -52,6 +56,28 @@ def whole_training() -> None:
 def sampling() -> None:
     """Sample."""
     sample.main(config)
+
+
+def scoring() -> None:
+    """Score."""
+    score.main(config)
+
+
+def broken_features() -> None:
+    """Extract features in batches of 64 while those of one image of the last process are broken."""
+    evaluation = compose("reference", ["scale=cpu", "evaluation=cpu"]).evaluation
+    extractor = load_extractor(evaluation, torch.device("cpu"))
+    features = extractor.features
+
+    def broken(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pooled, logits = features(images)
+        if processes.rank() == processes.count() - 1:
+            pooled[3, 5] = torch.nan
+        return pooled, logits
+
+    extractor.features = broken  # type: ignore[method-assign]
+    for _ in stream(pictures(256, seed=0), extractor, 64, "broken"):
+        pass
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ EXAMPLES = {
     "reference": 'nextbasis reference images/ statistics/ --computed-on "ImageNet train"',
     "export-samples": "nextbasis export-samples xar_b_bar samples.npz",
     "compare": "nextbasis compare mar_iter_learned_04 mar_iter_learned_08",
+    "geneval": "nextbasis geneval results.jsonl --run xar_b_bar",
     "bases": "nextbasis bases --grid 8x8",
     "diff": "nextbasis diff HEAD~1 HEAD --html diff.html",
     "doctor": "nextbasis doctor --scale cpu",

@@ -6,10 +6,13 @@ Without torchrun there is one, and nothing here does anything.
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def count() -> int:
@@ -50,6 +53,15 @@ def wait_for_all() -> None:
     """Go on when every process has come here."""
     if dist.is_initialized():
         dist.barrier()
+
+
+def gather(value: T) -> list[T]:
+    """Every process's value in order of rank, in process 0; an empty list in the others."""
+    if not dist.is_initialized():
+        return [value]
+    found: list[T] | None = [value] * count() if rank() == 0 else None
+    dist.gather_object(value, found)
+    return found or []
 
 
 def mean_(values: Tensor) -> Tensor:

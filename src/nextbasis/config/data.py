@@ -7,6 +7,7 @@ from nextbasis.config.checks import choose, positive
 LABELLED_KINDS = ("local", "torchvision", "debian", "sklearn", "image_folder")
 CAPTIONED_KINDS = ("npm", "journeydb")
 SOURCE_KINDS = (*LABELLED_KINDS, *CAPTIONED_KINDS, "webdataset", "parquet")  # these two: either
+EXTRACTORS = ("fashion128", "emoji128", "inception-v3-compat")
 VIEWS = ("single", "flip", "ten_crop")  # of a training image; see nextbasis.data.views
 
 
@@ -58,7 +59,7 @@ class EvaluationConfig:
     """The protocol of a score."""
 
     protocol: str  # name printed beside every number
-    extractor: str  # fashion128 or inception-v3-compat
+    extractor: str  # one of EXTRACTORS
     weights: str  # file of the extractor's weights
     weights_sha256: str
     batch_size: int
@@ -69,5 +70,5 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Check choices."""
-        choose("evaluation.extractor", self.extractor, ("fashion128", "inception-v3-compat"))
+        choose("evaluation.extractor", self.extractor, EXTRACTORS)
         positive("evaluation", self, "batch_size", "is_splits", "neighbours", "num_reference")

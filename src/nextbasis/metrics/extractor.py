@@ -1,98 +1,51 @@
 """Which features an image has: the networks behind FID, IS, precision and recall.
 
-`fashion128` is a small classifier of Fashion-MNIST shipped with this package; it is registered
-with torch-fidelity, so that its public `calculate_metrics` can use it too. `inception-v3-compat`
+`fashion128` and `emoji128` are small classifiers shipped with this package; they are registered
+with torch-fidelity, so that its public `calculate_metrics` can use them too. `inception-v3-compat`
 is torch-fidelity's conversion of the 2015 Inception graph, from a file that the user provides.
 """
 
 import pickle
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
 from nextbasis.config import EvaluationConfig
 from nextbasis.files import sha256
-from nextbasis.metrics.rules import find_rule
+from nextbasis.metrics.classifier import EMOJI, FASHION, SHAPES, Classifier, Shape, make_fast
+from nextbasis.metrics.rules import INCEPTION, find_rule
 
-FASHION = "fashion128"
-SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "fashion128.safetensors"
-IMAGE_SIZE = 32  # pixels a side that fashion128 was trained on
+WEIGHTS = Path(__file__).parent / "weights"  # of the small classifiers, shipped
 # sFID (Nash et al. 2021): "the first 7 channels of mixed_6/conv", 17 x 17 x 7 numbers.
 SPATIAL_LAYER, SPATIAL_CHANNELS = "Mixed_6d.branch1x1", 7
-LAYERS = {FASHION: ("128", "logits"), "inception-v3-compat": ("2048", "logits_unbiased")}
-DIMENSIONS = {FASHION: 128, "inception-v3-compat": 2048}  # of the pooled features
+# Names of the pooled features and the logits, as torch-fidelity is asked for them.
+LAYERS = {
+    FASHION: ("128", "logits"),
+    EMOJI: ("128", "logits"),
+    INCEPTION: ("2048", "logits_unbiased"),
+}
+SHIPPED = "it is shipped with nextbasis: restore it with git"
 OBTAIN = {
-    FASHION: "it is shipped with nextbasis: restore it with git",
-    "inception-v3-compat": "download weights-inception-2015-12-05-6726825d.pth from release v0.2.0 "
+    FASHION: SHIPPED,
+    EMOJI: SHIPPED,
+    INCEPTION: "download weights-inception-2015-12-05-6726825d.pth from release v0.2.0 "
     "of toshas/torch-fidelity on GitHub (96 MB; it is never fetched for you) and save it there, "
     "or pass evaluation.weights=PATH",
 }
 
 
-def _block(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
+class SmallExtractor(FeatureExtractorBase):
+    """A small classifier behind torch-fidelity's interface, with features "128" and "logits"."""
 
-
-class FashionClassifier(nn.Module):
-    """Four 3x3 convolutions (32-64-64-128), global average pool, ten classes."""
-
-    def __init__(self) -> None:
-        """Build the layers with PyTorch's initialisation."""
-        super().__init__()
-        self.body = nn.Sequential(
-            _block(1, 32),
-            nn.MaxPool2d(2),
-            _block(32, 64),
-            nn.MaxPool2d(2),
-            _block(64, 64),
-            _block(64, 128),
-        )
-        self.classify = nn.Linear(128, 10)
-
-    def forward(
-        self, images: UInt8[Tensor, "b 1 h w"]
-    ) -> tuple[Float[Tensor, "b 128"], Float[Tensor, "b 10"]]:
-        """Pooled features and logits."""
-        x = images.to(self.classify.weight.dtype) / 127.5 - 1
-        if x.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):  # only the tiny scale: plumbing, no claim
-            x = functional.interpolate(x, (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear")
-        x = self.body(x.contiguous(memory_format=torch.channels_last))
-        pooled = x.mean(dim=(2, 3))
-        return pooled, self.classify(pooled)
-
-
-def make_fast(network: nn.Module) -> None:
-    """Prepare a trained network for inference: the same function up to rounding.
-
-    Each batch normalisation that follows a convolution becomes part of it, since with fixed
-    statistics it is linear; and channels come last in memory.
-    """
-    network.requires_grad_(False).eval()
-    for module in list(network.modules()):
-        for (name, part), (following, norm) in pairwise(list(module.named_children())):
-            if isinstance(part, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(part, norm))
-                setattr(module, following, nn.Identity())
-    network.to(memory_format=torch.channels_last)
-
-
-class FashionExtractor(FeatureExtractorBase):
-    """The classifier behind torch-fidelity's interface, with features "128" and "logits"."""
+    shape: ClassVar[Shape]
 
     def __init__(
         self,
@@ -103,9 +56,9 @@ class FashionExtractor(FeatureExtractorBase):
     ) -> None:
         """Load the weights: the shipped ones unless another file is named."""
         super().__init__(name, features_list)
-        self.classifier = FashionClassifier()
+        self.classifier = Classifier(self.shape)
         self.classifier.load_state_dict(
-            load_file(feature_extractor_weights_path or SHIPPED_WEIGHTS)
+            load_file(feature_extractor_weights_path or WEIGHTS / f"{name}.safetensors")
         )
         make_fast(self)
 
@@ -124,29 +77,47 @@ class FashionExtractor(FeatureExtractorBase):
         """Compiling costs more than it gains at this size."""
         return False
 
-    @staticmethod
-    def get_dummy_input_for_compile() -> Tensor:
+    @classmethod
+    def get_dummy_input_for_compile(cls) -> Tensor:
         """One black image."""
-        return torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
+        size = cls.shape.image_size
+        return torch.zeros(1, cls.shape.channels, size, size, dtype=torch.uint8)
 
-    def forward(self, images: UInt8[Tensor, "b 1 h w"]) -> tuple[Tensor, ...]:
+    def forward(self, images: UInt8[Tensor, "b c h w"]) -> tuple[Tensor, ...]:
         """The requested features, in the order of `features_list`.
 
-        Raises: ValueError unless the images are uint8 with one channel.
+        Raises: ValueError unless the images are uint8 with as many channels as in training.
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 1:
+        channels = self.shape.channels
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != channels:
             raise ValueError(
-                f"{FASHION} reads uint8 images of shape (b, 1, h, w), "
+                f"{self.name} reads uint8 images of shape (b, {channels}, h, w), "
                 f"got {images.dtype} {tuple(images.shape)}"
             )
         found = dict(zip(("128", "logits"), self.classifier(images), strict=True))
         return tuple(found[name] for name in self.features_list)
 
 
+class FashionExtractor(SmallExtractor):
+    """`fashion128`."""
+
+    shape = SHAPES[FASHION]
+
+
+class EmojiExtractor(SmallExtractor):
+    """`emoji128`."""
+
+    shape = SHAPES[EMOJI]
+
+
+SMALL = {FASHION: FashionExtractor, EMOJI: EmojiExtractor}
+
+
 def register() -> None:
-    """Make `fashion128` known to torch-fidelity; a second call does nothing."""
-    if FASHION not in FEATURE_EXTRACTORS_REGISTRY:
-        register_feature_extractor(FASHION, FashionExtractor)
+    """Make the small classifiers known to torch-fidelity; a second call does nothing."""
+    for name, extractor in SMALL.items():
+        if name not in FEATURE_EXTRACTORS_REGISTRY:
+            register_feature_extractor(name, extractor)
 
 
 class Extractor:
@@ -165,7 +136,7 @@ class Extractor:
         """
         self.network, self.sha256, self.device = network.to(device), digest, device
         self.name = network.get_name()
-        self.dim = DIMENSIONS[self.name]
+        self.dim = int(LAYERS[self.name][0])
         self.spatial: Tensor | None = None  # (b, 2023) of the last batch
         if spatial:
             network.get_submodule(SPATIAL_LAYER).register_forward_hook(self._keep)
@@ -212,8 +183,8 @@ def load_extractor(config: EvaluationConfig, device: torch.device) -> Extractor:
 
 def _build(name: str, path: Path) -> FeatureExtractorBase:
     layers = list(LAYERS[name])
-    if name == FASHION:
-        return FashionExtractor(name, layers, str(path))
+    if name in SMALL:
+        return SMALL[name](name, layers, str(path))
     # Only reached with a verified hash, since torch-fidelity unpickles without restriction.
     network = FeatureExtractorInceptionV3(name, layers, feature_extractor_weights_path=str(path))
     make_fast(network)

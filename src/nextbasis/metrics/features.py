@@ -1,14 +1,20 @@
-"""One pass over images: features batch by batch, checked as they come."""
+"""One pass over images: features batch by batch, checked as they come.
+
+Several processes (torchrun's) take the batches in turn; process 0 gets them all in order, so that
+what it computes of them is what one process would, to the bit.
+"""
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
 
+from nextbasis import processes
 from nextbasis.metrics.extractor import Extractor
 from nextbasis.metrics.sources import Source, from_array
 from nextbasis.metrics.statistics import RunningInception, RunningStatistics, Statistics
@@ -45,28 +51,50 @@ def stream(
     batch_size: int,
     what: str,
 ) -> Iterator[Batch]:
-    """One batch after another; `what` labels progress.
+    """One batch after another, in process 0; none in the others. `what` labels progress.
 
     Raises: ValueError naming the batch whose features are not finite.
     """
     source = images if isinstance(images, Source) else from_array(images)
     progress = Progress(len(source), "images", what)
-    start = 0
-    for batch in source.batches(batch_size):
-        where = slice(start, start + len(batch))
-        pooled, logits = extractor.features(torch.from_numpy(batch).permute(0, 3, 1, 2))
-        bad = ~(pooled.isfinite().all(1) & logits.isfinite().all(1))
-        if bad.any():
-            raise ValueError(
-                f"{what}: {int(bad.sum())} images between {where.start} and {where.stop - 1} have "
-                f"features of {extractor.name} that are not finite"
-            )
-        yield Batch(
-            where=where, images=batch, pooled=pooled, logits=logits, spatial=extractor.spatial
-        )
-        start = where.stop
-        progress.update(len(batch))
+    batches, start = source.batches(batch_size), 0
+    while turn := list(islice(batches, processes.count())):  # one batch for each process
+        mine = turn[processes.rank() : processes.rank() + 1]
+        for batch, found in zip(turn, _all_features(mine, extractor), strict=False):
+            where = slice(start, start + len(batch))
+            pooled, logits, spatial = found
+            bad = ~(pooled.isfinite().all(1) & logits.isfinite().all(1))
+            if bad.any():
+                raise ValueError(
+                    f"{what}: {int(bad.sum())} images between {where.start} and {where.stop - 1} "
+                    f"have features of {extractor.name} that are not finite"
+                )
+            yield Batch(where=where, images=batch, pooled=pooled, logits=logits, spatial=spatial)
+            start = where.stop
+            progress.update(len(batch))
     progress.close()
+
+
+def assist(
+    images: Source | UInt8[np.ndarray, "n h w c"], extractor: Extractor, batch_size: int
+) -> None:
+    """What the other processes do while process 0 makes a pass over the same images."""
+    for _ in stream(images, extractor, batch_size, "assist"):
+        pass
+
+
+def _all_features(
+    mine: list[UInt8[np.ndarray, "b h w c"]], extractor: Extractor
+) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+    """Pooled features, logits and features of sFID of every process's batch, in process 0.
+
+    `mine` is this process's batch; at the end there may be none left for it.
+    """
+    found = None
+    for batch in mine:
+        pooled, logits = extractor.features(torch.from_numpy(batch).permute(0, 3, 1, 2))
+        found = pooled, logits, extractor.spatial
+    return [each for each in processes.gather(found) if each is not None]
 
 
 class Pass:

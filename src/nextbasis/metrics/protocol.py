@@ -12,6 +12,7 @@ from nextbasis.metrics.rules import fid_name, find_rule
 from nextbasis.metrics.sources import Source
 
 NOT_GIVEN = "labels not given"
+CAPTIONS = "labels are captions: not balanced"
 
 
 def check_images(
@@ -39,7 +40,8 @@ def check_images(
         raise ValueError(f"images must have shape (N, H, W, 1 or 3), got {shape}{first}")
     if labels is not None:
         _check_labels(labels, len(images), num_classes)
-    least = max(2 * config.neighbours + 2, 2 * num_classes, config.is_splits)
+    balanced = 1 if rule.captioned else num_classes
+    least = max(2 * config.neighbours + 2, 2 * balanced, config.is_splits)
     if len(images) < least:
         raise ValueError(
             f"{len(images)} images are too few to score: needed are {least} (2 per class, "
@@ -98,9 +100,11 @@ def count_classes(
     """
     if labels is None:
         return NOT_GIVEN
+    rule = find_rule(config)
+    if rule.captioned:
+        return CAPTIONS
     counts = np.bincount(labels, minlength=num_classes)
     found = {"min": int(counts.min()), "max": int(counts.max())}
-    rule = find_rule(config)
     if rule.per_class and set(found.values()) != {rule.per_class}:
         raise ValueError(
             f"protocol {config.protocol} needs {rule.per_class} images of each class, got between "

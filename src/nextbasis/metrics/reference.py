@@ -15,15 +15,17 @@ from nextbasis.files import read_json, sha256, write_json
 from nextbasis.metrics.extractor import Extractor
 from nextbasis.metrics.features import stream
 from nextbasis.metrics.quality import radii
+from nextbasis.metrics.retrieval import Gallery
 from nextbasis.metrics.sources import Source
 from nextbasis.metrics.statistics import RunningStatistics, Statistics
 
 FILE = "statistics.npz"
 TOLERANCE = 1e-6  # relative asymmetry or negative eigenvalue that rounding explains
-
-
 NEEDED = {"mu", "sigma"}
-OPTIONAL = {"features", "radii", "mu_s", "sigma_s"}
+PAIRS = (("features", "radii"), ("mu_s", "sigma_s"), ("test_features", "test_labels"))
+OPTIONAL = {name for pair in PAIRS for name in pair}
+DTYPES: dict[str, type] = {name: np.float32 for name in ("features", "radii", "test_features")}
+DTYPES["test_labels"] = np.int64  # the others are float64
 
 
 @dataclass(kw_only=True)
@@ -36,6 +38,7 @@ class Reference:
     spatial: Statistics | None  # for sFID
     sha256: str  # of statistics.npz
     index: dict[str, Any]  # index.json
+    gallery: Gallery | None = None  # for retrieval, where labels are captions
 
 
 def write_reference(
@@ -45,6 +48,7 @@ def write_reference(
     spatial: Statistics | None,
     config: EvaluationConfig,
     about: dict[str, Any],
+    gallery: Gallery | None = None,
 ) -> None:
     """Write statistics.npz and index.json; `about` says what they were computed on."""
     arrays = {"mu": statistics.mu, "sigma": statistics.sigma}
@@ -55,6 +59,8 @@ def write_reference(
         }
     if spatial is not None:
         arrays |= {"mu_s": spatial.mu, "sigma_s": spatial.sigma}
+    if gallery is not None:
+        arrays |= {"test_features": gallery.features.numpy(), "test_labels": gallery.labels}
     np.savez(folder / FILE, **arrays)  # type: ignore[arg-type]
     made = {
         "sha256": sha256(folder / FILE),
@@ -140,35 +146,38 @@ def load_reference(folder: Path, config: EvaluationConfig) -> Reference:
         else None,
         sha256=digest,
         index=index,
+        gallery=Gallery(
+            features=torch.from_numpy(found["test_features"]), labels=found["test_labels"]
+        )
+        if "test_features" in found
+        else None,
     )
 
 
 def read_statistics(path: Path) -> dict[str, np.ndarray]:
     """Read and check an .npz file of statistics: ours, ADM's (mu, sigma, mu_s, …) or MAR's.
 
-    Other arrays in it are left alone. mu and sigma come as float64, features as float32.
+    Other arrays in it are left alone. Statistics come as float64, features as float32.
 
     Raises: ValueError naming the file and what is wrong with it.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files if name in NEEDED | OPTIONAL}
-            names = ", ".join(arrays.files)
+            present = ", ".join(arrays.files)
     except (BadZipFile, ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path} is not a readable npz file ({error}); make it again") from error
     if absent := sorted(NEEDED - found.keys()):
-        raise ValueError(f"{path} has no {', '.join(absent)}; it has {names}")
-    for pair in (("features", "radii"), ("mu_s", "sigma_s")):
+        raise ValueError(f"{path} has no {', '.join(absent)}; it has {present}")
+    for pair in PAIRS:
         if len(found.keys() & set(pair)) == 1:
             raise ValueError(f"{path} must have both or none of {' and '.join(pair)}")
     _check_covariance(path, "mu", "sigma", found)
     if "mu_s" in found:
         _check_covariance(path, "mu_s", "sigma_s", found)
-    _check_features(path, found)
-    return {
-        name: array.astype(np.float32 if name in ("features", "radii") else np.float64)
-        for name, array in found.items()
-    }
+    for names in (("features", "radii"), ("test_features", "test_labels")):
+        _check_features(path, *names, found)
+    return {name: array.astype(DTYPES.get(name, np.float64)) for name, array in found.items()}
 
 
 def _check_origin(path: Path, index: dict[str, Any], digest: str, config: EvaluationConfig) -> None:
@@ -191,16 +200,17 @@ def _check_origin(path: Path, index: dict[str, Any], digest: str, config: Evalua
             )
 
 
-def _check_features(path: Path, found: dict[str, np.ndarray]) -> None:
-    if "features" not in found:
+def _check_features(path: Path, name: str, of_each: str, found: dict[str, np.ndarray]) -> None:
+    """Check features and what stands beside them, one number an image."""
+    if name not in found:
         return
-    features, reach = found["features"], found["radii"]
-    if features.ndim != 2 or features.shape != (*reach.shape, *found["mu"].shape):
+    features, others = found[name], found[of_each]
+    if features.ndim != 2 or features.shape != (*others.shape, *found["mu"].shape):
         raise ValueError(
-            f"{path}: mu {found['mu'].shape}, features {features.shape} and radii {reach.shape} "
+            f"{path}: mu {found['mu'].shape}, {name} {features.shape} and {of_each} {others.shape} "
             "do not fit; expected (d,), (m, d) and (m,)"
         )
-    if not (np.isfinite(features).all() and np.isfinite(reach).all()):
+    if not (np.isfinite(features).all() and np.isfinite(others).all()):
         raise ValueError(f"{path} contains numbers that are not finite")
 
 

@@ -2,19 +2,21 @@
 
 A number without its protocol cannot be compared. `adm` is the evaluation of Dhariwal & Nichol
 2021 (guided-diffusion), `rar` that of RAR through the same program, `mar` that of MAR and xAR;
-`unlabelled` is `adm` without its numbers of images and of images of a class.
+`unlabelled` is `adm` without its numbers of images and of images of a class. In `emoji-v1` and
+`t2i-coco` labels are numbers of captions.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
 
 from nextbasis.config import EvaluationConfig
 
 INCEPTION = "inception-v3-compat"
 FULL = 50_000  # images of what the papers call FID-50K
+COCO = 30_000  # images of what papers on text-to-image call FID-30K
 ADM_OFFSETS = (
     "the official program runs the TensorFlow graph and computes distances of precision and recall "
     "in float16; a PyTorch port with the converted weights is published to differ from it by 0.002 "
@@ -23,6 +25,12 @@ ADM_OFFSETS = (
 MAR_OFFSETS = (
     "the official code uses the same converted weights and shuffle through a fork of "
     "torch-fidelity: FID agrees to 1e-4, IS to 1e-6 (relative) on the same images"
+)
+COCO_OFFSETS = (
+    "not known: papers report FID on 30,000 captions of MS-COCO's validation images without saying "
+    "which captions, how images were cropped and resized, whether the reference is all validation "
+    "images or those of the chosen captions, or which program computed it; known is that FID moves "
+    "with each of them; here the reference is all test images of the dataset as it crops them"
 )
 
 
@@ -36,6 +44,8 @@ class Rule:
     classifies: bool = False  # the extractor's classes are the labels, so accuracy means something
     file_order: bool = False  # IS splits files as they stand; else after torch-fidelity's shuffle
     spatial: bool = False  # sFID too
+    captioned: bool = False  # labels are numbers of captions: one class, and retrieval
+    on_test: bool = False  # the pipeline's reference is the test images, else the training images
     settings: dict[str, Any] = field(default_factory=dict)  # of EvaluationConfig
     offsets: str = "none: this protocol is this package's own"
 
@@ -44,6 +54,7 @@ _INCEPTION = {"extractor": INCEPTION, "is_splits": 10, "neighbours": 3, "num_ref
 PROTOCOLS = {
     "tiny-plumbing": Rule(),
     "cpu-fashion-v1": Rule(classifies=True, settings={"extractor": "fashion128"}),
+    "emoji-v1": Rule(captioned=True, settings={"extractor": "emoji128"}),
     "adm": Rule(
         num_images=FULL,
         per_class=50,
@@ -59,6 +70,9 @@ PROTOCOLS = {
         rounding="round",
         settings=_INCEPTION | {"seed": 2020},
         offsets=MAR_OFFSETS,
+    ),
+    "t2i-coco": Rule(
+        num_images=COCO, captioned=True, on_test=True, settings=_INCEPTION, offsets=COCO_OFFSETS
     ),
     "rar": Rule(
         num_images=FULL,
@@ -101,6 +115,18 @@ def check_rounding(config: EvaluationConfig, rounding: str) -> None:
             f"protocol {config.protocol} needs pixels brought to uint8 by '{wanted}', these were "
             f"by '{rounding}'"
         )
+
+
+def as_classes(
+    labels: Int[np.ndarray, " n"], num_classes: int, config: EvaluationConfig
+) -> tuple[Int[np.ndarray, " n"], int]:
+    """Labels, and how many there are, as balance and standard errors see them.
+
+    Captions are one class: nearly each has an image of its own.
+    """
+    if find_rule(config).captioned:
+        return np.zeros(len(labels), np.int64), 1
+    return labels, num_classes
 
 
 def fid_name(config: EvaluationConfig, num_images: int) -> str:

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 
+from nextbasis import processes
 from nextbasis.config import EvaluationConfig
 from nextbasis.metrics.extractor import load_extractor
-from nextbasis.metrics.features import Features, extract
+from nextbasis.metrics.features import Features, assist, extract
 from nextbasis.metrics.frechet import extrapolate, frechet_distance, standard_error
 from nextbasis.metrics.protocol import (
     check_against_reference,
@@ -20,7 +21,8 @@ from nextbasis.metrics.protocol import (
 )
 from nextbasis.metrics.quality import kernel_distance, precision_and_recall, radii
 from nextbasis.metrics.reference import Reference
-from nextbasis.metrics.rules import find_rule, split
+from nextbasis.metrics.retrieval import describe_retrieval, retrieval
+from nextbasis.metrics.rules import as_classes, find_rule, split
 from nextbasis.metrics.sources import Source, from_array
 
 SMALL_FID = 0.5  # below it the bias of finitely many images shows
@@ -35,6 +37,9 @@ def score_images(
 ) -> dict[str, Any]:
     """The parts `values` and `protocol` of score.json; one pass over `images`.
 
+    Of several processes each extracts features of its share; process 0 has the score, the others
+    have an empty one.
+
     Raises: FileNotFoundError or ValueError for bad images or weights, before any feature is
     computed where it can be known.
     """
@@ -46,6 +51,9 @@ def score_images(
     extractor = load_extractor(config, device)
     computed_on, dim = reference.index["computed_on"], len(reference.statistics.mu)
     check_dimension(computed_on, dim, extractor.dim)
+    if processes.rank() > 0:
+        assist(source, extractor, config.batch_size)
+        return {}
     part = split(len(source), config, source.from_file)
     features = extract(source, extractor, config.batch_size, "score", part)
     protocol = describe(config, len(source), source.from_file) | {
@@ -57,6 +65,8 @@ def score_images(
         "extractor_sha256": extractor.sha256,
         "device": device.type,
     }
+    if reference.gallery is not None and labels is not None:
+        protocol |= describe_retrieval(labels, reference.gallery)
     return {"values": measure(features, labels, reference, config), "protocol": protocol}
 
 
@@ -69,7 +79,8 @@ def measure(
     """The values of a score; some only where reference, labels or protocol allow them."""
     pooled, sample = features.pooled, features.statistics
     warn_about(bool((pooled == pooled[0]).all()), len(pooled), pooled.shape[1])
-    classes = np.zeros(len(pooled), np.int64) if labels is None else np.asarray(labels)
+    given = np.zeros(len(pooled), np.int64) if labels is None else np.asarray(labels)
+    classes, _ = as_classes(given, reference.index["num_classes"], config)
     numbers = pooled.numpy()
     fid = frechet_distance(sample, reference.statistics)
     values = {"fid": fid, "fid_se": standard_error(numbers, classes, sample, reference.statistics)}
@@ -85,4 +96,6 @@ def measure(
             pooled, radii(pooled, config.neighbours), reference.features, reference.radii
         )
         values["kid"] = kernel_distance(pooled, reference.features)
+    if reference.gallery is not None and labels is not None:
+        values |= retrieval(pooled, labels, reference.gallery)
     return values

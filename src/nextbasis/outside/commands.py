@@ -1,4 +1,4 @@
-"""The commands about samples: score, reference, export-samples, compare and prompts."""
+"""Commands about samples: score, reference, export-samples, compare, prompts, geneval."""
 
 import argparse
 
@@ -6,6 +6,7 @@ from nextbasis.metrics.sources import open_source
 from nextbasis.outside.compare import compare
 from nextbasis.outside.evaluation import choose_evaluation, open_reference, read_labels
 from nextbasis.outside.export import export_samples
+from nextbasis.outside.geneval import geneval
 from nextbasis.outside.prompts import sample_prompts
 from nextbasis.outside.references import make_reference
 from nextbasis.outside.scoring import check_name, score_to_row
@@ -22,6 +23,8 @@ def run(given: argparse.Namespace) -> dict[str, str]:
         return sample_prompts(given.scale, given.key, given.file, given.out, given.images)
     if given.command == "compare":
         return compare(given.scale, given.first, given.second)
+    if given.command == "geneval":
+        return geneval(given.results, given.scale, given.run)
     config = choose_evaluation(given.scale, given.protocol, given.weights)
     labels = read_labels(given.labels)
     if given.command == "reference":

@@ -12,6 +12,7 @@ from nextbasis.metrics.extractor import Extractor, load_extractor
 from nextbasis.metrics.features import extract
 from nextbasis.metrics.frechet import frechet_distance, influences, paired_error
 from nextbasis.metrics.reference import Reference, load_reference
+from nextbasis.metrics.rules import as_classes
 from nextbasis.provenance import device
 from nextbasis.tables.inputs import load_catalog, section
 from nextbasis.tables.measured import UNDECIDED, decided
@@ -34,7 +35,8 @@ def compare(scale: str, first: str, second: str) -> dict[str, str]:
     )
     if not np.array_equal(labels, others):
         raise ValueError(f"{first} and {second} have other labels: they cannot be paired")
-    error = paired_error(moved_one, moved_two, labels)
+    classes, _ = as_classes(labels, reference.index["num_classes"], config)
+    error = paired_error(moved_one, moved_two, classes)
     difference = two - one
     return {
         f"FID {first}": f"{one:.4f}",

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-COMMANDS = ("score", "reference", "export-samples", "compare", "prompts")
+COMMANDS = ("score", "reference", "export-samples", "compare", "prompts", "geneval")
 NOT_RECORDED = "not recorded"
 
 
@@ -15,6 +15,7 @@ def add_parsers(commands: Any) -> None:
     _add_export(commands)
     _add_compare(commands)
     _add_prompts(commands)
+    _add_geneval(commands)
 
 
 def _add_score(commands: Any) -> None:
@@ -119,4 +120,22 @@ def _add_prompts(commands: Any) -> None:
     )
     command.add_argument("out", metavar="OUT", type=Path, help="folder to make or to go on with")
     command.add_argument("--images", type=int, default=4, help="of each (4: GenEval's)")
+    command.add_argument("--scale", default="t2i", help="section of config/catalog.yaml (t2i)")
+
+
+def _add_geneval(commands: Any) -> None:
+    command = commands.add_parser(
+        "geneval",
+        help="what GenEval's own program found in an evaluation's images, as a score",
+        description="Read the results that evaluate_images.py of djghosh13/geneval wrote (one line "
+        "of JSON an image) and write the share of correct images of each tag and their mean, the "
+        "overall score, to results/SCALE/geneval/EVALUATION/score.json.",
+    )
+    command.add_argument("results", metavar="RESULTS", type=Path, help="that program's --outfile")
+    command.add_argument(
+        "--run",
+        metavar="EVALUATION",
+        required=True,
+        help="whose images they are: an entry of evals in the catalog",
+    )
     command.add_argument("--scale", default="t2i", help="section of config/catalog.yaml (t2i)")

@@ -12,6 +12,7 @@ from nextbasis.config import EvaluationConfig
 from nextbasis.files import sha256, staged_folder
 from nextbasis.metrics.extractor import load_extractor
 from nextbasis.metrics.reference import choose_subset, summarise, write_reference
+from nextbasis.metrics.rules import as_classes
 from nextbasis.metrics.sources import open_source
 from nextbasis.metrics.statistics import Statistics
 from nextbasis.outside.evaluation import import_statistics
@@ -70,7 +71,8 @@ def _compute(
     elif len(labels) != len(images):
         raise ValueError(f"--labels: {len(labels)} labels for {len(images)} images")
     else:
-        subset = choose_subset(labels, num_classes, config.num_reference, config.seed)
+        classes = as_classes(labels, num_classes, config)
+        subset = choose_subset(*classes, config.num_reference, config.seed)
     extractor = load_extractor(config, device())
     about = {
         "image_size": images.shape[1],

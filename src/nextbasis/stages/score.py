@@ -1,4 +1,7 @@
-"""Score the samples of one evaluation: FID with standard error, IS, precision, recall, KID."""
+"""Score the samples of one evaluation: FID with standard error, IS, precision, recall, KID.
+
+Processes (torchrun's) share the images; how many there are changes nothing.
+"""
 
 from dataclasses import fields
 from pathlib import Path
@@ -6,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nextbasis import processes
 from nextbasis.config import SampleStage, ScoreStage, as_dict, config_hash
 from nextbasis.data.arrays import open_array
 from nextbasis.files import read_json, result_folder, staged_folder, write_json
@@ -27,6 +31,8 @@ def main(config: ScoreStage) -> None:
     check_rounding(config.evaluation, sampling["rounding"])
     reference = load_reference(result_folder(config.scale, "reference"), config.evaluation)
     score = score_images(samples, labels, reference, config.evaluation, device())
+    if processes.rank() > 0:
+        return
     score["protocol"] |= sampling
     score["provenance"] = record(config)
     with staged_folder(result_folder(config.scale, "score", config.key)) as folder:

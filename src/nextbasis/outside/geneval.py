@@ -1,0 +1,108 @@
+"""`nextbasis geneval`: what GenEval's own program found in an evaluation's images, as a score.
+
+GenEval (Ghosh et al. 2023) looks with an object detector whether an image shows what its prompt
+says. Its program evaluate_images.py (djghosh13/geneval) runs elsewhere, since the detector needs
+other libraries; it writes one line of JSON for each image.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nextbasis.files import result_folder, sha256, write_json
+from nextbasis.tables.inputs import load_catalog, section
+
+TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+KEYS = ("filename", "tag", "prompt", "correct", "reason", "metadata")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """What the program said of one image."""
+
+    tag: str  # which ability its prompt asks for, one of TAGS
+    prompt: str  # with all that is asked of it: JSON
+    correct: bool
+
+
+def geneval(path: Path, scale: str, key: str) -> dict[str, str]:
+    """Write results/<scale>/geneval/<key>/score.json; what to print.
+
+    Raises: FileNotFoundError or ValueError naming the file, line or option.
+    """
+    evals = section(load_catalog(), scale)["evals"]
+    if key not in evals:
+        raise ValueError(f"--run: no evaluation '{key}'; choose among {', '.join(evals)}")
+    images = read_results(path)
+    counts = {tag: sum(image.tag == tag for image in images) for tag in TAGS}
+    prompts = len({image.prompt for image in images})
+    score = {
+        "values": accuracies(images),
+        "protocol": {
+            "name": "geneval",
+            "overall": "mean of the accuracies of the tags",
+            "num_images": len(images),
+            "num_prompts": prompts,
+            "images_per_tag": counts,
+        },
+        "provenance": {
+            "results": path.name,
+            "results_sha256": sha256(path),
+            "program": "evaluate_images.py of djghosh13/geneval; its version is not in its results",
+        },
+    }
+    target = result_folder(scale, "geneval", key) / "score.json"
+    write_json(target, score)
+    shown = {name: f"{value:.5f}" for name, value in score["values"].items()}
+    return shown | {"images": str(len(images)), "prompts": str(prompts), "score": str(target)}
+
+
+def read_results(path: Path) -> list[Image]:
+    """The lines of the program's file.
+
+    Raises: FileNotFoundError or ValueError naming the file, its line and what is wrong with it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; evaluate_images.py --outfile writes it")
+    images = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line.strip():
+            images.append(_image(line, f"{path}, line {number}"))
+    if not images:
+        raise ValueError(f"{path} holds results of 0 images")
+    if absent := [tag for tag in TAGS if all(image.tag != tag for image in images)]:
+        raise ValueError(
+            f"{path} has no image of {', '.join(absent)}: the overall score is the mean over all "
+            f"of {', '.join(TAGS)}"
+        )
+    return images
+
+
+def accuracies(images: list[Image]) -> dict[str, float]:
+    """Share of correct images of each tag, and their mean: GenEval's overall score."""
+    found = {
+        f"geneval_{tag}": float(np.mean([image.correct for image in images if image.tag == tag]))
+        for tag in TAGS
+    }
+    return {"geneval": float(np.mean(list(found.values())))} | found
+
+
+def _image(line: str, where: str) -> Image:
+    try:
+        found: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is not JSON ({error})") from error
+    absent = [key for key in KEYS if not isinstance(found, dict) or key not in found]
+    if absent:
+        raise ValueError(f"{where} has no {', '.join(absent)}; expected {', '.join(KEYS)}")
+    if found["tag"] not in TAGS:
+        raise ValueError(f"{where}: tag must be one of {', '.join(TAGS)}, got '{found['tag']}'")
+    if not isinstance(found["correct"], bool):
+        raise ValueError(f"{where}: correct must be true or false, got {found['correct']!r}")
+    # The program writes JSON inside a string; other versions of it an object.
+    metadata = found["metadata"]
+    prompt = metadata if isinstance(metadata, str) else json.dumps(metadata, sort_keys=True)
+    return Image(tag=found["tag"], prompt=prompt, correct=found["correct"])
