@@ -34,8 +34,8 @@ CHUNK = 1 << 20
 NOTE = """\
 1,281,167 images in files without blocks, batches of 2,048 at random. Own MB: one process's beyond
 what it had before the first batch; they must not grow. `share` is one of 8 processes, which reads
-an eighth of a batch but draws the views and the posterior's noise of all of it: images/s are the
-whole batch's.
+an eighth of a batch but draws the views, and the seeds of the posterior's noise, of all of it:
+images/s are the whole batch's.
 GPUs need: images/s that 8 H100 train of the fastest planned run (`nextbasis plan`). `cold` reads a
 file that is on this disk and in no cache, at random, beside reading it from end to end.
 """

@@ -1,5 +1,6 @@
-"""nextbasis.dvc leaves dvc.lock as DVC does."""
+"""nextbasis.dvc reads dvc.lock and leaves it as DVC does."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,7 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import yaml
+
+from nextbasis.dvc import entries
 
 DVC = [str(Path(sys.executable).with_name("dvc"))]
 QUICK = [sys.executable, "-m", "nextbasis.dvc"]
@@ -45,6 +49,64 @@ def test_lock_is_dvcs_own(tmp_path: Path) -> None:
             locks.append((folder / "dvc.lock").read_text())
         assert locks[0] == locks[1]
         assert set(yaml.safe_load(locks[1])["stages"]) == set(names)
+
+
+def test_verdict_is_dvcs_own(tmp_path: Path) -> None:
+    """Single stages and groups, of which one reads what the other makes, from absent to clean."""
+    _run(["git", "init", "--quiet"], tmp_path)
+    _run([*DVC, "init", "--quiet"], tmp_path)
+    _write(tmp_path, ["a", "b"], {})
+    pipeline = yaml.safe_load((tmp_path / "dvc.yaml").read_text())
+    for group, read in {"make": "a.txt", "use": "make-${item}.txt"}.items():
+        made = f"{group}-${{item}}.txt"
+        each = {"cmd": f"echo > {made}", "deps": [read, "code"], "outs": [made]}
+        pipeline["stages"][group] = {"foreach": "${items}", "do": each}
+    pipeline["vars"] = [{"items": ["x", "y.z"]}]
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
+
+    def verdict() -> dict[str, object]:
+        status = ["--wait-for-lock", "status", "--json", "a", "b", "make", "use"]
+        said = [_run([*program, *status], tmp_path) for program in (DVC, QUICK)]
+        assert said[0] == said[1]
+        return json.loads(said[1])
+
+    assert set(verdict()) == {"a", "b", "make@x", "make@y.z", "use@x", "use@y.z"}
+    _run([*QUICK, "repro"], tmp_path)
+    assert verdict() == {}
+    (tmp_path / "params.yaml").write_text("a: 0\nb: 1\n")
+    (tmp_path / "use-x.txt").unlink()
+    (tmp_path / "make-y.z.txt").write_text("other")
+    assert verdict() == {
+        "b": [{"changed deps": {"params.yaml": {"b": "modified"}}}],
+        "make@y.z": [{"changed outs": {"make-y.z.txt": "modified"}}],
+        "use@x": [{"changed outs": {"use-x.txt": "deleted"}}],
+        "use@y.z": [{"changed deps": {"make-y.z.txt": "modified"}}],
+    }
+    lock = tmp_path / "dvc.lock"
+    lock.write_text("# not as DVC writes it\n" + lock.read_text())
+    assert set(verdict()) == {"b", "use@x", "make@y.z", "use@y.z"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "  a:\n    cmd: x\n  a:\n    cmd: y\n",  # twice
+        "  1:\n    cmd: x\n",  # a number
+        "  'true':\n    cmd: x\n",
+        "  a:\n    cmd: &one x\n  b:\n    cmd: *one\n",
+        "  a:\n    cmd: [&one x]\n",
+        "  a: {cmd: x}\n",
+        "  a:\n    cmd: x\n<<<<<<< ours\n",
+        "  a:\n    cmd: x\ndatasets: []\n",
+        "  # of mine\n  a:\n    cmd: x\n",
+        "    a:\n        cmd: x\n",
+    ],
+)
+def test_what_cannot_be_parsed_by_the_stage_is_parsed_whole(body: str) -> None:
+    head = "schema: '2.0'\nstages:\n"
+    assert entries(head + "  z:\n    cmd: x\n") == {"  z:\n": "  z:\n    cmd: x\n"}
+    assert entries(head + body) is None
+    assert entries("stages:\n" + body) is None
 
 
 def test_other_layouts_are_left_to_dvc(tmp_path: Path) -> None:

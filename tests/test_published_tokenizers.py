@@ -184,6 +184,8 @@ def test_draws_have_the_posterior_s_mean_and_deviation_times_the_scale(tmp_path:
     std = 0.2325 * np.exp(0.5 * logvar)
     assert np.abs((draws.mean(0) - 0.2325 * mean) / std * count**0.5).max() < 5
     assert np.abs((draws.std(0) / std - 1) * (2 * count) ** 0.5).max() < 5
+    of_neighbours = np.corrcoef(np.hstack((draws[:-1], draws[1:])), rowvar=False)  # of two channels
+    assert np.abs(of_neighbours - np.eye(4)).max() * count**0.5 < 5
     expected = cache.expected(every=count // 4)
     torch.testing.assert_close(expected, torch.tensor(0.2325 * mean).float().expand(4, 1, 2))
 

@@ -176,7 +176,7 @@ class Stages:
         stages = self.of_scale(scale)
         groups = sorted({stage.name.partition("@")[0] for stage in stages})
         status = subprocess.run(
-            ["dvc", "--wait-for-lock", "status", "--json", *groups],
+            [sys.executable, "-m", "nextbasis.dvc", "--wait-for-lock", "status", "--json", *groups],
             cwd=self.root,
             capture_output=True,
             text=True,

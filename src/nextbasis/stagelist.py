@@ -44,7 +44,7 @@ def load_stages(catalog: Catalog, root: Path = Path()) -> list[Stage]:
 
     Raises: ValueError if a group's name is not <kind>-<scale> or a placeholder leads nowhere.
     """
-    groups = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    groups = yaml.load((root / "dvc.yaml").read_text(), Loader=yaml.CSafeLoader)["stages"]
     return [stage for name, group in groups.items() for stage in _stages(name, group, catalog)]
 
 

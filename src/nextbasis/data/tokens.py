@@ -23,6 +23,7 @@ KEYS = (
     "shards",
     "tokens_sha256",
 )
+SEEDS = 2**32  # PyTorch's CPU generator takes no more of a seed than 32 bits
 
 
 class TokenCache:
@@ -68,8 +69,9 @@ class TokenCache:
     ) -> Tensor:
         """Tokens of these images: of a view drawn uniformly and, of moments, a fresh sample.
 
-        Only those of `part` are read and returned, but numbers are drawn for all, so that what an
-        image gets does not depend on the number of processes that share a batch.
+        Only those of `part` are read and returned, but a view and a seed of its noise are drawn for
+        each, so that what an image gets does not depend on the number of processes that share a
+        batch. Its noise is drawn where it is wanted alone: that of 2,048 images takes 0.1 s.
 
         Differs from RAR: all views of all images are shuffled there, so that each comes once in as
         many epochs; here every epoch shows every image once.
@@ -81,8 +83,8 @@ class TokenCache:
         if not self.posterior:
             return stored
         posterior = Posterior.of(stored, 2)
-        noise = torch.randn((len(items), *posterior.mean.shape[1:]), generator=generator)
-        return self._scaled(posterior.mean + posterior.std * noise[part])
+        seeds = torch.randint(SEEDS, (len(items),), generator=generator)[part]
+        return self._scaled(posterior.mean + posterior.std * _noise(seeds, posterior.mean.shape))
 
     def expected(self, every: int) -> Float[Tensor, "b n d"]:
         """Latents of every so many-th image's first view, without the posterior's noise."""
@@ -93,3 +95,11 @@ class TokenCache:
     def _scaled(self, latents: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         mean, scale = (latents.new_tensor(self.index[name]) for name in ("mean", "scale"))
         return (latents - mean) * scale
+
+
+def _noise(seeds: Int64[Tensor, " b"], shape: torch.Size) -> Float[Tensor, "b n d"]:
+    """Standard normal numbers of this shape, each image's from a generator seeded for it."""
+    noise, generator = torch.empty(shape), torch.Generator()
+    for row, seed in zip(noise, seeds.tolist(), strict=True):
+        row.normal_(generator=generator.manual_seed(seed))
+    return noise

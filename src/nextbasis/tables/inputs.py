@@ -34,7 +34,7 @@ def load_catalog(path: Path = CATALOG) -> Catalog:
 
     Raises: FileNotFoundError naming the file.
     """
-    return yaml.safe_load(path.read_text())
+    return yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
 
 
 def scales(catalog: Catalog) -> list[str]:
