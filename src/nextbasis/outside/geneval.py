@@ -39,8 +39,9 @@ def geneval(path: Path, scale: str, key: str) -> dict[str, str]:
     images = read_results(path)
     counts = {tag: sum(image.tag == tag for image in images) for tag in TAGS}
     prompts = len({image.prompt for image in images})
+    values = accuracies(images)
     score = {
-        "values": accuracies(images),
+        "values": values,
         "protocol": {
             "name": "geneval",
             "overall": "mean of the accuracies of the tags",
@@ -56,7 +57,7 @@ def geneval(path: Path, scale: str, key: str) -> dict[str, str]:
     }
     target = result_folder(scale, "geneval", key) / "score.json"
     write_json(target, score)
-    shown = {name: f"{value:.5f}" for name, value in score["values"].items()}
+    shown = {name: f"{value:.5f}" for name, value in values.items()}
     return shown | {"images": str(len(images)), "prompts": str(prompts), "score": str(target)}
 
 
