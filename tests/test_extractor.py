@@ -1,5 +1,6 @@
 """The feature extractors: shipped weights, torch-fidelity's registry, hashes, images in and out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,19 @@ from torch_fidelity.utils import create_feature_extractor
 
 from nextbasis.config import EvaluationConfig, compose
 from nextbasis.data.pictures import save_grid, to_uint8
-from nextbasis.files import read_json, sha256
-from nextbasis.metrics.classifier import FASHION, SHAPES, Classifier, make_fast
+from nextbasis.files import read_json, sha256, write_json
+from nextbasis.metrics.classifier import EMOJI, FASHION, SHAPES, Classifier, make_fast
 from nextbasis.metrics.extractor import WEIGHTS, load_extractor, register
-from nextbasis.stages.extractor import accuracy, fit
+from nextbasis.stages.extractor import (
+    GROUPS,
+    RECIPES,
+    Recipe,
+    accuracy,
+    augment,
+    fit,
+    load_data,
+    targets,
+)
 
 CPU = torch.device("cpu")
 SHIPPED_WEIGHTS = WEIGHTS / "fashion128.safetensors"
@@ -25,9 +35,10 @@ def evaluation(*changes: str, name: str = "cpu") -> EvaluationConfig:
     return config.evaluation
 
 
-def images(count: int, size: int = 32, seed: int = 0) -> torch.Tensor:
+def images(count: int, size: int = 32, seed: int = 0, channels: int = 1) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(256, (count, 1, size, size), generator=generator, dtype=torch.uint8)
+    shape = (count, channels, size, size)
+    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
 
 
 def test_shipped_weights_are_those_of_the_config_and_of_the_record() -> None:
@@ -36,6 +47,37 @@ def test_shipped_weights_are_those_of_the_config_and_of_the_record() -> None:
     assert evaluation(name="tiny").weights_sha256 == record["sha256"]
     assert record["test_accuracy"] > 0.91
     assert SHIPPED_WEIGHTS.stat().st_size < 600_000
+
+
+def test_shipped_weights_of_emoji_are_those_of_the_config_and_of_the_record() -> None:
+    path = WEIGHTS / "emoji128.safetensors"
+    record, config = read_json(path.with_suffix(".json")), evaluation(name="emoji")
+    assert Path(config.weights).samefile(path)
+    assert sha256(path) == record["sha256"] == config.weights_sha256
+    assert record["epochs"] == RECIPES[EMOJI].epochs
+    assert record["test_accuracy"] > 0.7 and record["test_accuracy_of_new_emoji"] > 0.45
+    assert path.stat().st_size < 1_000_000
+
+
+def test_both_small_extractors_have_the_same_layers() -> None:
+    """The names of shipped tensors are those that the files hold."""
+    fashion, emoji = (load_file(WEIGHTS / f"{name}.safetensors") for name in (FASHION, EMOJI))
+    assert fashion.keys() == emoji.keys() == Classifier(SHAPES[EMOJI]).state_dict().keys()
+    assert emoji["body.0.0.weight"].shape == (32, 3, 3, 3)
+    assert emoji["classify.weight"].shape == (99, 128)
+
+
+def test_emoji_features_are_of_colour_images_of_64_pixels() -> None:
+    extractor = load_extractor(evaluation(name="emoji"), CPU)
+    pooled, logits = extractor.features(images(3, 64, channels=3))
+    assert pooled.shape == (3, 128) and logits.shape == (3, 99) and extractor.dim == 128
+    grey = images(3, 64).expand(3, 3, 64, 64)
+    assert not torch.allclose(pooled, extractor.features(grey)[0])
+    with pytest.raises(ValueError, match=r"emoji128 reads uint8 images of shape \(b, 3, h, w\)"):
+        extractor.network(images(1, 64))
+    network = create_feature_extractor("emoji128", ["128"], cuda=False, verbose=False)
+    assert torch.equal(network(images(3, 64, channels=3))[0], pooled)
+    assert network.get_dummy_input_for_compile().shape == (1, 3, 64, 64)
 
 
 def test_features_have_128_numbers_and_ten_logits() -> None:
@@ -145,11 +187,102 @@ def test_training_is_reproducible_and_learns() -> None:
     for _ in range(2):
         torch.manual_seed(0)
         classifier = Classifier(SHAPES[FASHION])
-        fit(classifier, patterns[labels], labels, torch.Generator().manual_seed(0))
+        fit(
+            classifier,
+            patterns[labels],
+            labels,
+            torch.Generator().manual_seed(0),
+            RECIPES[FASHION],
+        )
         found.append(classifier.state_dict())
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
     classifier.train()  # eight steps are too few for running averages; use those of the batch
     assert accuracy(classifier, patterns[labels], labels) > 0.9
+
+
+def test_augmentation_flips_shifts_and_adds_noise_without_colour() -> None:
+    batch = images(64, 8, channels=3)
+    plain = Recipe(epochs=1, batch_size=64)
+    flipped = augment(batch, torch.Generator().manual_seed(1), plain)
+    is_flipped = (flipped == batch.flip(3)).flatten(1).all(1)
+    assert (is_flipped | (flipped == batch).flatten(1).all(1)).all()
+    assert 16 < is_flipped.sum() < 48
+    shifted = augment(batch, torch.Generator().manual_seed(1), replace(plain, shift=2))
+    at = [
+        (top, left)
+        for top in range(5)
+        for left in range(5)
+        if torch.equal(
+            nn.functional.pad(flipped, (2,) * 4, value=255)[:, :, top : top + 8, left : left + 8],
+            shifted,
+        )
+    ]
+    assert len(at) == 1
+    grey = torch.full((64, 3, 16, 16), 128, dtype=torch.uint8)
+    noisy = augment(grey, torch.Generator().manual_seed(1), replace(plain, noise=8.0)).float()
+    assert torch.equal(noisy[:, 0], noisy[:, 1]) and torch.equal(noisy[:, 0], noisy[:, 2])
+    assert float(noisy.std()) == pytest.approx(8, rel=0.03)
+
+
+def captioned(folder: Path, captions: list[str], size: int = 64) -> None:
+    """A dataset of as many images, the last of them for testing, in results/emoji/dataset."""
+    target = folder / "results/emoji/dataset"
+    target.mkdir(parents=True)
+    pixels = images(len(captions), size, channels=3).permute(0, 2, 3, 1).numpy()
+    numbers = np.arange(len(captions))
+    for split, part in (("train", slice(0, -2)), ("test", slice(-2, None))):
+        np.save(target / f"{split}_images.npy", pixels[part])
+        np.save(target / f"{split}_labels.npy", numbers[part])
+    digests = {path.name: sha256(path) for path in target.iterdir()}
+    write_json(target / "captions.json", captions)
+    sizes = {"image_size": size, "channels": 3, "num_classes": len(captions), "sha256": digests}
+    write_json(target / "index.json", sizes | {"num_train": len(captions) - 2, "num_test": 2})
+
+
+def test_target_of_an_emoji_is_its_subcategory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    toned = "waving hand sign: medium-dark skin tone"
+    captioned(tmp_path, ["grinning face", "waving hand sign", "keycap: *", toned, "red apple"])
+    data = load_data("emoji", EMOJI)
+    classes, new = targets(data, EMOJI)
+    names = [list(read_json(GROUPS))[number] for number in classes]
+    assert names == [
+        "Smileys & Emotion: face-smiling",
+        "People & Body: hand-fingers-open",
+        "Symbols: keycap",
+        "People & Body: hand-fingers-open",
+        "Food & Drink: food-fruit",
+    ]
+    assert new.tolist() == [False, True]  # the hand is known in yellow
+
+
+@pytest.mark.parametrize(
+    ("captions", "size", "message"),
+    [
+        (["grinning face", "red apple", "a photo of a cat"], 64, "'a photo of a cat' is no emoji"),
+        (["grinning face"] * 3, 32, r"size and channels \(32, 3\); emoji128 is trained on \(64, 3"),
+    ],
+)
+def test_other_images_than_emoji_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    captions: list[str],
+    size: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    captioned(tmp_path, captions, size)
+    with pytest.raises(ValueError, match=message):
+        targets(load_data("emoji", EMOJI), EMOJI)
+
+
+def test_groups_of_emoji_are_those_that_the_network_tells_apart() -> None:
+    groups = read_json(GROUPS)
+    assert len(groups) == SHAPES[EMOJI].num_classes == 99
+    names = [name for each in groups.values() for name in each]
+    assert len(names) == len(set(names)) == 1910
 
 
 def test_bytes_round_truncate_and_clip() -> None:
