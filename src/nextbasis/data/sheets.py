@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from nextbasis.files import write_atomic
 
 SIDE, GAP, CAPTION, TITLE = 0.8, 0.06, 0.17, 0.3  # inches; of a caption, each line
-LINE, LINES = 16, 4  # characters of a line of a caption, and lines shown of it
+LINE, LINES = 14, 4  # characters of a line of a caption, and lines shown of it
 FONT, TITLE_FONT = 7.5, 9  # points
 DPI = 150
 
