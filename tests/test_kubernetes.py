@@ -17,7 +17,7 @@ KUBECTL = """#!/bin/sh
 echo "$@" >> "$CALLS"
 case $1 in
 create) cat > "$MANIFEST" ;;
-get) printf "$ANSWER" ;;
+get) printf "$ANSWER"; test "$ANSWER" != fails ;;
 esac
 """
 
@@ -56,11 +56,13 @@ def test_a_job_is_a_pod_with_the_gpus_of_a_node(
 @pytest.mark.parametrize(
     ("conditions", "status"),
     [
-        ("", "running"),
-        ("Suspended", "running"),
-        ("FailureTarget", "running"),
-        ("FailureTarget Failed", "failed"),
-        ("SuccessCriteriaMet Complete", "success"),
+        ("found ", "running"),
+        ("found Suspended", "running"),
+        ("found FailureTarget", "running"),
+        ("found FailureTarget Failed", "failed"),
+        ("found SuccessCriteriaMet Complete", "success"),
+        ("", "failed"),  # deleted
+        ("fails", "running"),  # kubectl itself
     ],
 )
 def test_status_is_that_of_the_job(tmp_path: Path, conditions: str, status: str) -> None:
@@ -68,9 +70,12 @@ def test_status_is_that_of_the_job(tmp_path: Path, conditions: str, status: str)
 
 
 def test_cancelled_jobs_are_deleted(tmp_path: Path) -> None:
-    called(tmp_path, "cancel", "a", "b")
+    """As the plugin does it: the profile's command is a program, with Jobs for arguments."""
+    profile = yaml.safe_load((ROOT / "profiles/kubernetes/config.yaml").read_text())
+    assert ROOT / profile["cluster-generic-cancel-cmd"] == SCRIPT
+    called(tmp_path, "nextbasis-a", "nextbasis-b")
     assert (tmp_path / "calls").read_text().startswith("delete job")
-    assert (tmp_path / "calls").read_text().endswith(" a b\n")
+    assert (tmp_path / "calls").read_text().endswith(" nextbasis-a nextbasis-b\n")
 
 
 @pytest.mark.parametrize("name", ["default", "slurm", "kubernetes"])
