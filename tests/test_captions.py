@@ -110,7 +110,7 @@ def test_configured_classes_have_names(name: str, first: str) -> None:
 
 
 def test_captioned_datasets_are_configured() -> None:
-    for name in ("emoji", "journeydb"):
+    for name in ("emoji", "t2i"):
         arguments = [f"dataset={name}", "scale=toy", "key=''"]
         data = compose("dataset", arguments, ROOT / "config").dataset
         assert data.num_classes == 0 and data.captions == []

@@ -30,6 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def stage(family: str, **changes: Any) -> TrainStage:
     learned = {"learned": True, "objective": "r0", "projection": "soft", "delta": 1e-4, "lr": 1e-2}
     return TrainStage(
+        captions="",
         scale="test",
         key="run",
         seed=0,

@@ -231,7 +231,10 @@ def test_minutes_have_a_margin_and_bounds(hours: float, expected: int) -> None:
 
 @pytest.mark.parametrize(
     ("scale", "run", "message"),
-    [("moon", "", "scale must be one of tiny, cpu"), ("tiny", "x", "run must be one of mar_b")],
+    [
+        ("moon", "", "scale must be one of tiny, tiny_text, cpu"),
+        ("tiny", "x", "run must be one of mar_b"),
+    ],
 )
 def test_unknown_names_are_refused(scale: str, run: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -342,5 +342,7 @@ def test_ten_crops_of_other_photographs_are_refused(data: DatasetConfig) -> None
 
 
 def test_unknown_views_are_named(data: DatasetConfig) -> None:
-    with pytest.raises(ValueError, match="views must be one of flip, ten_crop; got 'five_crop'"):
+    with pytest.raises(
+        ValueError, match="views must be one of single, flip, ten_crop; got 'five_crop'"
+    ):
         TokensStage(scale="toy", key="a", dataset=data, views="five_crop", shard_images=7)

@@ -361,10 +361,12 @@ def test_every_reference_of_the_catalog_leads_to_one_number() -> None:
 def test_tables_are_those_that_show_a_system_of_the_scale() -> None:
     assert inputs.tables_of(CATALOG, "imagenet512", extra=True) == ["bar_512"]
     assert inputs.tables_of(CATALOG, "ffhq256", extra=False) == ["bar_ffhq"]
+    for scale in ("tiny_text", "emoji", "t2i"):
+        assert inputs.tables_of(CATALOG, scale, extra=True) == ["bar_t2i", "bar_alignment"]
     for scale in ("tiny", "cpu", "imagenet256"):
         found = inputs.tables_of(CATALOG, scale, extra=False)
         tables = {name for name, table in CATALOG["tables"].items() if not table.get("extra")}
-        assert set(found) == tables - {"bar_512", "bar_ffhq"}
+        assert set(found) == tables - {"bar_512", "bar_ffhq", "bar_t2i", "bar_alignment"}
     assert "bases" in inputs.tables_of(CATALOG, "cpu", extra=True)
 
 

@@ -33,6 +33,7 @@ def stage(family: str, steps: int = 12, **changes: float | str) -> TrainStage:
     values: dict[str, Any] = {"steps": steps, "batch_size": 8, "lr": 1e-3}
     basis = basis_config() if family == "rar" else basis_config(learned=True, objective="r0")
     return TrainStage(
+        captions="",
         scale="test",
         key="run",
         seed=0,

@@ -134,7 +134,7 @@ class Builder:
             if number:
                 places[number.place] = None
             self._tidy(entry["label"], entry.get("group", ""), system, metric, value, number)
-        cells["images"] = self._images(next(iter(found.values())))
+        cells["images"] = self._images(next(filter(None, found.values()), None))
         cells["published in"] = Cell(", ".join(places) if references else NOT_PUBLISHED)
         notes = [entry.get("note", ""), external.note() if external else ""]
         cells["what it is"] = Cell("; ".join(filter(None, notes)))
