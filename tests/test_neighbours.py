@@ -110,6 +110,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     index: dict[str, Any] = {"image_size": SIDE, "channels": 1, "num_classes": 10, "name": "made"}
     index |= {"num_train": 600, "num_test": 200, "sha256": {f.name: sha256(f) for f in files}}
     write_json(folder / "dataset/index.json", index)
+    write_json(folder / "dataset/captions.json", ["one", "two"])
     for key, images in (("copies", training[::6]), ("draws", small(pictures(100, 4, 200)))):
         (folder / "sample" / key).mkdir(parents=True)
         np.save(folder / f"sample/{key}/samples.npy", images)

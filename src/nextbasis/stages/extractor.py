@@ -109,7 +109,7 @@ def targets(
         return np.arange(data.num_classes), np.zeros(len(data.test_labels), bool)
     groups: list[list[str]] = list(read_json(GROUPS).values())
     known = {name: number for number, names in enumerate(groups) for name in names}
-    captions = read_json(data.folder / "captions.json")
+    captions = data.captions
     names = [caption if caption in known else caption.rpartition(": ")[0] for caption in captions]
     for name, caption in zip(names, captions, strict=True):
         if name not in known:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from nextbasis.metrics.extractor import Extractor, load_extractor
 from nextbasis.metrics.feature_space import Nearest, principal_axes, share_nearer
 from nextbasis.metrics.features import stream
 from nextbasis.metrics.reference import load_reference
+from nextbasis.metrics.rules import find_rule
 from nextbasis.metrics.statistics import Statistics
 from nextbasis.provenance import device
 from nextbasis.tables import feature_plots
@@ -32,6 +34,7 @@ CHECKED = 1_000  # images of each system, and of the test images, that are looke
 TRAIN_IMAGES = 100_000  # at most, evenly spaced: where there are more, a pass takes hours on a CPU
 NEIGHBOURS = 5  # shown of each sample
 CLASSES = 3  # evenly spaced ones, of which the first sample is shown
+LINE = 16  # characters of a caption in a line
 TAIL = 0.01  # the nearest of the test images
 
 
@@ -101,12 +104,12 @@ def search(
 
 
 def block(
-    one: Checked, test: Checked, training: UInt8[np.ndarray, "n h w c"]
+    one: Checked, test: Checked, training: UInt8[np.ndarray, "n h w c"], names: Sequence[str]
 ) -> feature_plots.Neighbours:
     """The first sample of some classes, and the one nearest to any training image."""
     classes = np.unique(one.labels)
     shown = {
-        f"class {label}": int(np.flatnonzero(one.labels == label)[0])
+        names[label]: int(np.flatnonzero(one.labels == label)[0])
         for label in classes[evenly(len(classes), CLASSES)]
     }
     shown["nearest"] = int(one.distances[:, 0].argmin())
@@ -153,7 +156,10 @@ def draw(catalog: Catalog, scale: str, folder: Path) -> None:
     sets = {"test images": (data.test_images[chosen], data.test_labels[chosen])}
     sets |= read_samples(catalog, scale)
     test, *others = search(sets, training, extractor, evaluation.batch_size)
-    blocks = [block(one, test, training) for one in others]
+    names = [f"class {number}" for number in range(data.num_classes)]
+    if find_rule(evaluation).captioned:
+        names = ["\n".join(wrap(caption, LINE)) for caption in data.captions]
+    blocks = [block(one, test, training, names) for one in others]
     median, near = (float(test.distances[:, 0].quantile(q)) for q in (0.5, TAIL))
     title = f"Nearest of {len(training):,} training images by features of {extractor.name}\n"
     title += f"(test images: median distance {median:.2f}, nearest {TAIL:.0%} within {near:.2f})"

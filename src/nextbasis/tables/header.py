@@ -103,9 +103,11 @@ def _reference(scale: str) -> str:
 def _anchors(scale: str) -> list[tuple[str, str]]:
     """FID of real test images, the best to hope for, and of a crude generator."""
     path = result_folder(scale, "reference") / "metrics.json"
-    scores: dict[str, Any] = read_result(path, scale, "reference", "")["scores"]
+    made: dict[str, Any] = read_result(path, scale, "reference", "")
+    scores = made["scores"]
+    real = "training" if "floor_fid_of_training_images" in made.get("floors", {}) else "test"
     names = {
-        "floor": "floor: FID of the test images",
+        "floor": f"floor: FID of the {real} images",
         "anchor": "bad anchor: FID of a class-conditional Gaussian of rank 24 in pixel space",
     }
     return [

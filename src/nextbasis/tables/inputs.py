@@ -201,7 +201,8 @@ def feature_inputs(catalog: Catalog, scale: str) -> list[str]:
         for split in ("train", "test")
         for what in ("images", "labels")
     ]
-    parts += ["dataset/index.json", "reference/statistics.npz", "reference/index.json"]
+    parts += ["dataset/captions.json", "dataset/index.json"]
+    parts += ["reference/statistics.npz", "reference/index.json"]
     for key in headline_evals(catalog, scale).values():
         parts += [f"sample/{key}/samples.npy", f"sample/{key}/labels.npy"]
     return [f"{root}/{part}" for part in parts]

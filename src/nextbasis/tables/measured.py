@@ -101,7 +101,7 @@ def _rows(
     values |= {name: score["values"][name] for name in CAPTIONED if name in score["values"]}
     geneval = result_folder(scale, "geneval", key) / "score.json"
     if geneval.is_file():  # made outside, see `nextbasis geneval`
-        values["geneval"] = read_json(geneval)["values"]["overall"]
+        values["geneval"] = read_json(geneval)["values"]["geneval"]
     values |= {name: speed[name] for name in SPEEDS}
     values |= {"params": read_result(path, scale, "train", run)["parameters"]}
     return [
