@@ -18,7 +18,7 @@ from nextbasis.plan.runs import Run, runs_of
 from nextbasis.plan.runtimes import LEAST, MOST, STEP, minutes
 from nextbasis.tables.inputs import load_catalog
 
-CLUSTER = ["imagenet256", "imagenet512", "ffhq256"]
+CLUSTER = ["imagenet256", "imagenet512", "ffhq256", "t2i"]
 
 # TFLOP of one image in the transformer and in the head, computed elsewhere for the released
 # models with their samplers.
@@ -144,6 +144,7 @@ def test_table_and_json_tell_the_same() -> None:
         ("imagenet256", ["xar_b", "rar_b", "mar_h"]),
         ("imagenet512", ["xar_b_householder", "xar_l"]),
         ("ffhq256", ["mar_b_pixel_bar"]),
+        ("t2i", ["xar_l_text"]),
     ],
 )
 def test_runtimes_of_the_cluster_are_those_of_the_plan(scale: str, keys: list[str]) -> None:
