@@ -49,10 +49,12 @@ def clone(folder: Path) -> tuple[Path, dict[str, str]]:
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
-    """Everything that stages of tiny wrote but speeds: models, samples, metrics and scores."""
+    """Everything that stages of tiny wrote but speeds: tokens, models, samples, metrics, scores."""
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
-    paths = [out["path"] for name in stages if "-tiny" in name for out in stages[name]["outs"]]
-    return {path: (folder / path).read_bytes() for path in paths if "speed.json" not in path}
+    outs = [out["path"] for name in stages if "-tiny" in name for out in stages[name]["outs"]]
+    paths = [path for out in outs for path in (folder / out, *(folder / out).rglob("*"))]
+    files = [path for path in paths if path.is_file() and path.name != "speed.json"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @contextmanager
