@@ -201,8 +201,11 @@ class Stages:
         return any(f"results/{scale}/" in path.read_text() for path in locks)
 
     def _patterns(self, kind: str) -> list[str]:
-        stage = next(stage for stage in self.stages if stage.kind == kind)
-        return [_pattern(path, stage) for path in stage.outs]
+        for stage in self.stages:
+            if stage.kind == kind:
+                return [_pattern(path, stage) for path in stage.outs]
+        # No scale has such a stage: its rule has an output all the same, which no key fits.
+        return [f"results/{{scale}}/{kind}/{{key}}/none.json"]
 
     def _digest_of_configs(self, scale: str) -> str:
         files = [self.root / "dvc.yaml", *sorted((self.root / "config").rglob("*.yaml"))]
