@@ -233,8 +233,8 @@ def captioned(folder: Path, captions: list[str], size: int = 64) -> None:
     for split, part in (("train", slice(0, -2)), ("test", slice(-2, None))):
         np.save(target / f"{split}_images.npy", pixels[part])
         np.save(target / f"{split}_labels.npy", numbers[part])
-    digests = {path.name: sha256(path) for path in target.iterdir()}
     write_json(target / "captions.json", captions)
+    digests = {path.name: sha256(path) for path in target.iterdir()}
     sizes = {"image_size": size, "channels": 3, "num_classes": len(captions), "sha256": digests}
     write_json(target / "index.json", sizes | {"num_train": len(captions) - 2, "num_test": 2})
 
