@@ -123,7 +123,8 @@ def test_other_layouts_are_left_to_dvc(tmp_path: Path) -> None:
     assert set(yaml.safe_load(lock.read_text())["stages"]) == {"a", "b"}
 
 
-def test_a_stage_has_time_to_answer_sigterm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
+def test_a_stage_has_time_to_answer_sigterm(tmp_path: Path, shell: str) -> None:
     """The signal reaches every process, as a cluster sends it; the stage ends a second later."""
     _run(["git", "init", "--quiet"], tmp_path)
     _run([*DVC, "init", "--quiet"], tmp_path)
@@ -131,7 +132,12 @@ def test_a_stage_has_time_to_answer_sigterm(tmp_path: Path) -> None:
     stage = {"cmd": f"{sys.executable} save.py", "deps": ["save.py"], "outs": ["never"]}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"save": stage}}))
     process = subprocess.Popen(
-        [*QUICK, "repro"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*QUICK, "repro"],
+        cwd=tmp_path,
+        env=os.environ | {"SHELL": shell},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     for _ in range(300):
         if (tmp_path / "ready").exists():

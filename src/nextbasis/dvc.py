@@ -8,11 +8,10 @@ dvc.lock again for A and for B; here it reads them once. File and verdict are DV
 left to DVC.
 
 SIGTERM, which a cluster sends to all processes of a job before it kills them, is the stage's to
-answer: were this process to die of it, the rest of the job would be killed while a training still
-saves its state.
+answer: were this process or the shell in between to die of it, the rest of the job would be killed
+while a training still saves its state.
 """
 
-import os
 import re
 import signal
 import sys
@@ -25,7 +24,7 @@ from dvc import dvcfile
 from dvc.cli import main
 from dvc.dvcfile import Lockfile
 from dvc.log import logger
-from dvc.stage import serialize
+from dvc.stage import run, serialize
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 
 from nextbasis.files import write_atomic
@@ -33,7 +32,7 @@ from nextbasis.files import write_atomic
 HEAD = "schema: '2.0'\nstages:\n"
 NAME = re.compile(r"  [A-Za-z][\w.@-]*:\n")  # read as a string, unlike 1 or a quoted "true"
 log = logger.getChild(__name__)
-dump_all, load_all = Lockfile.dump_stages, Lockfile._load_yaml  # DVC's own
+dump_all, load_all, run_alone = Lockfile.dump_stages, Lockfile._load_yaml, run._run  # DVC's own
 
 
 def entries(text: str) -> dict[str, str] | None:
@@ -106,12 +105,17 @@ def dump_stages(lockfile: Any, stages: list[Any], **options: Any) -> None:
         lockfile.repo.scm_context.track_file(lockfile.relpath)
 
 
-def _wait_for_stage(number: int, frame: object) -> None:
-    """Go on while a stage runs, which decides how this process ends; else end."""
+def run_command(executable: str, command: str, **options: Any) -> None:
+    """Run a stage's command as DVC does; SIGTERM neither ends its shell nor this process."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # unlike SIG_IGN, no child inherits it
     try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:  # there is none
-        sys.exit(128 + number)
+        run_alone(executable, f"trap : TERM; {command}", **options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _write(text: str, path: Path) -> None:
@@ -120,7 +124,8 @@ def _write(text: str, path: Path) -> None:
 
 if __name__ == "__main__":
     Lockfile.dump_stages, Lockfile._load_yaml = dump_stages, load_stages
+    run._run = run_command
     if "status" in sys.argv:  # which changes no file, so that what has been read stays true
         dvcfile.load_file = cache(dvcfile.load_file)
-    signal.signal(signal.SIGTERM, _wait_for_stage)  # unlike SIG_IGN, no child inherits it
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(main())
