@@ -118,4 +118,4 @@ def test_damaged_absent_and_partial_files_are_refused() -> None:
 def test_an_unknown_evaluation_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     write(some_lines())
     assert main(["geneval", str(RESULTS), "--run", "nothing", "--scale", "cpu"]) == 1
-    assert "--run: no evaluation 'nothing'; choose among" in capsys.readouterr().err
+    assert "no evaluation 'nothing' at scale cpu; choose among" in capsys.readouterr().err

@@ -218,8 +218,8 @@ def test_compare_prints_the_difference_and_its_verdict(
     assert lines[-1].split() == ["verdict", "worse"] and "paired standard error" in lines[-2]
     error = refused(capsys, "compare", "mar_b", "mar_b_bar")
     assert "mar_b and mar_b_bar differ in run" in error
-    with pytest.raises(ValueError, match="no evaluation 'x'; choose among"):
-        check_pair(catalog["cpu"]["evals"], "mar_b", "x")
+    with pytest.raises(ValueError, match="no evaluation 'x' at scale cpu; choose among"):
+        check_pair(catalog, "cpu", "mar_b", "x")
 
 
 def test_names_are_compared_without_signs() -> None:

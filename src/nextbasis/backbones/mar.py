@@ -224,27 +224,27 @@ class MAR(nn.Module):
     ) -> Float[Tensor, "b n d"]:
         """Reveal tokens from the end of a random order to its front, on a cosine schedule."""
         n, left = self.num_tokens, self.num_tokens
-        order = noise.orders(n)
+        order, condition = noise.orders(n), self.embed_labels(labels)
         y = torch.zeros(len(labels), n, self.channels, device=labels.device)
         draw = AncestralSampler(self.head, sampler.num_steps, sampler.temperature, sampler.clip)
         for count in orders.hidden_counts(n, sampler.num_iter):
             new, known = split_order(order[:, count:], left - count)
             guidance = mar_guidance(sampler, n, count)
-            z = self._conditions(y, known, new, labels, guidance != 1)
+            z = self._conditions(y, known, new, condition, guidance != 1)
             y = put_rows(y, new, self._draw_tokens(draw, z, new, guidance, noise))
             left = count
         return y
 
     def _conditions(
-        self, y: Tensor, known: Tensor, new: Tensor, labels: Tensor, guided: bool
+        self, y: Tensor, known: Tensor, new: Tensor, condition: Tensor, guided: bool
     ) -> Float[Tensor, "g b r v"]:
-        """z of the new tokens for the labels and, if guided, for the null class."""
-        condition = self.embed_labels(labels)
+        """z of the new tokens for the embedded labels and, if guided, for the null class."""
+        batch = len(condition)
         if guided:
             condition = torch.cat((condition, self.null_class.expand_as(condition)))
             y, known, new = (torch.cat((part, part)) for part in (y, known, new))
         z = self.decode(self.encode(y, known, condition), known, new)
-        return z.unflatten(0, (-1, len(labels)))
+        return z.unflatten(0, (-1, batch))
 
     def _draw_tokens(
         self, draw: AncestralSampler, z: Tensor, new: Tensor, guidance: float, noise: ImageNoise

@@ -1,5 +1,6 @@
 """Memory-mapped .npy arrays with an index.json that says what they must look like."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from nextbasis.files import read_json, sha256
 from nextbasis.progress import track
 
 CAPTIONS = "captions.json"  # a list of strings: what each label means
+HASHED_BELOW = 2**32  # bytes
 DATASET_KEYS = ("image_size", "channels", "num_classes", "num_train", "num_test", "sha256")
 Shape = Sequence[int | None]  # None where any length is right
 
@@ -60,7 +62,11 @@ def open_array(path: Path, dtype: type, shape: Shape, checksum: str = "") -> np.
 
 
 class Dataset:
-    """The arrays and captions of results/<scale>/dataset, checked against their index."""
+    """The arrays and captions of results/<scale>/dataset, checked against their index.
+
+    Of more images than HASHED_BELOW, type and shape are checked but no checksum, which DVC knows:
+    every job of a large dataset would else read all of it first.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Map the arrays.
@@ -92,14 +98,12 @@ class Dataset:
 
     def _split(self, split: str) -> tuple[UInt8[np.ndarray, "n h w c"], Int64[np.ndarray, " n"]]:
         count, size = self.index[f"num_{split}"], self.image_size
-        images = open_array(
-            self.folder / f"{split}_images.npy",
-            np.uint8,
-            (count, size, size, self.channels),
-            self.index["sha256"][f"{split}_images.npy"],
-        )
+        checksums = self.index["sha256"]
+        path, shape = self.folder / f"{split}_images.npy", (count, size, size, self.channels)
+        checksum = checksums[path.name] if math.prod(shape) < HASHED_BELOW else ""
+        images = open_array(path, np.uint8, shape, checksum)
         path = self.folder / f"{split}_labels.npy"
-        labels = open_array(path, np.int64, (count,), self.index["sha256"][path.name])
+        labels = open_array(path, np.int64, (count,), checksums[path.name])
         if labels.min() < 0 or labels.max() >= self.num_classes:
             raise ValueError(f"{path} holds labels outside 0..{self.num_classes - 1}")
         return images, labels

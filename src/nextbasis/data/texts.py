@@ -10,7 +10,6 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from nextbasis.data.arrays import open_array, read_index
-from nextbasis.files import read_json
 
 PADDING, UNKNOWN = 0, 1  # ids; word i of a vocabulary has the id FIRST + i
 FIRST = 2
@@ -62,19 +61,3 @@ def load_texts(folder: Path) -> Texts:
     if lengths.min() < 1 or lengths.max() > length:
         raise ValueError(f"{folder / 'lengths.npy'} holds lengths outside 1..{length}; rerun it")
     return Texts(tokens, lengths, index)
-
-
-def read_captions(folder: Path) -> list[str]:
-    """The captions of results/<scale>/dataset; a label is a position among them.
-
-    Raises: FileNotFoundError or ValueError naming the file.
-    """
-    path = folder / "captions.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}; run stage dataset")
-    captions = read_json(path)
-    if not isinstance(captions, list) or not all(isinstance(each, str) for each in captions):
-        raise ValueError(f"{path} is not a list of strings; delete it and rerun stage dataset")
-    if (wanted := read_index(folder, ("num_classes",))["num_classes"]) != len(captions):
-        raise ValueError(f"{path} holds {len(captions)} captions, expected {wanted}; rerun it")
-    return captions

@@ -1,7 +1,5 @@
 """`nextbasis compare`: two samplers of one checkpoint, image by image on the same noise."""
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float, Int64
 
@@ -14,7 +12,7 @@ from nextbasis.metrics.frechet import frechet_distance, influences, paired_error
 from nextbasis.metrics.reference import Reference, load_reference
 from nextbasis.metrics.rules import as_classes
 from nextbasis.provenance import device
-from nextbasis.tables.inputs import load_catalog, section
+from nextbasis.tables.inputs import Catalog, evaluation_of, load_catalog
 from nextbasis.tables.measured import UNDECIDED, decided
 
 Moved = tuple[float, Float[np.ndarray, " n"], Int64[np.ndarray, " n"]]
@@ -26,7 +24,7 @@ def compare(scale: str, first: str, second: str) -> dict[str, str]:
     Raises: ValueError unless both sample one run with the same seed and labels;
     FileNotFoundError for samples that were not made.
     """
-    check_pair(section(load_catalog(), scale)["evals"], first, second)
+    check_pair(load_catalog(), scale, first, second)
     config = compose("reference", [f"scale={scale}", f"evaluation={scale}"]).evaluation
     reference = load_reference(result_folder(scale, "reference"), config)
     extractor = load_extractor(config, device())
@@ -48,16 +46,14 @@ def compare(scale: str, first: str, second: str) -> dict[str, str]:
     }
 
 
-def check_pair(evals: dict[str, dict[str, Any]], first: str, second: str) -> None:
+def check_pair(catalog: Catalog, scale: str, first: str, second: str) -> None:
     """Check that two evaluations share run, seed and number of images.
 
     Raises: ValueError naming what differs; two trainings are compared over seeds by the tables.
     """
-    for key in (first, second):
-        if key not in evals:
-            raise ValueError(f"no evaluation '{key}'; choose among {', '.join(evals)}")
+    pair = [evaluation_of(catalog, scale, key) for key in (first, second)]
     for name in ("run", "seed", "images"):
-        one, two = evals[first][name], evals[second][name]
+        one, two = (entry[name] for entry in pair)
         if one != two:
             raise ValueError(
                 f"{first} and {second} differ in {name} ({one} and {two}): only samplers of one "

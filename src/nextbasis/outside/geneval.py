@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nextbasis.files import result_folder, sha256, write_json
-from nextbasis.tables.inputs import load_catalog, section
+from nextbasis.tables.inputs import evaluation_of, load_catalog
 
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 KEYS = ("filename", "tag", "prompt", "correct", "reason", "metadata")
@@ -33,9 +33,7 @@ def geneval(path: Path, scale: str, key: str) -> dict[str, str]:
 
     Raises: FileNotFoundError or ValueError naming the file, line or option.
     """
-    evals = section(load_catalog(), scale)["evals"]
-    if key not in evals:
-        raise ValueError(f"--run: no evaluation '{key}'; choose among {', '.join(evals)}")
+    evaluation_of(load_catalog(), scale, key)
     images = read_results(path)
     counts = {tag: sum(image.tag == tag for image in images) for tag in TAGS}
     prompts = len({image.prompt for image in images})

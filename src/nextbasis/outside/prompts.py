@@ -17,8 +17,7 @@ from nextbasis.files import staged_folder
 from nextbasis.progress import Progress
 from nextbasis.sampling import Sampler
 from nextbasis.stagelist import load_stages
-from nextbasis.tables.inputs import load_catalog
-from nextbasis.tables.inputs import section as scale_of
+from nextbasis.tables.inputs import evaluation_of, load_catalog
 from nextbasis.text import encode
 
 
@@ -77,8 +76,7 @@ def read_prompts(file: Path) -> list[dict[str, Any]]:
 def _evaluation(scale: str, key: str) -> SampleStage:
     """What the sample stage of an evaluation is told."""
     catalog = load_catalog()
-    if key not in (evals := scale_of(catalog, scale)["evals"]):
-        raise ValueError(f"no evaluation '{key}' at scale {scale}; choose of {', '.join(evals)}")
+    evaluation_of(catalog, scale, key)
     name = f"sample-{scale}@{key}"
     stage = next(stage for stage in load_stages(catalog) if stage.name == name)
     config = compose("sample", stage.arguments)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 
 from nextbasis.config import TextStage, config_hash
-from nextbasis.data.arrays import create, open_array
+from nextbasis.data.arrays import CAPTIONS, Dataset, create
 from nextbasis.data.shards import ranges
-from nextbasis.data.texts import read_captions
 from nextbasis.files import (
     code_hash,
     read_json,
@@ -38,14 +38,14 @@ SAVE_EVERY = 100  # batches after which finished rows are on disk and counted
 
 def main(config: TextStage) -> None:
     """Write results/<scale>/text/<key>."""
-    data = result_folder(config.scale, "dataset")
-    captions = read_captions(data)
-    encoder = build(config.text, vocabulary_of(seen(data, "train", captions)))
+    data = Dataset(result_folder(config.scale, "dataset"))
+    captions = data.captions
+    encoder = build(config.text, vocabulary_of(seen(captions, data.train_labels)))
     measured = encoder.facts | measure(encoder, captions)
     if isinstance(encoder, WordEncoder):
-        share = unknown_share(seen(data, "test", captions), encoder.vocabulary)
+        share = unknown_share(seen(captions, data.test_labels), encoder.vocabulary)
         measured["unknown_share_test"] = share
-    checksum = sha256(data / "captions.json")
+    checksum = data.index["sha256"][CAPTIONS]
     identity = [config_hash(config), checksum, code_hash(), torch.__version__]
     identity += [encoder.facts.get("encoder_sha256", ""), *encoder.vocabulary]
     scratch = scratch_folder(config.scale, "text", config.key, identity)
@@ -63,16 +63,9 @@ def main(config: TextStage) -> None:
     shutil.rmtree(scratch)
 
 
-def seen(folder: Path, split: str, captions: Sequence[str]) -> list[str]:
-    """The different captions of the images of one split.
-
-    Raises: FileNotFoundError or ValueError naming the file.
-    """
-    path = folder / f"{split}_labels.npy"
-    labels = np.unique(open_array(path, np.int64, (None,)))
-    if len(labels) and (labels[0] < 0 or labels[-1] >= len(captions)):
-        raise ValueError(f"{path} holds labels outside 0..{len(captions) - 1}; rerun stage dataset")
-    return [captions[label] for label in labels]
+def seen(captions: Sequence[str], labels: Int64[np.ndarray, " n"]) -> list[str]:
+    """The different captions of the images of one split."""
+    return [captions[label] for label in np.unique(labels)]
 
 
 def measure(encoder: Encoder, captions: Sequence[str]) -> dict[str, Any]:

@@ -63,6 +63,17 @@ def table_of(catalog: Catalog, name: str) -> Table:
     return tables[name]
 
 
+def evaluation_of(catalog: Catalog, scale: str, key: str) -> dict[str, Any]:
+    """One evaluation's entry.
+
+    Raises: ValueError naming the evaluations there are.
+    """
+    evals = section(catalog, scale)["evals"]
+    if key not in evals:
+        raise ValueError(f"no evaluation '{key}' at scale {scale}; choose among {', '.join(evals)}")
+    return evals[key]
+
+
 def evals_of(catalog: Catalog, scale: str, system: str) -> Evals:
     """The evaluations of one system at one scale, one a seed; none where it is not run there."""
     part = section(catalog, scale)
