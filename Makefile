@@ -12,12 +12,13 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 SNAKEMAKE := $(VENV)/bin/snakemake --config scale=$(SCALE) extra=$(EXTRA)
 MAIN_TABLES := bar_main bar_gains rar_main bar_512 bar_ffhq bar_t2i bar_alignment  # of those that a scale has
+DRY_RUNS := $(addprefix dry-run-,tiny cpu emoji imagenet256 imagenet512 ffhq256 t2i)
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: tables test test-slurm bench lint dry-runs setup repository
+.PHONY: tables test test-slurm bench lint dry-runs $(DRY_RUNS) dry-run-slurm setup repository
 tables: setup repository
 	$(SNAKEMAKE) --cores $(CORES)
 	$(SNAKEMAKE) --report results/$(SCALE)/report.html
@@ -25,7 +26,8 @@ tables: setup repository
 	  [ ! -e $$table.md ] || { echo; cat $$table.md; }; done
 	@echo; echo "All tables: results/$(SCALE)/tables/   Report: results/$(SCALE)/report.html"
 
-test: setup repository lint dry-runs
+test: setup repository
+	$(MAKE) -j 2 -O lint dry-runs
 	snakemake --cores 2 --config scale=tiny extra=true
 	snakemake --cores 2 --config scale=tiny_text
 	pytest -m slow -n 2 --dist loadgroup
@@ -47,14 +49,12 @@ lint: setup
 	.ci/lint-snakemake
 
 # The papers' scales are planned for a cluster; planning needs neither its tools nor its data.
-dry-runs: setup repository
-	snakemake -n --quiet --config scale=tiny
-	snakemake -n --quiet --config scale=cpu extra=true
-	snakemake -n --quiet --config scale=emoji
-	snakemake -n --quiet --config scale=imagenet256
-	snakemake -n --quiet --config scale=imagenet512
-	snakemake -n --quiet --config scale=ffhq256
-	snakemake -n --quiet --config scale=t2i
+dry-runs: $(DRY_RUNS) dry-run-slurm
+
+$(DRY_RUNS): dry-run-%: setup repository
+	snakemake -n --quiet --config scale=$* extra=true
+
+dry-run-slurm: setup repository
 	snakemake -n --quiet --profile profiles/slurm --config scale=imagenet256
 
 setup: $(STAMP)

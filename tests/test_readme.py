@@ -41,3 +41,10 @@ def test_every_tracked_file_is_mentioned() -> None:
         and not {Path(path).name, Path(path).stem} & stems
     ]
     assert not unmentioned
+
+
+def test_a_ruler_has_the_columns_of_its_header() -> None:
+    lines = README.splitlines()
+    rulers = [number for number, line in enumerate(lines) if RULER.match(line)]
+    assert rulers
+    assert all(lines[number].count("|") == lines[number - 1].count("|") for number in rulers)
