@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nextbasis.claims import effects, verdict
 from nextbasis.claims.effects import Effect, Spread, difference, pooled
 from nextbasis.claims.evaluate import evaluate
 from nextbasis.claims.inputs import CLAIMS, check_claims, claim_inputs, load_claims
+from nextbasis.claims.ledger import claims_layout
 from nextbasis.claims.verdict import CONTRADICTED, REPRODUCED, UNDECIDED, Region, decide
 from nextbasis.files import read_json, write_json
 from nextbasis.stages import claims as stage
@@ -256,6 +258,19 @@ def test_the_real_claims_lead_somewhere_and_are_many(
         assert conflict in told
 
 
+def test_claims_of_which_nothing_is_measured_come_last(tree: dict[str, Any]) -> None:
+    measured = found(tree, claim())
+    comparisons = [replace(each, effect=None) for each in measured.comparisons]
+    absent = replace(measured, name="two", verdict=UNDECIDED, comparisons=comparisons)
+    layout = claims_layout([absent, measured, absent], ALPHA, ([], ""))
+    assert [row["claim"] for row in layout.tidy] == ["one", "two", "two"]
+    counted = f"3 claims, 1 of them measured at this scale: 1 {measured.verdict}."
+    assert layout.caption.startswith(counted)
+    assert claims_layout([absent], ALPHA, ([], "")).caption.startswith(
+        "1 claims, 0 of them measured at this scale. Verdicts"
+    )
+
+
 def test_stage_renders_every_format_from_its_declared_inputs(tree: dict[str, Any]) -> None:
     claims = {"alpha": ALPHA, "claims": {"one": claim(), "two": claim(scale="large")}}
     Path("config/claims.yaml").write_text(yaml.safe_dump(claims))
@@ -263,7 +278,10 @@ def test_stage_renders_every_format_from_its_declared_inputs(tree: dict[str, Any
     folder = Path("results/small/claims")
     assert len(list(folder.iterdir())) == 9
     page = (folder / "claims.html").read_text()
-    assert "2 claims: 2 undecided" in page and "decidable from scale large" in page
+    assert (
+        "2 claims, 2 of them measured at this scale: 2 undecided." in page
+        and "decidable from scale large" in page
+    )
     assert "A basis helps A." in (folder / "summary.html").read_text()
     results = [name for name in claim_inputs(claims, tree, "small") if name.startswith("results")]
     needed = {Path(name) for name in results} | {folder}

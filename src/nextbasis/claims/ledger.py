@@ -15,7 +15,11 @@ MOST_SEEDS = 10_000
 
 
 def claims_layout(findings: Sequence[Finding], alpha: float, header: Header) -> Layout:
-    """The ledger: every claim with its verdict, and the comparison that decides it."""
+    """The ledger: every claim with its verdict, and the comparison that decides it.
+
+    Claims of which nothing is measured come last.
+    """
+    findings = sorted(findings, key=lambda finding: decisive(finding, alpha) is None)
     layout = Layout(
         name="claims",
         title="Claims of the papers and what this scale says about them",
@@ -57,13 +61,15 @@ def comparisons_layout(findings: Sequence[Finding], alpha: float, header: Header
 
 
 def _caption(findings: Sequence[Finding], alpha: float) -> str:
-    counts = Counter(finding.verdict for finding in findings)
+    measured = [finding for finding in findings if decisive(finding, alpha)]
+    counts = Counter(finding.verdict for finding in measured)
     said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
     text = (
-        f"{len(findings)} claims: {said}. Verdicts are computed from the measured numbers and hold "
-        "for this scale only: whether a claim holds at the paper's scale is another question."
+        f"{len(findings)} claims, {len(measured)} of them measured at this scale"
+        f"{': ' * bool(said)}{said}. Verdicts are computed from the measured numbers and hold for "
+        "this scale only: whether a claim holds at the paper's scale is another question."
     )
-    if decided := len(findings) - counts[UNDECIDED]:
+    if decided := len(measured) - counts[UNDECIDED]:
         text += (
             f" At {alpha:.0%} a claim, chance alone may have made about {alpha * decided:.1f} of "
             f"the {decided} decided ones."
