@@ -30,7 +30,7 @@ test: setup repository
 	$(MAKE) -j 2 -O lint dry-runs
 	snakemake --cores 2 --config scale=tiny extra=true
 	snakemake --cores 2 --config scale=tiny_text
-	pytest -m "not cluster" -n 2 --dist loadgroup
+	pytest -m "not cluster" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slurm: setup repository
 	pytest -m cluster -rs

@@ -1,8 +1,15 @@
-"""Settings of the tests: one thread, and hypothesis without a clock."""
+"""Settings of the tests: one thread, hypothesis without a clock, and what takes long first."""
 
+import pytest
 import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
 settings.register_profile("nextbasis", deadline=None, derandomize=True)
 settings.load_profile("nextbasis")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no worker is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -42,25 +42,23 @@ def stage(family: str, **changes: Any) -> TrainStage:
     )
 
 
-@pytest.mark.parametrize(
-    ("family", "parallel"),
-    [(family, parallel) for parallel in ("ddp", "fsdp") for family in ("mar", "xar", "rar")],
-)
-def test_gradients_are_those_of_one_process(family: str, parallel: str) -> None:
+@pytest.mark.parametrize("family", ["mar", "xar", "rar"])
+def test_gradients_are_those_of_one_process(family: str) -> None:
     write_tokens(family == "rar")
-    config = stage(family, parallel=parallel)
-    single = Trainer(config, TokenCache(result_folder("test", "tokens", "tokens")))
+    configs = [stage(family, parallel=parallel) for parallel in ("ddp", "fsdp")]
+    single = Trainer(configs[0], TokenCache(result_folder("test", "tokens", "tokens")))
     single.advance()
-    in_two_processes("one_step", config)
-    found = torch.load("step.pt")
-    for name, parameter in single.generator.named_parameters():
-        if parameter.grad is not None:
-            torch.testing.assert_close(found["gradients"][name], parameter.grad, **TOLERANCE)
-    for name, value in single.values[0].items():
-        assert found["values"][0][name] == pytest.approx(value, rel=1e-4), name
-    first, second = (torch.load(f"basis{rank}.pt") for rank in range(2))
-    assert torch.equal(first, second)
-    torch.testing.assert_close(first, single.learned_basis(), **TOLERANCE)
+    in_two_processes("one_step", configs)
+    for parallel in ("ddp", "fsdp"):
+        found = torch.load(f"step-{parallel}.pt")
+        for name, parameter in single.generator.named_parameters():
+            if parameter.grad is not None:
+                torch.testing.assert_close(found["gradients"][name], parameter.grad, **TOLERANCE)
+        for name, value in single.values[0].items():
+            assert found["values"][0][name] == pytest.approx(value, rel=1e-4), name
+        first, second = (torch.load(f"basis-{parallel}-{rank}.pt") for rank in range(2))
+        assert torch.equal(first, second)
+        torch.testing.assert_close(first, single.learned_basis(), **TOLERANCE)
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])

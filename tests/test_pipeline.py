@@ -151,12 +151,18 @@ def test_params_are_the_configs_that_the_command_chooses() -> None:
         assert all(Path(path).exists() for path in stage.params), stage.name
 
 
-@pytest.mark.parametrize("scale", STAGES.scales)
-def test_every_config_composes(scale: str, tmp_path: Path) -> None:
+def test_configs_that_have_not_changed_are_composed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stages = Stages()
     stages.root = _root(tmp_path)
-    stages.check_configs(scale)
-    assert (tmp_path / f".snakemake/dvc/{scale}.checked").exists()
+    stages.check_configs("tiny")
+    monkeypatch.setattr("nextbasis.config.compose", None)
+    stages.check_configs("tiny")
+    (tmp_path / "dvc.yaml").unlink()
+    (tmp_path / "dvc.yaml").write_text("")
+    with pytest.raises(TypeError):
+        stages.check_configs("tiny")
 
 
 @pytest.mark.parametrize(

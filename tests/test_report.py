@@ -19,8 +19,6 @@ from miniature import environment
 from nextbasis.tables.inputs import FEATURE_FIGURES, load_catalog
 from results_tree import build
 
-pytestmark = pytest.mark.xdist_group("report")  # one worker makes the report, once
-
 GOLDEN = ROOT / "tests/golden/systems.html"
 
 

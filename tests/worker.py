@@ -26,13 +26,14 @@ def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 
 def one_step() -> None:
-    """Write gradients and A after one step; every process writes its A."""
-    trainer = Trainer(config, TokenCache(result_folder("test", "tokens", "tokens")))
-    trainer.advance()
-    found = gradients(trainer)
-    if processes.rank() == 0:
-        torch.save({"gradients": found, "values": trainer.values}, "step.pt")
-    torch.save(trainer.learned_basis(), f"basis{processes.rank()}.pt")
+    """Write gradients and A after one step of several trainings; every process writes its A."""
+    for each in config:
+        trainer = Trainer(each, TokenCache(result_folder("test", "tokens", "tokens")))
+        trainer.advance()
+        found, name = gradients(trainer), each.train.parallel
+        if processes.rank() == 0:
+            torch.save({"gradients": found, "values": trainer.values}, f"step-{name}.pt")
+        torch.save(trainer.learned_basis(), f"basis-{name}-{processes.rank()}.pt")
 
 
 def stopped() -> None:
