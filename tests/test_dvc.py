@@ -147,7 +147,7 @@ def test_a_stage_has_time_to_answer_sigterm(tmp_path: Path, shell: str) -> None:
     _, said = process.communicate(timeout=60)
     assert (tmp_path / "saved").exists()
     assert process.returncode not in (0, -signal.SIGTERM)
-    assert "exited with 143" in said
+    assert f"failed to run: {sys.executable} save.py, exited with 143" in said
 
 
 def _write(folder: Path, names: list[str], values: dict[str, object]) -> None:

@@ -32,7 +32,8 @@ from nextbasis.files import write_atomic
 HEAD = "schema: '2.0'\nstages:\n"
 NAME = re.compile(r"  [A-Za-z][\w.@-]*:\n")  # read as a string, unlike 1 or a quoted "true"
 log = logger.getChild(__name__)
-dump_all, load_all, run_alone = Lockfile.dump_stages, Lockfile._load_yaml, run._run  # DVC's own
+dump_all, load_all = Lockfile.dump_stages, Lockfile._load_yaml  # DVC's own
+run_alone, alone_in_shell = run._run, run._make_cmd
 
 
 def entries(text: str) -> dict[str, str] | None:
@@ -105,13 +106,18 @@ def dump_stages(lockfile: Any, stages: list[Any], **options: Any) -> None:
         lockfile.repo.scm_context.track_file(lockfile.relpath)
 
 
-def run_command(executable: str, command: str, **options: Any) -> None:
-    """Run a stage's command as DVC does; SIGTERM neither ends its shell nor this process."""
+def run_stage(*arguments: Any, **options: Any) -> None:
+    """Run a stage's command as DVC does; SIGTERM does not end this process meanwhile."""
     before = signal.signal(signal.SIGTERM, lambda *_: None)  # unlike SIG_IGN, no child inherits it
     try:
-        run_alone(executable, f"trap : TERM; {command}", **options)
+        run_alone(*arguments, **options)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def in_shell(executable: str, command: str) -> list[str]:
+    """A stage's command as DVC's shell is told it; SIGTERM does not end that shell either."""
+    return alone_in_shell(executable, f"trap : TERM; {command}")
 
 
 def _stop(number: int, frame: object) -> None:
@@ -124,7 +130,7 @@ def _write(text: str, path: Path) -> None:
 
 if __name__ == "__main__":
     Lockfile.dump_stages, Lockfile._load_yaml = dump_stages, load_stages
-    run._run = run_command
+    run._run, run._make_cmd = run_stage, in_shell
     if "status" in sys.argv:  # which changes no file, so that what has been read stays true
         dvcfile.load_file = cache(dvcfile.load_file)
     signal.signal(signal.SIGTERM, _stop)
