@@ -55,6 +55,11 @@ class Finding:
     conflicts: list[str] = field(default_factory=list)  # of the published numbers
 
     @property
+    def measured(self) -> bool:
+        """Whether this scale has any of its comparisons."""
+        return any(comparison.effect is not None for comparison in self.comparisons)
+
+    @property
     def logarithm(self) -> bool:
         """Whether effects are logarithms of ratios."""
         return self.claim["kind"] == "ratio"

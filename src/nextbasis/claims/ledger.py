@@ -19,7 +19,7 @@ def claims_layout(findings: Sequence[Finding], alpha: float, header: Header) -> 
 
     Claims of which nothing is measured come last.
     """
-    findings = sorted(findings, key=lambda finding: decisive(finding, alpha) is None)
+    findings = sorted(findings, key=lambda finding: not finding.measured)
     layout = Layout(
         name="claims",
         title="Claims of the papers and what this scale says about them",
@@ -61,7 +61,7 @@ def comparisons_layout(findings: Sequence[Finding], alpha: float, header: Header
 
 
 def _caption(findings: Sequence[Finding], alpha: float) -> str:
-    measured = [finding for finding in findings if decisive(finding, alpha)]
+    measured = [finding for finding in findings if finding.measured]
     counts = Counter(finding.verdict for finding in measured)
     said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
     text = (
