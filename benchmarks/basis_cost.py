@@ -21,8 +21,12 @@ from benchmarks.work import IDENTITY, NUM_CLASSES, ORDER, labels_of
 from nextbasis.basis.objective import Seen, total_loss
 from nextbasis.basis.projection import clamp
 from nextbasis.basis.transform import BasisTransform
-from nextbasis.config import BasisConfig, MARConfig, XARConfig
-from nextbasis.generator import TokenSpec, build
+from nextbasis.config import BasisConfig
+from nextbasis.families.common.generator import build
+from nextbasis.families.common.spec import TokenSpec
+from nextbasis.families.mar.config import MARConfig
+from nextbasis.families.mar.cost import hidden_tokens
+from nextbasis.families.xar.config import XARConfig
 from nextbasis.plan import basis_flops, flops
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -54,7 +58,9 @@ def model_config(family: str) -> MARConfig | XARConfig:
 
 def token_spec(side: int) -> TokenSpec:
     """Tokens of KL-16 on a square grid."""
-    return TokenSpec(grid=(side, side), channels=CHANNELS, codebook_size=0, num_classes=NUM_CLASSES)
+    return TokenSpec.of_grid(
+        grid=(side, side), channels=CHANNELS, codebook_size=0, num_classes=NUM_CLASSES
+    )
 
 
 def layout_of(structure: str, family: str, side: int) -> tuple[int, int]:
@@ -138,7 +144,7 @@ def training_step(family: str, side: int, repeats: int) -> float:
     tokens = torch.randn(1, spec.num_tokens, CHANNELS, generator=random)
     labels, draws = labels_of(1), generator.backbone.draw(1, 0.0, random)
     if isinstance(model, MARConfig):
-        hidden = flops.hidden_tokens(model, spec)
+        hidden = hidden_tokens(model, spec)
         draws = replace(draws, num_hidden=round(statistics.fmean(hidden)))
 
     def call() -> None:

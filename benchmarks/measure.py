@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nextbasis.layers.linear import linear
+from nextbasis.families.common.linear import linear
 from nextbasis.provenance import processor
 
 Product = Callable[[Tensor, Tensor, None], Tensor]  # of x (r, k) and W (m, k): x W^T

@@ -8,20 +8,14 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from benchmarks.definition import Row
-from nextbasis.config import (
-    BasisConfig,
-    MARConfig,
-    MARSamplerConfig,
-    OrderConfig,
-    RARConfig,
-    RARSamplerConfig,
-    TrainConfig,
-    XARConfig,
-    XARSamplerConfig,
-)
-from nextbasis.execution import precision
-from nextbasis.generator import Generator, TokenSpec, build
-from nextbasis.noise import ImageNoise
+from nextbasis.config import BasisConfig, OrderConfig, TrainConfig
+from nextbasis.families.common.execution import precision
+from nextbasis.families.common.generator import Generator, build
+from nextbasis.families.common.noise import ImageNoise
+from nextbasis.families.common.spec import TokenSpec
+from nextbasis.families.mar.config import MARConfig, MARSamplerConfig
+from nextbasis.families.rar.config import RARConfig, RARSamplerConfig
+from nextbasis.families.xar.config import XARConfig, XARSamplerConfig
 from nextbasis.optimiser import moving_average, optimiser
 from nextbasis.parity.training import recipe
 
@@ -30,9 +24,11 @@ WIDTH = 256
 TRAINING_BATCH = {"mar": 8, "xar": 2, "rar": 16}
 SAMPLING_BATCH = {"mar": 4, "xar": 2, "rar": 16}
 SPECS = {
-    "mar": TokenSpec(grid=(8, 8), channels=16, codebook_size=0, num_classes=NUM_CLASSES),
-    "xar": TokenSpec(grid=(16, 16), channels=16, codebook_size=0, num_classes=NUM_CLASSES),
-    "rar": TokenSpec(grid=(16, 16), channels=0, codebook_size=1024, num_classes=NUM_CLASSES),
+    "mar": TokenSpec.of_grid((8, 8), channels=16, num_classes=NUM_CLASSES),
+    "xar": TokenSpec.of_grid((16, 16), channels=16, num_classes=NUM_CLASSES),
+    "rar": TokenSpec.of_grid(
+        grid=(16, 16), channels=0, codebook_size=1024, num_classes=NUM_CLASSES
+    ),
 }
 MAR_HIDDEN = 55  # of 64 tokens: a mask ratio of .85
 PROGRESS = 0.5  # of the annealing: half of RAR's orders are random
@@ -83,6 +79,7 @@ def model_config(family: str, dropout: float) -> MARConfig | XARConfig | RARConf
             encoder_depth=4,
             decoder_depth=4,
             num_heads=4,
+            mlp_ratio=4.0,
             cells_per_side=2,
             **common,
         )

@@ -6,20 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from nextbasis.config import (
-    BasisConfig,
-    MARConfig,
-    MARSamplerConfig,
-    OrderConfig,
-    RARConfig,
-    RARSamplerConfig,
-    TrainConfig,
-    XARConfig,
-    XARSamplerConfig,
-)
+from nextbasis.config import BasisConfig, OrderConfig, TrainConfig
 from nextbasis.data.shards import FOLDER, entry, name_of, ranges, sha256_of
+from nextbasis.families.common.generator import Generator, build
+from nextbasis.families.common.spec import TokenSpec
+from nextbasis.families.mar.config import MARConfig, MARSamplerConfig
+from nextbasis.families.rar.config import RARConfig, RARSamplerConfig
+from nextbasis.families.xar.config import XARConfig, XARSamplerConfig
 from nextbasis.files import write_json
-from nextbasis.generator import Generator, TokenSpec, build
 
 SAMPLER = {"num_images": 4, "batch_size": 4, "latency_images": 1}
 SAMPLER |= {"precision": "float32", "compile": False, "rounding": "round"}
@@ -57,7 +51,7 @@ def model_config(family: str, **changes: Any) -> Any:
         return MARConfig(**shared | parts | changes)
     if family == "xar":
         parts = {"width": 16, "encoder_depth": 1, "decoder_depth": 1, "num_heads": 2}
-        return XARConfig(**shared | parts | {"cells_per_side": 2} | changes)
+        return XARConfig(**shared | parts | {"cells_per_side": 2, "mlp_ratio": 4.0} | changes)
     parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24}
     return RARConfig(**shared | parts | changes)
 
@@ -75,8 +69,8 @@ def order_config(scan: str = "raster", start: float = 0.5, end: float = 0.75) ->
 
 
 def token_spec(family: str, grid: tuple[int, int] = (4, 4)) -> TokenSpec:
-    size = 11 if family == "rar" else 0
-    return TokenSpec(grid=grid, channels=3, codebook_size=size, num_classes=5)
+    size = {"codebook_size": 11} if family == "rar" else {"channels": 3}
+    return TokenSpec.of_grid(grid, num_classes=5, **size)
 
 
 def sampler_config(family: str, **changes: Any) -> Any:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import builders
-from nextbasis.noise import ImageNoise
+from nextbasis.families.common.noise import ImageNoise
 from nextbasis.tokenizers.kl16 import KL16Autoencoder, KL16Config
 from nextbasis.tokenizers.maskgit_vqgan import MaskGITVQGAN, MaskGITVQGANConfig
 

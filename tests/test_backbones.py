@@ -7,7 +7,7 @@ from scipy.stats import ortho_group, truncnorm
 from builders import basis_config, generator, order_config, sampler_config, tokens
 from nextbasis.basis.structure import Dense
 from nextbasis.basis.transform import BasisTransform
-from nextbasis.noise import ImageNoise
+from nextbasis.families.common.noise import ImageNoise
 
 FAMILIES = ["mar", "xar", "rar"]
 CPU = torch.device("cpu")
@@ -165,9 +165,9 @@ def test_learned_basis_gets_a_finite_gradient(family: str, objective: str) -> No
 
 def test_families_and_tokens_must_fit() -> None:
     from builders import model_config, token_spec
-    from nextbasis.generator import build
+    from nextbasis.families.common.generator import build
 
-    with pytest.raises(ValueError, match="model.family=mar needs continuous tokens"):
+    with pytest.raises(ValueError, match="model.family=mar needs tokens that are numbers"):
         build(model_config("mar"), basis_config(), order_config(), token_spec("rar"))
     with pytest.raises(ValueError, match="model.family=rar needs ids"):
         build(model_config("rar"), basis_config(), order_config(), token_spec("mar"))

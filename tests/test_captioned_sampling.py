@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 
 from builders import basis_config, model_config, order_config, sampler_config
-from nextbasis.checkpoint import save_generator
 from nextbasis.config import PatchesConfig, SampleStage, TrainStage
 from nextbasis.config import compose as compose_here
 from nextbasis.data.texts import load_texts
-from nextbasis.generator import TokenSpec, build
+from nextbasis.families.common.checkpoint import save_generator
+from nextbasis.families.common.generator import build
+from nextbasis.families.common.spec import TokenSpec
 from nextbasis.outside import prompts
 from nextbasis.stages import dataset, sample, text
 from nextbasis.tokenizers import build as build_tokenizer
@@ -33,7 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset.main(compose_here("dataset", ["scale=test", "dataset=digits"], CONFIG))
     text.main(compose_here("text", ["scale=test", "key=words", "text=words"], CONFIG))
     texts = load_texts(RESULTS / "text/words")
-    spec = TokenSpec(
+    spec = TokenSpec.of_grid(
         grid=(4, 4), channels=4, codebook_size=0, num_classes=10, text=text_spec(texts)
     )
     torch.manual_seed(0)

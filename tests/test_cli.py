@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from command import FILES, ROOT, assert_same, official_file, refused, run
 from fixtures_at_hand import fixture_path
-from nextbasis.checkpoint import load_generator
 from nextbasis.cli import main
 from nextbasis.config import KL16TokenizerConfig, as_dict, section
+from nextbasis.families.common.checkpoint import load_generator
 from nextbasis.official.autoencoders import load_tokenizer
 from nextbasis.official.paper import PAPER, complete, model_config
 from nextbasis.tokenizers.published import NETWORKS, read_weights

@@ -13,11 +13,12 @@ from scipy.stats import ortho_group
 from builders import basis_config, model_config, order_config, write_cache
 from nextbasis.basis.constructions import make
 from nextbasis.basis.statistics import klt
-from nextbasis.checkpoint import save_generator
 from nextbasis.config import DiagnoseStage, PatchesConfig, TrainStage
 from nextbasis.config import compose as compose_here
+from nextbasis.families.common.checkpoint import save_generator
+from nextbasis.families.common.generator import Generator, build
+from nextbasis.families.common.spec import TokenSpec
 from nextbasis.files import read_json
-from nextbasis.generator import Generator, TokenSpec, build
 from nextbasis.stages import diagnose
 from nextbasis.tokenizers import build as build_tokenizer
 from nextbasis.tokenizers import save_tokenizer
@@ -48,7 +49,7 @@ def tokens() -> torch.Tensor:
 
 
 def trained(family: str, basis: Any, num_rows: int = 0) -> Generator:
-    spec = TokenSpec(
+    spec = TokenSpec.of_grid(
         grid=(SIDE, SIDE), channels=CHANNELS, codebook_size=0, num_classes=5, num_rows=num_rows
     )
     return build(model_config(family), basis, order_config(), spec)
@@ -60,7 +61,7 @@ def save(made: Generator, family: str, basis: Any, num_rows: int = 0) -> None:
     train = compose_here("train", given, ROOT / "config")
     assert isinstance(train, TrainStage)
     train.model, train.basis = model_config(family), basis
-    spec = TokenSpec(
+    spec = TokenSpec.of_grid(
         grid=(SIDE, SIDE), channels=CHANNELS, codebook_size=0, num_classes=5, num_rows=num_rows
     )
     save_generator(Path("results/test/train/run"), made, deepcopy(made), train, spec)
@@ -195,7 +196,7 @@ def test_bad_input_is_named() -> None:
 
 
 def test_ids_have_no_basis() -> None:
-    spec = TokenSpec(grid=(SIDE, SIDE), channels=0, codebook_size=11, num_classes=5)
+    spec = TokenSpec.of_grid((SIDE, SIDE), codebook_size=11, num_classes=5)
     made = build(model_config("rar"), basis_config(), order_config(), spec)
     given = ["scale=test", "key=run", "tokens=vq", "model=small/rar_b", "train=tiny/rar"]
     train = compose_here("train", [*given, "basis=identity", "order=raster"], ROOT / "config")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from builders import basis_config, generator, order_config, sampler_config, tokens
-from nextbasis.execution import blocks, compile_blocks, precision, recompute_blocks
-from nextbasis.generator import Generator
-from nextbasis.noise import ImageNoise
+from nextbasis.families.common.execution import blocks, compile_blocks, precision, recompute_blocks
+from nextbasis.families.common.generator import Generator
+from nextbasis.families.common.noise import ImageNoise
 from nextbasis.parity.training import recipe
 
 CPU = torch.device("cpu")

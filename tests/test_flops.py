@@ -10,8 +10,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from builders import basis_config, model_config, order_config, sampler_config, token_spec
-from nextbasis.generator import Backbone, TokenSpec, build, build_backbone
-from nextbasis.noise import ImageNoise
+from nextbasis.families.common.generator import Backbone, build, build_backbone
+from nextbasis.families.common.noise import ImageNoise
+from nextbasis.families.common.spec import TokenSpec
+from nextbasis.families.mar import cost as mar_cost
 from nextbasis.plan import basis_flops, flops, memory
 
 FAMILIES = ["mar", "xar", "rar"]
@@ -60,7 +62,7 @@ def time_table(model: Any) -> float:
 
 def forward(model: Any, spec: TokenSpec, draws: Any) -> flops.Flops:
     if model.family == "mar":
-        return flops.mar_forward(model, spec, draws.num_hidden)
+        return mar_cost.forward_hiding(model, spec, draws.num_hidden)
     return flops.forward(model, spec)
 
 
@@ -174,7 +176,7 @@ def test_activations_are_those_that_autograd_keeps(
     hidden = 50  # of 64 tokens
     if family == "mar":
         few[2].num_hidden = many[2].num_hidden = hidden
-        monkeypatch.setattr(memory, "hidden_tokens", lambda *_: [hidden])
+        monkeypatch.setattr(mar_cost, "hidden_tokens", lambda *_: [hidden])
     # What an image adds: MAR's table of times is kept once.
     measured = kept(backbone, *many) - kept(backbone, *few)
     estimated = memory.activations(model, spec, "float32", recompute=False)
@@ -186,7 +188,7 @@ def test_activations_are_those_that_autograd_keeps(
 def test_dropout_keeps_masks_of_a_byte() -> None:
     _, spec, _ = small("rar")
     plain, dropped = (
-        memory.activations(model_config("rar", dropout=p), spec, "float32", False) for p in (0, 0.1)
+        memory.activations(model_config("rar", dropout=p), spec, "float32", False) for p in (0.0, 0.1)
     )
     depth, rows, width, hidden = 2, 65, 16, 24
     assert dropped - plain == depth * rows * (2 * width + hidden)
@@ -194,6 +196,6 @@ def test_dropout_keeps_masks_of_a_byte() -> None:
 
 def test_mean_share_of_hidden_tokens_is_that_of_the_distribution() -> None:
     model, spec = model_config("mar"), token_spec("mar", (16, 16))
-    hidden = flops.hidden_tokens(model, spec)
+    hidden = mar_cost.hidden_tokens(model, spec)
     assert min(hidden) >= 180 and max(hidden) <= 256
     assert sum(hidden) / len(hidden) == pytest.approx(222.5, abs=0.3)

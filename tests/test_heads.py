@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from nextbasis.heads import flow
-from nextbasis.heads.ancestral import AncestralSampler
-from nextbasis.heads.categorical import CategoricalHead, draw, power_cosine_guidance
-from nextbasis.heads.diffusion import DiffusionHead
-from nextbasis.heads.schedule import Schedule, cosine_alpha_bar, gaussian_kl, space_steps
+from nextbasis.families.common import flow
+from nextbasis.families.common.ancestral import AncestralSampler
+from nextbasis.families.common.categorical import CategoricalHead, draw, power_cosine_guidance
+from nextbasis.families.common.diffusion import DiffusionHead
+from nextbasis.families.common.schedule import Schedule, cosine_alpha_bar, gaussian_kl, space_steps
 
 
 def test_schedule_posterior_equals_bayes_rule() -> None:

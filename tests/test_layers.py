@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nextbasis.layers.attention import Attention, KVCache, grid_rotation, rotate
-from nextbasis.layers.dropout import Dropout
-from nextbasis.layers.linear import Linear, linear
+from nextbasis.families.common.attention import Attention, KVCache, grid_rotation, rotate
+from nextbasis.families.common.dropout import Dropout
+from nextbasis.families.common.linear import Linear, linear
 
 BATCH, TOKENS, WIDTH, HEADS = 2, 70, 12, 3  # more tokens than are taken at once
 NEGLIGIBLE = 1e-9  # a dropout that is active and drops nothing

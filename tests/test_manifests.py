@@ -8,9 +8,11 @@ from yaml import safe_load
 
 from fixtures_at_hand import fixture_path
 from nextbasis.config import CONFIG_FOLDER, section
-from nextbasis.generator import TokenSpec, build_backbone
+from nextbasis.families.common.generator import build_backbone
+from nextbasis.families.common.spec import TokenSpec
+from nextbasis.families.xar.official import constants
 from nextbasis.official import official_name
-from nextbasis.official.names import RASTER, xar_buffers
+from nextbasis.official.names import RASTER
 
 # Published configs, their manifests and numbers of parameters.
 PUBLISHED = {
@@ -38,7 +40,7 @@ def test_the_model_has_exactly_the_official_tensors(name: str) -> None:
     family = name.split("_")[0]
     model = section("model", safe_load((CONFIG_FOLDER / f"model/paper/{name}.yaml").read_text()))
     channels, codebook_size = (0, 1024) if family == "rar" else (16, 0)
-    spec = TokenSpec(
+    spec = TokenSpec.of_grid(
         grid=(16, 16), channels=channels, codebook_size=codebook_size, num_classes=1000
     )
     with torch.device("meta"):
@@ -46,7 +48,7 @@ def test_the_model_has_exactly_the_official_tensors(name: str) -> None:
     assert sum(parameter.numel() for parameter in backbone.parameters()) == count
     shapes = {official_name(family, n): tuple(t.shape) for n, t in backbone.state_dict().items()}
     if family == "xar":
-        shapes |= {n: tuple(t.shape) for n, t in xar_buffers(model, spec).items()}
+        shapes |= {n: tuple(t.shape) for n, t in constants(model, spec).items()}
     manifest = json.loads(fixture_path(f"manifests/{title}.json").read_text())
     entries = manifest.get("tensors", manifest.get("state_dict", manifest))
     assert shapes == {key: tuple(shape) for key, (shape, *_) in entries.items()}

@@ -8,14 +8,14 @@ from torch.nn import functional as F
 from builders import generator, sampler_config, tokens
 from fixtures_at_hand import fixture_path
 from nextbasis import orders
-from nextbasis.backbones.mar import MAR, Draws, mar_guidance
-from nextbasis.heads.ancestral import AncestralSampler
-from nextbasis.heads.diffusion import DiffusionHead
-from nextbasis.heads.schedule import Schedule, space_steps
-from nextbasis.noise import ImageNoise
+from nextbasis.families.common.ancestral import AncestralSampler
+from nextbasis.families.common.diffusion import DiffusionHead
+from nextbasis.families.common.noise import ImageNoise
+from nextbasis.families.common.schedule import Schedule, space_steps
+from nextbasis.families.mar.model import MAR, Draws, mar_guidance
+from nextbasis.families.mar.parity import build
 from nextbasis.official import our_name
 from nextbasis.parity.fixture import open_fixture
-from nextbasis.parity.mar import build
 
 LABELS = torch.tensor([0, 1, 2, 4])
 DEPTHS = {"encoder_depth": 2, "decoder_depth": 3, "head_depth": 2}

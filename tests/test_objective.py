@@ -17,7 +17,7 @@ from nextbasis.basis.objective import (
     snr_residual,
     total_loss,
 )
-from nextbasis.heads.schedule import cosine_betas
+from nextbasis.families.common.schedule import cosine_betas
 
 STEPS = torch.tensor([0, 1, 1, 2, 2, 2])
 LABELS = torch.tensor([0, 1, 2, 4])

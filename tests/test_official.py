@@ -15,9 +15,9 @@ from yaml import safe_load
 
 from builders import basis_config
 from fixtures_at_hand import fixture_path
-from nextbasis.checkpoint import load_generator
 from nextbasis.config import CONFIG_FOLDER, as_dict, section
-from nextbasis.generator import build_backbone
+from nextbasis.families.common.checkpoint import load_generator
+from nextbasis.families.common.generator import build_backbone
 from nextbasis.official import (
     export_state,
     import_checkpoint,
@@ -289,7 +289,7 @@ def test_weights_without_average_are_read(tmp_path: Path) -> None:
 
 
 def test_unknown_families_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="family must be one of mar, xar, rar; got 'dit'"):
+    with pytest.raises(ValueError, match="family must be one of mar, rar, xar; got 'dit'"):
         import_checkpoint("dit", tmp_path / "absent.pth", {})
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from builders import generator, order_config, sampler_config
-from nextbasis.backbones.rar import RAR, Draws
-from nextbasis.noise import ImageNoise
+from nextbasis.families.common.noise import ImageNoise
+from nextbasis.families.rar.model import RAR, Draws
 
 LABELS = torch.tensor([3, 0, 3, 1])
 NUM_TOKENS, CODEBOOK = 16, 11

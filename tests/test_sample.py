@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 
 from builders import basis_config, model_config, order_config, sampler_config
-from nextbasis.checkpoint import save_generator
 from nextbasis.config import PatchesConfig, SampleStage, TrainStage
 from nextbasis.config import compose as compose_here
+from nextbasis.families.common.checkpoint import save_generator
+from nextbasis.families.common.generator import build
+from nextbasis.families.common.spec import TokenSpec
 from nextbasis.files import read_json
-from nextbasis.generator import TokenSpec, build
 from nextbasis.stages import sample
 from nextbasis.tokenizers import build as build_tokenizer
 from nextbasis.tokenizers import save_tokenizer
@@ -28,7 +29,7 @@ FOLDER = Path("results/test/sample/eval")
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trained xAR on patches of 8x8 images, as stages train and tokenizer leave it."""
     monkeypatch.chdir(tmp_path)
-    spec = TokenSpec(grid=(4, 4), channels=4, codebook_size=0, num_classes=5)
+    spec = TokenSpec.of_grid((4, 4), channels=4, num_classes=5)
     made = build(model_config("xar"), basis_config(), order_config(), spec)
     made.load_state_dict(generator_like(made))
     train = compose_here(

@@ -12,7 +12,7 @@ from matrices import normal, random_matrix, seeded
 from nextbasis.basis import Basis
 from nextbasis.basis.start import start
 from nextbasis.basis.statistics import klt, random_orthogonal, second_moment
-from nextbasis.generator import build
+from nextbasis.families.common.generator import build
 from nextbasis.listing import field
 
 

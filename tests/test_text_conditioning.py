@@ -8,11 +8,13 @@ import torch
 from torch.nn import functional as F
 
 from builders import basis_config, model_config, order_config
-from nextbasis.config import MARSamplerConfig, XARSamplerConfig
 from nextbasis.data.texts import Texts
-from nextbasis.generator import Generator, TokenSpec, build
-from nextbasis.layers.text import TextEmbedding, TextSpec
-from nextbasis.noise import ImageNoise
+from nextbasis.families.common.generator import Generator, build
+from nextbasis.families.common.noise import ImageNoise
+from nextbasis.families.common.spec import TokenSpec
+from nextbasis.families.common.text import TextEmbedding, TextSpec
+from nextbasis.families.mar.config import MARSamplerConfig
+from nextbasis.families.xar.config import XARSamplerConfig
 
 NUM_CAPTIONS, LENGTH, WORDS, WIDTH = 6, 4, 9, 5
 
@@ -43,7 +45,9 @@ KINDS = {
 def generator(family: str, kind: str) -> Generator:
     """A small model that reads captions."""
     texts, text = KINDS[kind]
-    spec = TokenSpec(grid=(4, 4), channels=3, codebook_size=0, num_classes=NUM_CAPTIONS, text=text)
+    spec = TokenSpec.of_grid(
+        grid=(4, 4), channels=3, codebook_size=0, num_classes=NUM_CAPTIONS, text=text
+    )
     changes = {"buffer_size": LENGTH} if family == "mar" else {}
     torch.manual_seed(0)
     model = model_config(family, text_depth=1, **changes)
@@ -138,13 +142,13 @@ def test_captions_are_not_copied_with_the_average() -> None:
 
 def test_what_does_not_fit_is_an_error() -> None:
     text = KINDS["words"][1]
-    spec = TokenSpec(grid=(4, 4), channels=3, codebook_size=0, num_classes=6, text=text)
+    spec = TokenSpec.of_grid((4, 4), channels=3, num_classes=6, text=text)
     with pytest.raises(ValueError, match=r"model\.buffer_size must be 4.*got 2"):
         build(model_config("mar", buffer_size=2), basis_config(), order_config(), spec)
-    ids = TokenSpec(grid=(4, 4), channels=0, codebook_size=7, num_classes=6, text=text)
+    ids = TokenSpec.of_grid((4, 4), codebook_size=7, num_classes=6, text=text)
     with pytest.raises(ValueError, match="rar knows classes only"):
         build(model_config("rar"), basis_config(), order_config(), ids)
-    plain = TokenSpec(grid=(4, 4), channels=3, codebook_size=0, num_classes=6)
+    plain = TokenSpec.of_grid((4, 4), channels=3, num_classes=6)
     made = build(model_config("xar"), basis_config(), order_config(), plain)
     with pytest.raises(ValueError, match="trained on classes"):
         made.attach(words())

@@ -11,9 +11,9 @@ import yaml
 
 from builders import basis_config, model_config, order_config, train_config
 from nextbasis.basis import make
-from nextbasis.checkpoint import Resumable, load_generator
 from nextbasis.config import BasisConfig, TrainStage
 from nextbasis.data.tokens import TokenCache
+from nextbasis.families.common.checkpoint import Resumable, load_generator
 from nextbasis.files import result_folder
 from nextbasis.optimiser import moving_average, rate_factor
 from nextbasis.stages import train

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from builders import generator, sampler_config
-from nextbasis.backbones.xar import XAR
-from nextbasis.config import XARSamplerConfig
-from nextbasis.layers.attention import grid_rotation, rotate
-from nextbasis.noise import ImageNoise
+from nextbasis.families.common.attention import grid_rotation, rotate
+from nextbasis.families.common.noise import ImageNoise
+from nextbasis.families.xar.config import XARSamplerConfig
+from nextbasis.families.xar.model import XAR
 
 LABELS = torch.tensor([3, 0, 3])
 EULER, STOCHASTIC = "euler", "euler_maruyama"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from nextbasis.families import find
 from nextbasis.tables.inputs import CATALOG, Catalog, check_systems, scales
 
 Section = dict[str, Any]
@@ -84,8 +85,11 @@ def _problems_of_diagnoses(section: Section) -> list[str]:
     diagnoses = section.get("diagnoses", {})
     problems = _problems_of_users("diagnoses", diagnoses, section["runs"])
     for key, entry in diagnoses.items():
-        if entry["family"] == "rar":
-            problems.append(f"diagnoses.{key}: RAR models ids, which have no basis to diagnose")
+        family = find(entry["family"])
+        if not family.has_basis:
+            problems.append(
+                f"diagnoses.{key}: {family.title} models {family.tokens}, which have no basis"
+            )
     return problems
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn
 
 from nextbasis.config import TrainConfig
-from nextbasis.generator import Generator
+from nextbasis.families.common.generator import Generator
 
 
 def optimiser(generator: Generator, config: TrainConfig) -> torch.optim.AdamW:

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from nextbasis.families import names
 from nextbasis.outside.options import add_parsers
 
-FAMILIES = ("mar", "xar", "rar", "kl16", "maskgit_vqgan")
+FAMILIES = (*names(), "kl16", "maskgit_vqgan")
 SHELLS = ("bash", "zsh", "tcsh")
 EXAMPLES = {
     "import": "nextbasis import xar xAR-B.pth models/xar_b",

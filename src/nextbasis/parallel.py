@@ -14,9 +14,9 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.utils._pytree import tree_map
 
 from nextbasis import processes
-from nextbasis.execution import blocks
-from nextbasis.generator import Generator
-from nextbasis.heads.loss import Loss
+from nextbasis.families.common.execution import blocks
+from nextbasis.families.common.generator import Generator
+from nextbasis.families.common.loss import Loss
 
 CALLED_ALONE = {"ada_lin"}  # parts of blocks that are called outside of them: shards of their own
 

@@ -4,15 +4,15 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
-from nextbasis.checkpoint import load_generator
 from nextbasis.config import SampleStage
 from nextbasis.data.arrays import Dataset
 from nextbasis.data.pictures import to_uint8
 from nextbasis.data.texts import Texts, load_texts
-from nextbasis.execution import compile_blocks, precision
+from nextbasis.families.common.checkpoint import load_generator
+from nextbasis.families.common.execution import compile_blocks, precision
+from nextbasis.families.common.generator import Generator
+from nextbasis.families.common.noise import ImageNoise
 from nextbasis.files import result_folder
-from nextbasis.generator import Generator
-from nextbasis.noise import ImageNoise
 from nextbasis.provenance import device
 from nextbasis.tokenizers import load_tokenizer
 

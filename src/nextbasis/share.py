@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from nextbasis.checkpoint import CONFIG, MODEL
+from nextbasis.families.common.checkpoint import CONFIG, MODEL
 from nextbasis.files import result_folder, sha256, staged_folder, write_json
 from nextbasis.tables.header import commit, warning
 from nextbasis.tables.inputs import CATALOG, TEMPLATES, load_catalog, section

@@ -7,17 +7,16 @@ import torch
 from torch import Tensor
 
 from nextbasis import parallel, processes
-from nextbasis.backbones.rar import RAR
-from nextbasis.backbones.xar import XAR
 from nextbasis.basis.start import in_host_order, start
 from nextbasis.config import TrainStage
 from nextbasis.data.epochs import Epochs
 from nextbasis.data.texts import FIRST, Texts
 from nextbasis.data.tokens import TokenCache
-from nextbasis.execution import compile_blocks, precision, recompute_blocks
-from nextbasis.generator import Generator, TokenSpec, build
-from nextbasis.layers.text import TextSpec
-from nextbasis.noise import stream_seed
+from nextbasis.families.common.execution import compile_blocks, precision, recompute_blocks
+from nextbasis.families.common.generator import Generator, build
+from nextbasis.families.common.noise import stream_seed
+from nextbasis.families.common.spec import TokenSpec
+from nextbasis.families.common.text import TextSpec
 from nextbasis.optimiser import moving_average, optimiser, set_rates
 from nextbasis.provenance import device
 
@@ -214,8 +213,8 @@ def build_at_start(
     seed = stream_seed("basis", config.seed)
     basis = None if cache.codebook_size else start(config.basis, cache.grid, tokens, seed)
     is_square = basis is None or basis.num_rows == basis.num_tokens
-    spec = TokenSpec(
-        grid=cache.grid,
+    spec = TokenSpec.of_grid(
+        cache.grid,
         channels=cache.channels,
         codebook_size=cache.codebook_size,
         num_classes=cache.num_classes,
@@ -223,10 +222,10 @@ def build_at_start(
         text=None if texts is None else text_spec(texts),
     )
     generator = build(config.model, config.basis, config.order, spec, seed)
-    if generator.basis is None or isinstance(generator.backbone, RAR):
+    if generator.basis is None:
         return generator, spec
     if basis is not None and config.basis.structure == "dense":
         generator.basis.set_start(*in_host_order(basis, generator.host_order))
-    if basis is None or isinstance(generator.backbone, XAR):  # the host's own groups
+    if basis is None or generator.backbone.grouped:  # the host's own groups
         generator.basis.step_of.copy_(generator.backbone.step_of)
     return generator, spec

@@ -20,17 +20,12 @@ from nextbasis.config.data import (
 )
 from nextbasis.config.model import (
     BasisConfig,
-    MARConfig,
+    ModelBase,
     OrderConfig,
-    RARConfig,
-    XARConfig,
 )
 from nextbasis.config.running import (
-    MARSamplerConfig,
-    RARSamplerConfig,
     SamplerBase,
     TrainConfig,
-    XARSamplerConfig,
 )
 from nextbasis.config.stages import (
     SCHEMAS,
@@ -75,15 +70,12 @@ __all__ = [
     "KL16Config",
     "KL16TokenizerConfig",
     "KLConfig",
-    "MARConfig",
-    "MARSamplerConfig",
     "MaskGITVQGANConfig",
     "MaskGITVQGANTokenizerConfig",
+    "ModelBase",
     "OrderConfig",
     "PatchesConfig",
     "PublishedTokenizer",
-    "RARConfig",
-    "RARSamplerConfig",
     "RebaseStage",
     "ReconstructStage",
     "ReferenceStage",
@@ -104,8 +96,6 @@ __all__ = [
     "TrainedTokenizer",
     "VQConfig",
     "WordsConfig",
-    "XARConfig",
-    "XARSamplerConfig",
     "as_dict",
     "compose",
     "config_hash",

@@ -57,6 +57,8 @@ def section(name: str, raw: DictConfig | dict[str, Any]) -> Any:
         choice = str(raw.get(selector, ""))
         choose(f"{name}.{selector}", choice, tuple(schema))
         schema = schema[choice]
+    elif name in SELECTORS:
+        schema = schema(str(raw.get(SELECTORS[name], "")))
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), raw)
         missing = sorted(str(key) for key in OmegaConf.missing_keys(merged))

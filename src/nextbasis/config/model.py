@@ -1,93 +1,22 @@
-"""What is modelled: backbones, bases and orders."""
+"""What is modelled: what every model is told, bases and orders."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from nextbasis.config.checks import check_dropout, check_heads, choose, fraction, positive
+from nextbasis.config.checks import check_dropout, choose, fraction
 
 
 @dataclass(kw_only=True)
-class MARConfig:
-    """MAR: masked encoder and decoder, per-token diffusion head (Li et al. 2024)."""
+class ModelBase:
+    """What every model is told; the config of a family adds its own sizes."""
 
-    family: str
-    encoder_width: int
-    encoder_depth: int
-    encoder_heads: int
-    decoder_width: int
-    decoder_depth: int
-    decoder_heads: int
-    mlp_ratio: float
-    buffer_size: int  # class tokens in front of the image tokens
-    dropout: float  # after attention projection and inside the MLP, and on attention weights
+    family: str  # one of nextbasis.families.names()
+    dropout: float
     label_drop: float  # probability of the null class, for guidance
-    head_width: int
-    head_depth: int  # residual blocks
-    head_batch_mul: int  # noise levels drawn per token and step
-    mask_ratio_min: float  # truncated normal on [min, 1] around 1
-    mask_ratio_std: float
-    text_depth: int = 0  # blocks over the tokens of captions, where there are any
 
     def __post_init__(self) -> None:
-        """Check sizes."""
-        check_heads(self, "encoder_width", "encoder_heads")
-        check_heads(self, "decoder_width", "decoder_heads")
+        """Check the probabilities."""
         check_dropout(self)
-        positive("model", self, "encoder_depth", "decoder_depth", "buffer_size", "head_batch_mul")
-        positive("model", self, "head_width", "head_depth")
-        fraction("model", self, "mask_ratio_min")
-
-
-@dataclass(kw_only=True)
-class XARConfig:
-    """xAR: cells, flow matching, noisy context (Ren et al. 2025)."""
-
-    family: str
-    width: int
-    encoder_depth: int  # blocks before the middle projection
-    decoder_depth: int  # blocks after it
-    num_heads: int
-    cells_per_side: int  # the grid is cut into this many cells along each side
-    dropout: float
-    label_drop: float
-    text_depth: int = 0  # blocks over the tokens of captions, where there are any
-
-    def __post_init__(self) -> None:
-        """Check sizes."""
-        check_heads(self, "width", "num_heads")
-        check_dropout(self)
-        positive("model", self, "encoder_depth", "decoder_depth", "cells_per_side")
-        if self.width // self.num_heads % 4:
-            raise ValueError(
-                f"model.width / model.num_heads must be a multiple of 4 for two-dimensional RoPE, "
-                f"got {self.width} / {self.num_heads}"
-            )
-
-
-@dataclass(kw_only=True)
-class RARConfig:
-    """RAR: causal transformer over permuted ids, target-aware positions (Yu et al. 2024)."""
-
-    family: str
-    width: int
-    depth: int
-    num_heads: int
-    mlp_width: int
-    dropout: float
-    label_drop: float
-    # Rows of the position tables and of the time table that are never read: the released models
-    # have them, and exact exchange with the official code needs them.
-    surplus_positions: int = 0
-    surplus_timesteps: int = 0
-
-    def __post_init__(self) -> None:
-        """Check sizes."""
-        check_heads(self, "width", "num_heads")
-        check_dropout(self)
-        positive("model", self, "depth", "mlp_width")
-        for name in ("surplus_positions", "surplus_timesteps"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"model.{name} must not be negative, got {getattr(self, name)}")
 
 
 # Names of nextbasis.basis, and the identity in the host's own order of the tokens.

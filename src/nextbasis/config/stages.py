@@ -1,16 +1,12 @@
 """What each stage is told: the sections it reads and the names of its inputs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from nextbasis.config.checks import choose
 from nextbasis.config.data import VIEWS, DatasetConfig, EvaluationConfig
-from nextbasis.config.model import BasisConfig, MARConfig, OrderConfig, RARConfig, XARConfig
-from nextbasis.config.running import (
-    MARSamplerConfig,
-    RARSamplerConfig,
-    TrainConfig,
-    XARSamplerConfig,
-)
+from nextbasis.config.model import BasisConfig, ModelBase, OrderConfig
+from nextbasis.config.running import SamplerBase, TrainConfig
 from nextbasis.config.text import FrozenConfig, TextConfig, WordsConfig
 from nextbasis.config.tokenizer import (
     KL16TokenizerConfig,
@@ -20,6 +16,7 @@ from nextbasis.config.tokenizer import (
     TokenizerConfig,
     VQConfig,
 )
+from nextbasis.families import find
 
 
 @dataclass(kw_only=True)
@@ -105,17 +102,18 @@ class TrainStage(StageConfig):
     seed: int
     tokens: str  # name of the tokenizer whose tokens are modelled
     captions: str  # name of the text that says how labels read; empty where they are classes
-    model: MARConfig | XARConfig | RARConfig
+    model: ModelBase
     basis: BasisConfig
     order: OrderConfig
     train: TrainConfig
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
-        if self.model.family == "rar" and (self.basis.learned or self.basis.init != "identity"):
+        family = find(self.model.family)
+        if not family.has_basis and (self.basis.learned or self.basis.init != "identity"):
             raise ValueError(
-                "basis: ids cannot be mixed, so RAR needs basis=identity; a basis for discrete "
-                "tokens is a tokenizer made by the rebase stage"
+                f"basis: {family.tokens} cannot be mixed, so {family.title} needs basis=identity; "
+                "a basis for discrete tokens is a tokenizer made by the rebase stage"
             )
 
 
@@ -125,7 +123,7 @@ class SampleStage(StageConfig):
 
     seed: int
     run: str  # name of the training that made the model
-    sampler: MARSamplerConfig | XARSamplerConfig | RARSamplerConfig
+    sampler: SamplerBase
 
 
 @dataclass(kw_only=True)
@@ -159,8 +157,9 @@ SCHEMAS: dict[str, type[StageConfig]] = {
 }
 
 
-# What a section's values must look like; where a key of it chooses among several, SELECTORS has it.
-SECTIONS: dict[str, type | dict[str, type]] = {
+# What a section's values must look like; where a key of it chooses among several, SELECTORS has it
+# and the entry here is what finds the schema by its value.
+SECTIONS: dict[str, Any] = {
     "dataset": DatasetConfig,
     "text": {"words": WordsConfig, "frozen": FrozenConfig},
     "tokenizer": {
@@ -170,11 +169,11 @@ SECTIONS: dict[str, type | dict[str, type]] = {
         "kl16": KL16TokenizerConfig,
         "maskgit_vqgan": MaskGITVQGANTokenizerConfig,
     },
-    "model": {"mar": MARConfig, "xar": XARConfig, "rar": RARConfig},
+    "model": lambda family: find(family, "model.family").part("config").MODEL,
     "basis": BasisConfig,
     "order": OrderConfig,
     "train": TrainConfig,
-    "sampler": {"mar": MARSamplerConfig, "xar": XARSamplerConfig, "rar": RARSamplerConfig},
+    "sampler": lambda family: find(family, "sampler.family").part("config").SAMPLER,
     "evaluation": EvaluationConfig,
 }
 SELECTORS = {"model": "family", "sampler": "family", "text": "kind", "tokenizer": "kind"}

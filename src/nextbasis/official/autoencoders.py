@@ -8,8 +8,8 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nextbasis.checkpoint import CONFIG
 from nextbasis.config import KL16Config, MaskGITVQGANConfig, as_dict
+from nextbasis.families.common.checkpoint import CONFIG
 from nextbasis.files import read_json, staged_folder, write_json
 from nextbasis.official.reading import check_family
 from nextbasis.official.sizes import Votes

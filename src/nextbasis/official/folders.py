@@ -8,12 +8,12 @@ import torch
 import yaml
 from torch import Tensor
 
-from nextbasis.checkpoint import CONFIG, MODEL
 from nextbasis.config import CONFIG_FOLDER, as_dict, section
+from nextbasis.families import find, names
+from nextbasis.families.common.checkpoint import CONFIG, MODEL
 from nextbasis.files import read_json, sha256, write_atomic
 from nextbasis.official import autoencoders
 from nextbasis.official.imports import (
-    Imported,
     export_state,
     import_state,
     load_imported,
@@ -24,12 +24,7 @@ from nextbasis.official.reading import check_family
 from nextbasis.tokenizers import WEIGHTS
 from nextbasis.weights import read_checkpoint
 
-BACKBONES = ("mar", "xar", "rar")
-FAMILIES = (*BACKBONES, *autoencoders.CONFIGS)
-# Sections of the file that each official code reads; none: the tensors themselves. MAR's wants
-# raw and averaged weights; there is one set of them here, so both sections get it.
-SECTIONS = {"mar": ("model", "model_ema"), "kl16": ("model",)}
-ORDERS = {"rar": "annealed"}  # of config/order; the others keep the tokenizer's order
+TOKENIZER_SECTIONS = {"kl16": ("model",)}  # of the file that the official code reads
 
 
 def import_file(
@@ -51,11 +46,11 @@ def import_file(
         raise FileNotFoundError(
             f"no {CONFIG_FOLDER / 'model'} here; run from the repository's root"
         )
-    if family in BACKBONES:
+    if family in names():
         given = (model_config(model) if model else {}) | dict(values)
         return _import_backbone(family, checkpoint, out, given, grid)
     if model or grid:
-        raise ValueError(f"--model and --grid are for {', '.join(BACKBONES)}, not for {family}")
+        raise ValueError(f"--model and --grid are for {', '.join(names())}, not for {family}")
     return _import_tokenizer(family, checkpoint, out, values)
 
 
@@ -70,10 +65,11 @@ def export_folder(folder: Path, out: Path) -> dict[str, str]:
     if "network" in read_json(folder / CONFIG):
         tokenizer = autoencoders.load_tokenizer(folder)
         family, state = tokenizer.family, tokenizer.state
+        sections = TOKENIZER_SECTIONS.get(family, ())
     else:
         imported = load_imported(folder)
         family, state = imported.family, export_state(imported)
-    sections = SECTIONS.get(family, ())
+        sections = find(family).part("official").SECTIONS
     content: Any = {name: state for name in sections} or state
     write_atomic(out, lambda path: _save(content, path))
     return {
@@ -110,13 +106,13 @@ def _import_backbone(
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {error}") from error
     basis = section("basis", _group("basis", "identity"))
-    order = section("order", _group("order", ORDERS.get(family, "raster")))
+    order = section("order", _group("order", find(family).order))
     save_imported(out, imported, basis, order)
     spec = imported.spec
     tokens = f"{spec.codebook_size} ids" if spec.codebook_size else f"{spec.channels} numbers"
     grid_text = f"{spec.grid[0]} x {spec.grid[1]} tokens of {tokens}, {spec.num_classes} classes"
     return {
-        **_read(family, checkpoint, source, _parameters(imported)),
+        **_read(family, checkpoint, source, imported.state),
         "tokens": grid_text,
         "config": _words(as_dict(imported.model)),
         **_wrote(out / MODEL),
@@ -137,12 +133,6 @@ def _import_tokenizer(
 
 def _group(name: str, choice: str) -> dict[str, Any]:
     return yaml.safe_load((CONFIG_FOLDER / name / f"{choice}.yaml").read_text())
-
-
-def _parameters(imported: Imported) -> dict[str, Tensor]:
-    """The tensors that the official code trains: xAR's state holds constants besides."""
-    official = export_state(imported)
-    return official if imported.family != "xar" else imported.state
 
 
 def _read(family: str, path: Path, source: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:

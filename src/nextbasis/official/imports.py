@@ -1,7 +1,7 @@
 """Official weights as ours and back, exactly; the folder of an imported model."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nextbasis import orders
 from nextbasis.basis.transform import BasisTransform
-from nextbasis.checkpoint import CONFIG, MODEL
-from nextbasis.config import BasisConfig, OrderConfig, XARConfig, as_dict, section
-from nextbasis.config.checks import choose
-from nextbasis.files import read_json, staged_folder, write_json
-from nextbasis.generator import TokenSpec
-from nextbasis.official.names import (
-    RENAMES,
-    official_name,
-    official_shapes,
-    our_name,
-    xar_buffers,
+from nextbasis.config import (
+    BasisConfig,
+    OrderConfig,
+    as_dict,
+    section,
 )
+from nextbasis.families import check, find
+from nextbasis.families.common.checkpoint import CONFIG, MODEL
+from nextbasis.families.common.spec import TokenSpec
+from nextbasis.files import read_json, staged_folder, write_json
+from nextbasis.official.names import official_name, official_shapes, our_name
 from nextbasis.official.reading import check_family
 from nextbasis.official.sizes import infer
 from nextbasis.weights import check_shapes, read_checkpoint
@@ -38,23 +36,23 @@ class Imported:
 
     family: str
     source: str  # what the file called the weights: model_ema, model or flat
-    model: Any  # MARConfig, XARConfig or RARConfig
+    model: Any  # the family's MODEL of its part `config`
     spec: TokenSpec
     state: dict[str, Tensor]  # a backbone's state dict
-    extra: dict[str, Tensor]  # official.<name>: constants of xAR that others rounded otherwise
+    extra: dict[str, Tensor]  # official.<name>: constants that others rounded otherwise
 
 
 def import_checkpoint(
     family: str, path: Path, given: Mapping[str, Any], grid: tuple[int, int] | None = None
 ) -> Imported:
-    """Read an official file of a family: mar, xar or rar; the moving average where there is one.
+    """Read an official file of a family; the moving average where there is one.
 
     `given` are values of the model's config. It must hold those that shapes cannot tell; others
     must agree with the file. `grid` is needed if the tokens form no square.
 
     Raises: FileNotFoundError; ValueError naming every wrong tensor, or what else is wrong.
     """
-    choose("family", family, tuple(RENAMES))
+    check(family)
     state, source = read_checkpoint(path)
     try:
         return import_state(family, state, given, grid, source)
@@ -80,14 +78,12 @@ def import_state(
     check_shapes(shapes, official_shapes(model, spec))
     if integers := [name for name, t in official.items() if not t.is_floating_point()]:
         raise ValueError(f"tensors that are not floating-point numbers: {', '.join(integers)}")
-    extra: dict[str, Tensor] = {}
-    if isinstance(model, XARConfig):
-        extra |= _take_buffers(official, xar_buffers(model, spec))
+    extra = _take_constants(official, find(family).part("official").constants(model, spec))
     state = {our_name(family, name): tensor for name, tensor in official.items()}
     return Imported(family=family, source=source, model=model, spec=spec, state=state, extra=extra)
 
 
-def _take_buffers(official: dict[str, Tensor], computed: dict[str, Tensor]) -> dict[str, Tensor]:
+def _take_constants(official: dict[str, Tensor], computed: dict[str, Tensor]) -> dict[str, Tensor]:
     """Remove constants from `official`; return those whose bits we would not recompute."""
     wrong, extra = [], {}
     for name, ours in computed.items():
@@ -107,8 +103,7 @@ def _take_buffers(official: dict[str, Tensor], computed: dict[str, Tensor]) -> d
 def export_state(imported: Imported) -> dict[str, Tensor]:
     """The official state dict of an imported model, bit for bit as it was read."""
     official = {official_name(imported.family, n): t for n, t in imported.state.items()}
-    if isinstance(imported.model, XARConfig):
-        official |= xar_buffers(imported.model, imported.spec)
+    official |= find(imported.family).part("official").constants(imported.model, imported.spec)
     return official | {key.removeprefix(EXTRA): tensor for key, tensor in imported.extra.items()}
 
 
@@ -119,16 +114,14 @@ def save_imported(folder: Path, imported: Imported, basis: BasisConfig, order: O
     """
     spec, model = imported.spec, imported.model
     tensors = {STATE + name: tensor for name, tensor in imported.state.items()} | imported.extra
-    tensors["host_order"] = orders.raster(*spec.grid)
-    if isinstance(model, XARConfig):
-        tensors["host_order"] = orders.cells(*spec.grid, model.cells_per_side)
-    if not spec.codebook_size:
+    tensors["host_order"] = find(model.family).part("official").host_order(model, spec)
+    if find(model.family).has_basis:
         identity = BasisTransform(basis, spec.grid)
         tensors |= {f"ema.basis.{name}": t for name, t in identity.state_dict().items()}
         tensors["basis"] = identity.matrix().detach().clone()
     parts = {"model": model, "basis": basis, "order": order}
     config: dict[str, Any] = {name: as_dict(part) for name, part in parts.items()}
-    config |= {"spec": asdict(spec), "imported": imported.source}
+    config |= {"spec": spec.as_dict(), "imported": imported.source}
     with staged_folder(folder) as staged:
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
         save_file(contiguous, staged / MODEL)

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from nextbasis.config import CONFIG_FOLDER, as_dict, section
-from nextbasis.official.sizes import CONFIGS, SIZES, Shapes, Votes, infer
+from nextbasis.families import find
+from nextbasis.official.sizes import Shapes, Votes, infer
 
 PAPER = Path("model/paper")  # below config/: the released models
 
@@ -42,7 +43,7 @@ def complete(
     if not files:
         raise FileNotFoundError(f"no {folder / PAPER}/{family}_*.yaml; run from the root")
     papers = [as_dict(section("model", _read(path))) for path in files]
-    told, _, _ = SIZES[family](Votes(family, shapes, papers[0] | dict(given)))
+    told, _, _ = find(family).part("official").sizes(Votes(family, shapes, papers[0] | dict(given)))
     fitting = [paper for paper in papers if _fits(family, shapes, paper)]
     chosen = fitting if len(fitting) == 1 else papers
     agreed = {
@@ -69,7 +70,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check_types(family: str, given: Mapping[str, Any]) -> None:
-    types = {field.name: field.type for field in fields(CONFIGS[family])}
+    types = {field.name: field.type for field in fields(find(family).part("config").MODEL)}
     for name, value in given.items():
         if name not in types:
             raise ValueError(f"{family} has no model.{name}; it has {', '.join(types)}")

@@ -2,11 +2,10 @@
 
 from torch import Tensor
 
-# Tensors that only this kind of model has.
-SIGNATURES = {
-    "mar": ("diffloss.net.input_proj.weight", "diffusion_pos_embed_learned", "fake_latent"),
-    "xar": ("pred.weight", "encoder_blocks.0.ada_lin.1.weight", "z_proj_ln.weight"),
-    "rar": ("lm_head.weight", "target_aware_pos_embed", "timesteps_embeddings"),
+from nextbasis.families import find, names
+
+# Tensors that only this kind of tokenizer has; those of a family are in its part `official`.
+TOKENIZERS = {
     "kl16": ("quant_conv.weight", "post_quant_conv.weight", "encoder.mid.attn_1.q.weight"),
     "maskgit_vqgan": ("quantize.embedding.weight", "encoder.conv_in.weight"),
     "titok": ("latent_tokens", "pixel_quantize.embedding.weight"),
@@ -18,8 +17,9 @@ def check_family(family: str, state: dict[str, Tensor]) -> None:
 
     Raises: ValueError naming the family found.
     """
+    signatures = {name: find(name).part("official").SIGNATURE for name in names()} | TOKENIZERS
     found = {
-        name: sum(key in state for key in keys) / len(keys) for name, keys in SIGNATURES.items()
+        name: sum(key in state for key in keys) / len(keys) for name, keys in signatures.items()
     }
     best = max(found, key=lambda name: found[name])
     if best == family or found[family] > 0.5:
@@ -27,6 +27,6 @@ def check_family(family: str, state: dict[str, Tensor]) -> None:
     if found[best] > 0.5:
         raise ValueError(f"the checkpoint is of family {best}, not {family}")
     raise ValueError(
-        f"the checkpoint is not of family {family}: it lacks {', '.join(SIGNATURES[family])}; "
+        f"the checkpoint is not of family {family}: it lacks {', '.join(signatures[family])}; "
         f"it starts with {', '.join(list(state)[:4])}"
     )

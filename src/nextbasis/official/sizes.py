@@ -3,19 +3,14 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from nextbasis.backbones.rar import PREFIX
-from nextbasis.config import MARConfig, RARConfig, XARConfig
-from nextbasis.generator import TokenSpec
+from nextbasis.families import find
+from nextbasis.families.common.spec import TokenSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
-CONFIGS: dict[str, Any] = {"mar": MARConfig, "xar": XARConfig, "rar": RARConfig}
-XAR_CELLS_PER_SIDE = 2  # the official code knows no other cut
-# The official tables have 1024 and 100 rows more than there are tokens; the prefix reads some.
-RAR_SURPLUS = {"surplus_positions": 1024 - PREFIX, "surplus_timesteps": 100 - PREFIX}
 
 
 class Votes:
@@ -56,16 +51,12 @@ def infer(
     Raises: ValueError if `given` lacks a value or contradicts the shapes, if the tokens form no
     square and `grid` is None, or if sizes do not fit each other.
     """
-    given = RAR_SURPLUS | dict(given) if family == "rar" else given
-    values, num_tokens, spec = SIZES[family](Votes(family, shapes, given))
+    schema, official = find(family).part("config").MODEL, find(family).part("official")
+    values, num_tokens, spec = official.sizes(Votes(family, shapes, given))
     if spec["num_classes"] < 1:
         raise ValueError(
             f"the class table leaves {spec['num_classes']} classes; the checkpoint is damaged"
         )
-    if "mlp_ratio" in values and "mlp_ratio" in given:
-        width = values["encoder_width"]
-        if int(given["mlp_ratio"] * width) == int(values["mlp_ratio"] * width):
-            values["mlp_ratio"] = given["mlp_ratio"]  # several ratios give the same layer
     wrong = [
         f"model.{name} is {given[name]} in the config and {value} in the checkpoint"
         for name, value in values.items()
@@ -74,8 +65,8 @@ def infer(
     if wrong:
         raise ValueError(f"the checkpoint is of another size: {'; '.join(wrong)}")
     values = {"family": family} | dict(given) | values
-    names = [field.name for field in fields(CONFIGS[family])]
-    needed = [field.name for field in fields(CONFIGS[family]) if field.default is MISSING]
+    names = [field.name for field in fields(schema)]
+    needed = [field.name for field in fields(schema) if field.default is MISSING]
     if missing := [name for name in needed if name not in values]:
         raise ValueError(
             f"a {family} checkpoint does not tell {', '.join(f'model.{m}' for m in missing)}; "
@@ -83,7 +74,7 @@ def infer(
         )
     if unknown := [name for name in values if name not in names]:
         raise ValueError(f"{family} has no model.{', model.'.join(unknown)}")
-    return CONFIGS[family](**values), TokenSpec.of(spec | {"grid": _grid(num_tokens, grid)})
+    return schema(**values), TokenSpec.of_grid(_grid(num_tokens, grid), **spec)
 
 
 def _grid(num_tokens: int, grid: tuple[int, int] | None) -> tuple[int, int]:
@@ -97,95 +88,18 @@ def _grid(num_tokens: int, grid: tuple[int, int] | None) -> tuple[int, int]:
     return grid
 
 
-def _ratio(hidden: int, width: int) -> float:
-    """A ratio with int(ratio * width) == hidden."""
-    ratio = hidden / width
-    return ratio if int(ratio * width) == hidden else math.nextafter(ratio, math.inf)
+def mlp_ratio(votes: Votes, hidden: int, width_at: Callable[[float], int]) -> float:
+    """The ratio of an MLP whose inner width is `width_at(ratio)`: the given one if it fits.
 
-
-def _mar(votes: Votes) -> tuple[dict[str, Any], int, dict[str, int]]:
-    head = "diffloss.net"
-    encoder_width = votes.size(
-        ("z_proj.bias", 0), ("z_proj_ln.weight", 0), ("encoder_norm.weight", 0), ("fake_latent", -1)
-    )
-    num_tokens = votes.size(("diffusion_pos_embed_learned", 1))
-    length = votes.size(("encoder_pos_embed_learned", 1), ("decoder_pos_embed_learned", 1))
-    block = "encoder_blocks.0.mlp"
-    hidden = votes.size(
-        (f"{block}.fc1.bias", 0), (f"{block}.fc1.weight", 0), (f"{block}.fc2.weight", 1)
-    )
-    values = {
-        "encoder_width": encoder_width,
-        "encoder_depth": votes.depth("encoder_blocks"),
-        "decoder_width": votes.size(
-            ("decoder_embed.bias", 0), ("decoder_norm.weight", 0), ("mask_token", -1)
-        ),
-        "decoder_depth": votes.depth("decoder_blocks"),
-        "mlp_ratio": _ratio(hidden, encoder_width),
-        "buffer_size": length - num_tokens,
-        "head_width": votes.size(
-            (f"{head}.input_proj.bias", 0),
-            (f"{head}.cond_embed.bias", 0),
-            (f"{head}.time_embed.mlp.0.bias", 0),
-        ),
-        "head_depth": votes.depth(f"{head}.res_blocks"),
-    }
-    channels = votes.size(
-        ("z_proj.weight", 1),
-        (f"{head}.input_proj.weight", 1),
-    )
-    classes = votes.size(("class_emb.weight", 0))
-    return values, num_tokens, {"channels": channels, "codebook_size": 0, "num_classes": classes}
-
-
-def _xar(votes: Votes) -> tuple[dict[str, Any], int, dict[str, int]]:
-    width = votes.size(("z_proj.bias", 0), ("z_proj_ln.weight", 0), ("encoder_norm.weight", 0))
-    depths = {part: votes.depth(f"{part}_blocks") for part in ("encoder", "decoder")}
-    rotations = [
-        (f"{part}_blocks.{i}.attn.rope.freqs_{curve}", 1)
-        for part, depth in depths.items()
-        for i in range(depth)
-        for curve in ("cos", "sin")
-    ]
-    values = {
-        "width": width,
-        "encoder_depth": depths["encoder"],
-        "decoder_depth": depths["decoder"],
-        "num_heads": width // max(1, votes.size(*rotations)),
-        "cells_per_side": XAR_CELLS_PER_SIDE,
-    }
-    num_tokens = votes.size(
-        ("encoder_pos_embed_learned", 1), ("decoder_pos_embed_learned", 1), ("mask", -1)
-    )
-    channels = votes.size(("z_proj.weight", 1), ("pred.weight", 0), ("pred.bias", 0))
-    classes = votes.size(("class_emb.weight", 0)) - 1  # the last row is the null class
-    return values, num_tokens, {"channels": channels, "codebook_size": 0, "num_classes": classes}
-
-
-def _rar(votes: Votes) -> tuple[dict[str, Any], int, dict[str, int]]:
-    width = votes.size(("cls_token", -1), ("embeddings.weight", 1), ("lm_head.weight", 1))
-    block = "blocks.0"
-    head_dim = votes.size(
-        (f"{block}.attn.q_norm.weight", 0),
-        (f"{block}.attn.q_norm.bias", 0),
-        (f"{block}.attn.k_norm.weight", 0),
-    )
-    values = {
-        "width": width,
-        "depth": votes.depth("blocks"),
-        "num_heads": width // max(1, head_dim),
-        "mlp_width": votes.size(
-            (f"{block}.mlp.fc1.bias", 0),
-            (f"{block}.mlp.fc1.weight", 0),
-            (f"{block}.mlp.fc2.weight", 1),
-        ),
-    }
-    rows = votes.size(("pos_embed", 1), ("target_aware_pos_embed", 1))
-    num_tokens = rows - PREFIX - votes.given["surplus_positions"]
-    codebook_size = votes.size(("lm_head.bias", 0), ("lm_head.weight", 0))
-    classes = votes.size(("embeddings.weight", 0)) - codebook_size - 2  # mask and null rows
-    spec = {"channels": 0, "codebook_size": codebook_size, "num_classes": classes}
-    return values, num_tokens, spec
-
-
-SIZES = {"mar": _mar, "xar": _xar, "rar": _rar}
+    Several ratios give the same layer; without a given one it is the least multiple of 1/64 that
+    fits, or else one found by rounding.
+    """
+    given = votes.given.get("mlp_ratio")
+    if given is not None and width_at(given) == hidden:
+        return given
+    plain = hidden / max(1, width_at(1.0))
+    near = (round(plain * 64) + step for step in range(-2, 3))
+    for ratio in (*(n / 64 for n in near), plain, math.nextafter(plain, math.inf)):
+        if width_at(ratio) == hidden:
+            return ratio
+    raise ValueError(f"no ratio gives an MLP of width {hidden}; the checkpoint is damaged")

@@ -74,6 +74,11 @@ class Fixture:
             usual = TOLERANCE * self[name].abs().max().item()
             self.check(name, ours, absolute=max(usual, CONDITIONING * rounding))
 
+    @property
+    def kind(self) -> str:
+        """Which model made the fixture, as its description says; empty where there is none."""
+        return str(self.value("description", "kind")) if "description" in self.metadata else ""
+
     def value(self, *keys: str) -> Any:
         """A value of the metadata, found by its path.
 

@@ -13,6 +13,11 @@ TOLERANCE = 1e-5  # of the largest value
 ONE_LEVEL = 1.0  # a rounding tie of a pixel may fall either way
 
 
+def knows(fixture: Fixture) -> bool:
+    """Whether a fixture is of KL-16."""
+    return fixture.kind == "kl_vae"
+
+
 @torch.no_grad()
 def run(fixture: Fixture) -> None:
     """Compare every output."""

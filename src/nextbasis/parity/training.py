@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from nextbasis.config import TrainConfig
-from nextbasis.generator import Backbone, Generator
-from nextbasis.heads.loss import Loss
+from nextbasis.families.common.generator import Backbone, Generator
+from nextbasis.families.common.loss import Loss
 from nextbasis.official import official_name
 from nextbasis.optimiser import moving_average, optimiser, rate_factor
 from nextbasis.parity.fixture import Fixture

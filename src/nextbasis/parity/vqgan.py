@@ -11,6 +11,13 @@ from nextbasis.tokenizers.maskgit_vqgan import MaskGITVQGAN
 ENCODER, DECODER = 5e-5, 3e-5  # absolute; a wrong epsilon of the norms moves them by more
 
 
+def knows(fixture: Fixture) -> bool:
+    """Whether a fixture is of MaskGIT-VQGAN."""
+    if fixture.kind:
+        return fixture.kind == "vqgan"
+    return "num_embeddings" in fixture.value("config")
+
+
 @torch.no_grad()
 def run(fixture: Fixture) -> None:
     """Compare every output."""

@@ -8,8 +8,9 @@ many do, no config tells.
 from dataclasses import dataclass
 from typing import Any
 
-from nextbasis.config import BasisConfig, MARConfig, RARConfig, XARConfig
-from nextbasis.generator import TokenSpec
+from nextbasis.config import BasisConfig
+from nextbasis.families import find
+from nextbasis.families.common.spec import TokenSpec
 
 PREFIX_ERRORS = ("r0", "r0_inverse", "r2")  # objectives that need A as a matrix
 
@@ -22,14 +23,14 @@ class Cost:
     step: float = 0.0  # once, whatever the batch
 
     def at(self, batch: int) -> float:
-        """Of a step on this many images."""
+        """FLOPs of a step on this many images."""
         return batch * self.image + self.step
 
 
 def training(config: BasisConfig, model: Any, spec: TokenSpec, batch: int) -> float:
     """FLOPs per image of everything that A adds to a step of this many images on one device."""
-    if isinstance(model, RARConfig):
-        return 0.0  # ids have no basis
+    if not find(model.family).has_basis:
+        return 0.0
     return sum(cost.at(batch) for cost in costs(config, model, spec).values()) / batch
 
 
@@ -62,11 +63,8 @@ def factors(config: BasisConfig, model: Any, spec: TokenSpec) -> list[tuple[int,
 
 
 def layout(model: Any, spec: TokenSpec) -> tuple[int, int]:
-    """Cells and tokens of a cell, or the grid."""
-    if isinstance(model, XARConfig) and not spec.num_rows:
-        cells = model.cells_per_side**2
-        return cells, spec.num_tokens // cells
-    return spec.grid
+    """Two factors of the number of tokens, which a structured A takes apart."""
+    return find(model.family).part("cost").layout(model, spec)
 
 
 def _apply(config: BasisConfig, model: Any, spec: TokenSpec, channels: int) -> tuple[float, float]:
@@ -94,6 +92,6 @@ def _objective(config: BasisConfig, model: Any, spec: TokenSpec) -> Cost:
         return Cost(step=step)
     if config.objective == "r0_inverse":
         step += 2.0 * n**3 + 4.0 * n**3  # A^-1, and the gradient of A
-    levels = model.head_batch_mul if isinstance(model, MARConfig) else 1
+    levels = find(model.family).part("cost").noise_levels(model)
     image = levels * 2.0 * n**2 * spec.channels * (2 + 3)
     return Cost(image=image, step=step + 6.0 * n**3)

@@ -9,8 +9,9 @@ import yaml
 from torch import nn
 
 from nextbasis.basis.transform import BasisTransform
-from nextbasis.config import MARConfig, TrainConfig, TrainStage
-from nextbasis.generator import build_backbone
+from nextbasis.config import TrainConfig, TrainStage
+from nextbasis.families import find
+from nextbasis.families.common.generator import build_backbone
 from nextbasis.plan import basis_flops, flops, memory
 from nextbasis.plan.flops import Flops
 from nextbasis.plan.runs import ASSUMPTIONS, RESOURCES, Run
@@ -61,7 +62,7 @@ def estimate(run: Run, assumed: Assumptions) -> dict[str, Any]:
         "family": model.family,
         "parameters": parameters,
         "tokens": spec.num_tokens,
-        "sequence": sequence(run),
+        "sequence": find(model.family).part("cost").sequence(model, spec),
         "training_flops": training,
         "steps": train.steps,
         "batch_size": train.batch_size,
@@ -142,16 +143,6 @@ def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def sequence(run: Run) -> str:
-    """Tokens that attention sees in training; of MAR's encoder and decoder."""
-    model, n = run.config.model, run.spec.num_tokens
-    if isinstance(model, MARConfig):
-        hidden = flops.hidden_tokens(model, run.spec)
-        buffer = model.buffer_size
-        return f"{buffer + n - max(hidden)}..{buffer + n - min(hidden)} + {buffer + n}"
-    return str(n if model.family == "xar" else n + 1)
-
-
 def _memory(run: Run, parameters: int, gpus: int) -> dict[str, Any]:
     """Bytes on each GPU, activations both kept and recomputed."""
     train = run.config.train
@@ -183,11 +174,7 @@ def notes(config: TrainStage) -> list[str]:
     train, found = config.train, []
     if train.decay_start >= 1:
         found.append("rate stays at its peak to the end")
-    if config.model.family == "rar":
-        start, end = config.order.anneal_start, config.order.anneal_end
-        if start == end:
-            words = {0.0: "one order throughout", 1.0: "random orders throughout"}
-            found.append(words.get(start, f"orders jump from random to the scan at {start:.0%}"))
+    found += find(config.model.family).part("cost").notes(config)
     return found + _ema_note(train)
 
 

@@ -154,7 +154,8 @@ def _published(found: Paper) -> str:
 def _training(entry: dict[str, Any], found: Paper) -> list[str]:
     run = found.jobs[entry["run"]].run
     config, images = run.config, found.page["images"][found.scale][0]
-    model = replace(config.model, head_depth=entry["head_depth"], head_width=entry["head_width"])
+    model: Any = config.model
+    model = replace(model, head_depth=entry["head_depth"], head_width=entry["head_width"])
     steps = math.ceil(entry["epochs"] * images / config.train.batch_size)
     train = replace(config.train, steps=steps)
     same = replace(run, config=replace(config, model=model, train=train))

@@ -13,8 +13,8 @@ from nextbasis.basis.start import start
 from nextbasis.config import BasisConfig, FrozenConfig, SampleStage, TrainStage, compose
 from nextbasis.config.checks import choose
 from nextbasis.data.texts import FIRST
-from nextbasis.generator import TokenSpec
-from nextbasis.layers.text import TextSpec
+from nextbasis.families.common.spec import TokenSpec
+from nextbasis.families.common.text import TextSpec
 from nextbasis.stagelist import Stage, load_stages
 from nextbasis.tables.inputs import CATALOG, load_catalog, section
 
@@ -74,7 +74,7 @@ def _spec(part: dict[str, Any], stages: Stages, encoder: str, basis: BasisConfig
     made = _tokenizer(stages["tokenizer", parent], stages["dataset", ""])
     n = made.grid[0] * made.grid[1]
     found = start(basis, made.grid, lambda: torch.randn(n + 1, n, 1), 0)
-    return TokenSpec(
+    return TokenSpec.of_grid(
         num_rows=found.num_rows if found and found.num_rows != n else 0,
         grid=made.grid,
         channels=made.channels,

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from nextbasis.data.views import VIEWS
-from nextbasis.generator import TokenSpec
+from nextbasis.families.common.spec import TokenSpec
 from nextbasis.plan import memory
 from nextbasis.plan.runs import Run
 

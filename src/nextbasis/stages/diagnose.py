@@ -14,11 +14,11 @@ from torch import Tensor
 
 from nextbasis import profiles
 from nextbasis.basis.statistics import principal_axes, second_moment
-from nextbasis.checkpoint import load_generator
 from nextbasis.config import DiagnoseStage
 from nextbasis.data.pictures import to_uint8
 from nextbasis.data.sheets import save_sheet
 from nextbasis.data.tokens import TokenCache
+from nextbasis.families.common.checkpoint import load_generator
 from nextbasis.files import result_folder, staged_folder, write_json
 from nextbasis.launch import run
 from nextbasis.provenance import device, record

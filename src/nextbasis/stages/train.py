@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from nextbasis import processes
-from nextbasis.checkpoint import Resumable, save_generator
 from nextbasis.config import TrainStage, config_hash
 from nextbasis.data.texts import load_texts
 from nextbasis.data.tokens import TokenCache
+from nextbasis.families.common.checkpoint import Resumable, save_generator
+from nextbasis.families.common.generator import Generator
 from nextbasis.files import code_hash, result_folder, scratch_folder, staged_folder, write_json
-from nextbasis.generator import Generator
 from nextbasis.launch import run
 from nextbasis.progress import Progress
 from nextbasis.provenance import record

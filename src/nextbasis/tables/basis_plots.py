@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nextbasis.tables.plots import FAMILIES
+from nextbasis.families import find
 
 NO_DIAGNOSIS = "no basis is diagnosed at this scale"
 COLUMNS = 3  # panels side by side where each run has its own
@@ -111,7 +111,7 @@ def _by_tokens(
     axes[0, 0].set_title(NO_DIAGNOSIS)
     for axis, ((family, tokens), group) in zip(axes[:, 0], groups.items(), strict=False):
         panel(axis, group)
-        axis.set_title(f"{FAMILIES[family]} on tokens {tokens}: {title}")
+        axis.set_title(f"{find(family).title} on tokens {tokens}: {title}")
         axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5)
     return figure
 

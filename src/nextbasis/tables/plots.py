@@ -18,6 +18,7 @@ from jaxtyping import Float, Int64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nextbasis.families import find
 from nextbasis.files import write_atomic
 
 STYLE: Any = {
@@ -31,7 +32,6 @@ STYLE: Any = {
     "figure.dpi": 100,
     "savefig.dpi": 150,
 }
-FAMILIES = {"mar": "MAR", "xar": "xAR", "rar": "RAR"}
 SMOOTHING = 25  # a curve is averaged over this fraction of its rows
 EARLY = 20  # the first 1/EARLY of a curve does not set the limits of its axis
 NO_BASIS = "no learned basis at this scale"
@@ -84,9 +84,7 @@ def loss_curves(curves: Sequence[Curve]) -> Figure:
     for axis, family in zip(axes[:, 0], families, strict=True):
         own = [curve for curve in curves if curve.family == family]
         _lines(axis, own, "loss")
-        axis.set(
-            title=f"{FAMILIES.get(family, family)}: training loss, running mean", ylabel="loss"
-        )
+        axis.set(title=f"{find(family).title}: training loss, running mean", ylabel="loss")
     axes[-1, 0].set_xlabel("step")
     return figure
 

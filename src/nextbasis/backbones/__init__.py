@@ -1,1 +1,0 @@
-"""Backbones: MAR, xAR and RAR, one readable file each."""

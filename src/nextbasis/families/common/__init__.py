@@ -1,0 +1,1 @@
+"""What families share: layers, heads, samplers' arithmetic, the generator around a model."""

@@ -1,0 +1,48 @@
+"""CategoricalHead: the distribution of one token id given z (RAR)."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from nextbasis.families.common.linear import Linear
+
+
+class CategoricalHead(Linear):
+    """A linear map to the logits of the codebook's entries."""
+
+    def __init__(self, width: int, codebook_size: int) -> None:
+        """The output is not tied to the input embedding."""
+        super().__init__(width, codebook_size)
+
+    def forward(self, input: Float[Tensor, "*b d"]) -> Float[Tensor, "*b v"]:
+        """Logits, float32 under autocast too, since guidance and softmax magnify their rounding."""
+        return super().forward(input).float()
+
+    def loss(
+        self, z: Float[Tensor, "b n d"], ids: Int[Tensor, "b n"]
+    ) -> tuple[Float[Tensor, "b n"], Float[Tensor, ""]]:
+        """Cross-entropy of each token in nats, and the share of tokens guessed right."""
+        logits = self(z)
+        loss = F.cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none")
+        return loss.view_as(ids), (logits.argmax(-1) == ids).float().mean()
+
+
+def power_cosine_guidance(guidance: float, power: float, step: int, num_steps: int) -> float:
+    """Guidance that grows from 1 to `guidance` as a power-cosine of the step (RAR).
+
+    power = 0 is constant guidance.
+    """
+    return 1 + (guidance - 1) * 0.5 * (1 - math.cos(math.pi * (step / num_steps) ** power))
+
+
+def draw(
+    logits: Float[Tensor, "b v"], temperature: float, uniform: Float[Tensor, " b"]
+) -> Int[Tensor, " b"]:
+    """One id per row by inverting the distribution function at `uniform` in [0, 1)."""
+    probability = torch.softmax(logits / temperature, -1)
+    cumulative = probability.cumsum(-1, dtype=torch.float64)
+    target = uniform.double()[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[1] - 1)

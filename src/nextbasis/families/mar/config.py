@@ -1,0 +1,60 @@
+"""What MAR's model and sampler are told."""
+
+from dataclasses import dataclass
+
+from nextbasis.config.checks import check_heads, choose, fraction, positive
+from nextbasis.config.model import ModelBase
+from nextbasis.config.running import SamplerBase
+
+
+@dataclass(kw_only=True)
+class MARConfig(ModelBase):
+    """MAR: masked encoder and decoder, per-token diffusion head (Li et al. 2024)."""
+
+    encoder_width: int
+    encoder_depth: int
+    encoder_heads: int
+    decoder_width: int
+    decoder_depth: int
+    decoder_heads: int
+    mlp_ratio: float
+    buffer_size: int  # class tokens in front of the image tokens
+    head_width: int
+    head_depth: int  # residual blocks
+    head_batch_mul: int  # noise levels drawn per token and step
+    mask_ratio_min: float  # truncated normal on [min, 1] around 1
+    mask_ratio_std: float
+    text_depth: int = 0  # blocks over the tokens of captions, where there are any
+
+    def __post_init__(self) -> None:
+        """Check sizes."""
+        super().__post_init__()
+        check_heads(self, "encoder_width", "encoder_heads")
+        check_heads(self, "decoder_width", "decoder_heads")
+        positive("model", self, "encoder_depth", "decoder_depth", "buffer_size", "head_batch_mul")
+        positive("model", self, "head_width", "head_depth")
+        fraction("model", self, "mask_ratio_min")
+
+
+@dataclass(kw_only=True)
+class MARSamplerConfig(SamplerBase):
+    """MAR: iterations of a cosine mask schedule, ancestral diffusion in each."""
+
+    guidance_schedule: str  # linear (grows with the share of known tokens) or constant
+    num_iter: int  # autoregressive iterations
+    num_steps: int  # denoising steps per token
+    temperature: float  # scales the noise added at each denoising step
+    clip: float  # bound on predicted clean tokens, which have unit variance; 0 = none, as released
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        super().__post_init__()
+        choose("sampler.guidance_schedule", self.guidance_schedule, ("linear", "constant"))
+        positive("sampler", self, "num_iter", "temperature")
+        if self.num_steps < 2:
+            raise ValueError(f"sampler.num_steps must be at least 2, got {self.num_steps}")
+        if self.clip < 0:
+            raise ValueError(f"sampler.clip must not be negative, got {self.clip}")
+
+
+MODEL, SAMPLER = MARConfig, MARSamplerConfig

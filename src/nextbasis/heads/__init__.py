@@ -1,1 +1,0 @@
-"""Heads: the distribution of one token given its condition z."""

@@ -1,1 +1,0 @@
-"""Transformer parts shared by the backbones."""
