@@ -9,9 +9,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nextbasis.checkpoint import CONFIG, MODEL
 from nextbasis.files import result_folder, sha256, staged_folder, write_json
+from nextbasis.metrics.facts import SCORES
 from nextbasis.tables.header import commit, warning
 from nextbasis.tables.inputs import CATALOG, TEMPLATES, load_catalog, section
+from nextbasis.tables.layout import NOTHING
 from nextbasis.tables.measured import read_result, read_score
+from nextbasis.tables.numbers import measured_text
 
 FORMS = TEMPLATES / "share"
 LEGAL = ("LICENSE", "NOTICE")
@@ -23,7 +26,6 @@ OTHER_TERMS = (
     "The terms of its data apply: ImageNet and the official tokenizers' weights are for "
     "non-commercial research."
 )
-COLUMNS = {"fid": "FID ↓", "is_mean": "IS ↑", "precision": "precision ↑", "recall": "recall ↑"}
 
 
 def share(scale: str, run: str, out: Path) -> dict[str, str]:
@@ -98,11 +100,15 @@ def _card(facts: dict[str, Any]) -> str:
     for key, score in facts["results"]["scores"].items():
         values = score["values"]
         row = {"evaluation": key, "images": f"{score['protocol']['num_images']:,}"}
-        row |= {title: f"{values[name]:.3f}" for name, title in COLUMNS.items()}
-        row["FID ↓"] = f"{values['fid']:.2f} ± {values['fid_se']:.2f}"
+        for metric in SCORES:
+            if metric.name in values:
+                text = measured_text(values[metric.name], metric.name)
+                if metric.error:
+                    text += f" ± {measured_text(values[metric.error], metric.name)}"
+                row[metric.heading] = text
         rows.append(row)
     environment = Environment(
         loader=FileSystemLoader(FORMS), undefined=StrictUndefined, trim_blocks=True
     )
-    table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+    table = pd.DataFrame(rows).fillna(NOTHING).to_markdown(index=False, disable_numparse=True)
     return environment.get_template("card.md.j2").render(scores=table, **facts)

@@ -13,7 +13,7 @@ from nextbasis.tables.inputs import (
     PUBLISHED,
     TEMPLATES,
     Catalog,
-    check_systems,
+    check_table,
     load_catalog,
     systems_of,
     table_evals,
@@ -26,7 +26,7 @@ def build(catalog: Catalog, scale: str, table: str) -> layout.Layout:
 
     Raises: ValueError for unknown names, FileNotFoundError for results that were not made.
     """
-    check_systems(catalog, table)
+    check_table(catalog, table)
     frame = measured.collect(catalog, scale, systems_of(table_of(catalog, table)))
     facts = header.facts(catalog, scale, table)
     numbers = (frame, published.load(PUBLISHED))
