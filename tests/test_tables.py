@@ -360,9 +360,12 @@ def test_commit_is_dirty_once_a_source_is_changed(tmp_path: Path) -> None:
     assert header.commit(tmp_path) == clean + "-dirty"
 
 
-def test_only_the_plumbing_scale_warns() -> None:
-    assert "numbers mean nothing" in header.warning("tiny")
-    assert header.warning("cpu") == ""
+def test_only_the_plumbing_scales_warn() -> None:
+    for scale in inputs.scales(CATALOG):
+        protocol = yaml.safe_load((REPOSITORY / f"config/evaluation/{scale}.yaml").read_text())
+        plumbing = protocol["protocol"] == "tiny-plumbing"
+        assert ("numbers mean nothing" in header.warning(CATALOG, scale)) == plumbing, scale
+    assert header.warning(CATALOG, "tiny_text")
 
 
 def test_tidy_csv_has_one_row_per_system_and_metric(catalog: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from nextbasis.checkpoint import CONFIG, MODEL
 from nextbasis.files import result_folder, sha256, staged_folder, write_json
 from nextbasis.metrics.facts import SCORES
 from nextbasis.tables.header import commit, warning
-from nextbasis.tables.inputs import CATALOG, TEMPLATES, load_catalog, section
+from nextbasis.tables.inputs import CATALOG, TEMPLATES, Catalog, load_catalog, section
 from nextbasis.tables.layout import NOTHING
 from nextbasis.tables.measured import read_result, read_score
 from nextbasis.tables.numbers import measured_text
@@ -36,7 +36,8 @@ def share(scale: str, run: str, out: Path) -> dict[str, str]:
     """
     if out.exists():
         raise FileExistsError(f"{out} exists already; give a new folder")
-    part = section(load_catalog(), scale)
+    catalog = load_catalog()
+    part = section(catalog, scale)
     if run not in part["runs"]:
         known = ", ".join(part["runs"])
         raise ValueError(f"{scale} has no run '{run}' in {CATALOG}; choose one of {known}")
@@ -48,7 +49,7 @@ def share(scale: str, run: str, out: Path) -> dict[str, str]:
                 f"{source / name} is missing; `dvc checkout` or `dvc pull` fetches it, "
                 f"`dvc repro train-{scale}@{run}` makes it"
             )
-    facts = _facts(scale, run, part["runs"][run], list(evals))
+    facts = _facts(catalog, scale, run, list(evals))
     with staged_folder(out) as folder:
         for name in (MODEL, CONFIG):
             shutil.copyfile(source / name, folder / name)
@@ -73,7 +74,7 @@ def citation(name: str, run: dict[str, Any]) -> str:
     )
 
 
-def _facts(scale: str, run: str, entry: dict[str, Any], evals: list[str]) -> dict[str, Any]:
+def _facts(catalog: Catalog, scale: str, run: str, evals: list[str]) -> dict[str, Any]:
     if not evals:
         raise ValueError(f"no evaluation of {scale} has the run '{run}'; add one to {CATALOG}")
     scores = {key: read_score(scale, "score", key) for key in evals}
@@ -83,13 +84,13 @@ def _facts(scale: str, run: str, entry: dict[str, Any], evals: list[str]) -> dic
     return {
         "name": f"{scale}-{run}",
         "scale": scale,
-        "run": entry,
+        "run": section(catalog, scale)["runs"][run],
         "dataset": dataset,
         "training": read_result(path, scale, "train", run),
         "results": {"scores": scores},
         "protocol": next(iter(scores.values()))["protocol"],
         "commit": commit(),
-        "warning": warning(scale),
+        "warning": warning(catalog, scale),
         "terms": TERMS.get(dataset["name"], OTHER_TERMS),
         "restricted": dataset["name"] not in TERMS,
     }

@@ -30,7 +30,7 @@ def build(catalog: Catalog, scale: str, table: str) -> layout.Layout:
     frame = measured.collect(catalog, scale, systems_of(table_of(catalog, table)))
     facts = header.facts(catalog, scale, table)
     numbers = (frame, published.load(PUBLISHED))
-    heading = (facts, header.warning(scale))
+    heading = (facts, header.warning(catalog, scale))
     outside = external.load(scale)
     if evals := table_evals(catalog, scale, table):
         first = measured.read_score(scale, "score", next(iter(evals)))
