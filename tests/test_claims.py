@@ -53,13 +53,13 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return catalog
 
 
-def set_fid(values: dict[str, list[float]], images: int = 2000) -> None:
-    """Overwrite the FIDs of systems, seed by seed."""
-    for system, fids in values.items():
-        for seed, fid in enumerate(fids):
+def set_score(values: dict[str, list[float]], images: int = 2000, metric: str = "fid") -> None:
+    """Overwrite a metric of systems, seed by seed."""
+    for system, numbers in values.items():
+        for seed, number in enumerate(numbers):
             path = Path(f"results/small/score/{system}{f'_s{seed}' if seed else ''}/score.json")
             score = read_json(path)
-            score["values"]["fid"] = fid
+            score["values"][metric] = number
             score["protocol"]["num_images"] = images
             write_json(path, score)
 
@@ -82,7 +82,7 @@ def test_known_truth_gets_its_verdict(
     tree: dict[str, Any], difference: list[float], expected: str
 ) -> None:
     base = [5.0, 6.0, 4.0]
-    set_fid({"a": base, "a_bar": [b + d for b, d in zip(base, difference, strict=True)]})
+    set_score({"a": base, "a_bar": [b + d for b, d in zip(base, difference, strict=True)]})
     finding = found(tree, claim())
     assert finding.verdict == expected
     effect = finding.comparisons[0].effect
@@ -93,7 +93,7 @@ def test_known_truth_gets_its_verdict(
 
 
 def test_claim_of_every_kind(tree: dict[str, Any]) -> None:
-    set_fid({"a": [5.0, 6.0, 4.0], "a_bar": [6.0, 7.01, 4.99]})
+    set_score({"a": [5.0, 6.0, 4.0], "a_bar": [6.0, 7.01, 4.99]})
     assert found(tree, claim("above")).verdict == REPRODUCED
     assert found(tree, claim("equal", tolerance=1.5)).verdict == REPRODUCED
     assert found(tree, claim("equal", tolerance=0.5)).verdict == CONTRADICTED
@@ -110,7 +110,7 @@ def test_claim_of_every_kind(tree: dict[str, Any]) -> None:
 
 
 def test_what_cannot_be_decided_says_why_and_keeps_its_effect(tree: dict[str, Any]) -> None:
-    set_fid({"a": [5.0, 6.0, 4.0], "a_bar": [4.0, 5.01, 2.99]})
+    set_score({"a": [5.0, 6.0, 4.0], "a_bar": [4.0, 5.01, 2.99]})
     large = found(tree, claim(scale="large"))
     assert (large.verdict, large.reason) == (UNDECIDED, "decidable from scale large")
     assert large.comparisons[0].effect.value == pytest.approx(-1)
@@ -128,17 +128,31 @@ def test_what_cannot_be_decided_says_why_and_keeps_its_effect(tree: dict[str, An
 def test_unequal_numbers_of_images_decide_only_against_their_bias(tree: dict[str, Any]) -> None:
     """Fewer images raise the FID: a side that is the lower one in spite of it is lower."""
     low, high = [4.0, 5.01, 2.99], [5.0, 6.0, 4.0]
-    set_fid({"a": high}, images=5000)
-    set_fid({"a_bar": low}, images=2000)
+    set_score({"a": high}, images=5000)
+    set_score({"a_bar": low}, images=2000)
     assert found(tree, claim()).verdict == REPRODUCED
-    set_fid({"a": low}, images=5000)
-    set_fid({"a_bar": high}, images=2000)
+    set_score({"a": low}, images=5000)
+    set_score({"a_bar": high}, images=2000)
     finding = found(tree, claim())
     assert finding.verdict == UNDECIDED and "2,000 and 5,000 images" in finding.reason
 
 
+def test_kid_is_compared_whatever_the_numbers_of_images(tree: dict[str, Any]) -> None:
+    """Its expectation does not depend on them; it may be below zero, so it has no ratios."""
+    one = claim()
+    one["compare"] = [{"metric": "kid", "system": "a_bar", "than": "a"}]
+    assert not found(tree, one).measured  # the made-up scores have none
+    set_score({"a": [0.002, 0.003, 0.001]}, images=2000, metric="kid")
+    set_score({"a_bar": [-0.001, 1e-5, -0.00201]}, images=5000, metric="kid")
+    finding = found(tree, one)
+    assert finding.verdict == REPRODUCED
+    assert finding.comparisons[0].effect.value == pytest.approx(-0.003)
+    with pytest.raises(ValueError, match="kind 'ratio' needs a metric .* positive; got 'kid'"):
+        found(tree, one | {"kind": "ratio", "tolerance": 0.1})
+
+
 def test_one_seed_borrows_the_spread_of_its_family(tree: dict[str, Any]) -> None:
-    set_fid({"a": [5.0, 6.0, 4.0], "a_bar": [5.0, 6.0, 7.0], "b": [5.0], "b_bar": [4.0]})
+    set_score({"a": [5.0, 6.0, 4.0], "a_bar": [5.0, 6.0, 7.0], "b": [5.0], "b_bar": [4.0]})
     one = claim()
     one["compare"] += [{"metric": "fid", "system": "b_bar", "than": "b"}]
     effect = found(tree, one).comparisons[1].effect
@@ -300,6 +314,14 @@ def test_stage_renders_every_format_from_its_declared_inputs(tree: dict[str, Any
         ({"kind": "equal"}, "kind 'equal' needs a tolerance"),
         ({"compare": []}, "give comparisons, or under `needs`"),
         ({"compare": [{"metric": "fad", "system": "a", "than": "b"}]}, "got 'fad'"),
+        (
+            {"compare": [{"metric": "geneval", "system": "a", "than": "b"}]},
+            "config/claims.yaml:\n  claims.one: metric must be one of fid, sfid, kid, is_mean",
+        ),
+        (
+            {"conflicts": [{"about": "x", "between": [["P/main/a", "fid"], ["P/main/a", "fad"]]}]},
+            "claims.one: a conflict's metric must be one of fid, sfid, kid, is_mean",
+        ),
         ({"compare": [{"metric": "fid", "system": "a"}]}, "needs one of than, than_published"),
         (
             {"compare": [{"metric": "fid", "system": "nobody", "than": "a"}]},

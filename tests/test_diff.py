@@ -1,6 +1,7 @@
 """Differences of two versions: numbers agree with DVC's, causes with what was changed."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ lr = json.loads(Path("params.json").read_text())["train"]["lr"]
 folder = Path("results/small/score") / key
 folder.mkdir(parents=True, exist_ok=True)
 values = {"fid": 5 + lr + 0.1 * seed, "is_mean": 2 + 0.001 * lr + 0.1 * seed, "same": 1}
+values |= {"kid": 0.05 * lr + 0.01 * seed, "other": lr + 0.12 * seed}
 (folder / "score.json").write_text(json.dumps({"values": values, "name": "text", "ok": True}))
 if image:
     Image.new("L", (8, 8), int(100 * lr)).save(folder / "grid.png")
@@ -139,6 +141,14 @@ def test_noise_is_no_change(capsys: pytest.CaptureFixture[str]) -> None:
     assert alone["spread"] == pytest.approx(0.1)  # its family's
     cell = found["tables"]["results/small/tables/main.csv"]["A fid"]
     assert cell["diff"] == pytest.approx(1) and cell["moved"]
+
+
+def test_scores_come_before_other_numbers_that_moved_further(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    moved = diff(capsys, "one", "two")[1].split("## Moved")[1].split("## Why")[0]
+    keys = re.findall(r"values\.(\w+)", moved)
+    assert keys == ["fid"] * len(RUNS) + ["kid"] * len(RUNS) + ["other"] * len(RUNS)
 
 
 def test_causes_verdicts_and_pictures_are_told(capsys: pytest.CaptureFixture[str]) -> None:

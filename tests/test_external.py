@@ -114,5 +114,5 @@ def test_verdict_needs_two_errors_and_three_seeds(
     value: float, spread: float, seeds: int, said: str
 ) -> None:
     found = Estimate(value=value, spread=spread, kind="", num_seeds=seeds, num_images=1)
-    assert verdict(found) == said and verdict(None) == ""
+    assert verdict(found, "fid") == said and verdict(None, "fid") == ""
     assert decided(0.4, 0.2) and not decided(0.39, 0.2)

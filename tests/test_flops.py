@@ -188,7 +188,8 @@ def test_activations_are_those_that_autograd_keeps(
 def test_dropout_keeps_masks_of_a_byte() -> None:
     _, spec, _ = small("rar")
     plain, dropped = (
-        memory.activations(model_config("rar", dropout=p), spec, "float32", False) for p in (0.0, 0.1)
+        memory.activations(model_config("rar", dropout=p), spec, "float32", False)
+        for p in (0.0, 0.1)
     )
     depth, rows, width, hidden = 2, 65, 16, 24
     assert dropped - plain == depth * rows * (2 * width + hidden)

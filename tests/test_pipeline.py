@@ -205,6 +205,7 @@ def test_family_must_be_the_model_s(tmp_path: Path) -> None:
         ("tiny.rebased.vq", {"parent": "vq"}, "a tokenizer's already"),
         ("tiny.same.rar_b", "xar_b", "evaluations have this system already"),
         ("tiny.same.other", "nobody", "no system 'nobody'"),
+        ("tables.bar_main.metrics", ["fid", "kdi"], r"tables.bar_main.metrics .* got 'kdi'"),
         ("tables.bar_main.rows", [{"label": "x", "system": "nobody"}], "system 'nobody'"),
     ],
 )

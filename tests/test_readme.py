@@ -1,4 +1,4 @@
-"""The README against the repository: its tables are the committed ones, its files all are."""
+"""README and house against the repository: committed tables, a line for every folder."""
 
 import re
 import subprocess
@@ -8,6 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+HOUSE = (ROOT / "docs" / "house.md").read_text()
+ONE_LINE = ("config", "profiles", "tests")  # folders described as a whole
 RULER = re.compile(r"^\|[:\-|\s]+$")
 
 
@@ -28,19 +30,13 @@ def test_tables_in_the_readme_are_the_committed_ones(name: str) -> None:
     assert not rows(committed) - rows(README)
 
 
-def test_every_tracked_file_is_mentioned() -> None:
-    listed = git("ls-files").split()
-    prefixes = ("results/", "tests/", "config/", "workflow/", "profiles/", ".dvc/")
-    stems = set(re.findall(r"[\w.\-]+", README))
-    unmentioned = [
-        path
-        for path in listed
-        if not path.startswith(prefixes)
-        and not path.startswith(("src/nextbasis/stages/", "src/nextbasis/metrics/weights/"))
-        and Path(path).name not in ("__init__.py", "py.typed", ".gitignore", "README.md")
-        and not {Path(path).name, Path(path).stem} & stems
-    ]
-    assert not unmentioned
+def test_the_house_has_a_line_for_every_folder() -> None:
+    tracked = (Path(path) for path in git("ls-files").split())
+    folders = {str(folder) for path in tracked for folder in path.parents if str(folder) != "."}
+    below_results = {folder for folder in folders if folder.startswith("results/")}
+    named = set(re.findall(r"^ *- `([^`]+)/`", HOUSE, re.MULTILINE))
+    whole = {folder for folder in folders if any(folder.startswith(f"{n}/") for n in ONE_LINE)}
+    assert named == folders - below_results - whole
 
 
 def test_a_ruler_has_the_columns_of_its_header() -> None:

@@ -66,6 +66,16 @@ def test_card_tells_what_was_measured_and_the_terms(
     assert head["license"] == "other" and "basis" in head["tags"]
 
 
+def test_card_has_a_column_for_every_score(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tree / "results/small/score/a_bar/score.json"
+    score = read_json(path)
+    score["values"]["kid"] = -0.000123
+    write_json(path, score)
+    run(capsys, "share", "a_bar", "out", "--scale", "small")
+    card = (tree / "out/README.md").read_text()
+    assert "KID ↓" in card and "−0.00012" in card and "retrieval" not in card
+
+
 def test_what_is_missing_is_named_with_its_command(
     tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+import shutil
 import statistics
 import subprocess
 from html.parser import HTMLParser
@@ -194,6 +195,72 @@ def test_system_of_no_scale_is_an_error(
     assert message.startswith("error: tables.systems: no scale evaluates the system 'nobody'")
 
 
+def test_unknown_metric_is_an_error_before_anything_is_read(
+    catalog: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog["tables"]["systems"]["metrics"].append("kdi")
+    Path("config/catalog.yaml").write_text(yaml.safe_dump(catalog))
+    shutil.rmtree("results")
+    with pytest.raises(SystemExit, match="1"):
+        stage.main(["--scale", "small", "--table", "systems"])
+    message = capsys.readouterr().err
+    assert message.startswith("error: tables.systems.metrics in config/catalog.yaml must be of fid")
+    assert "kid" in message and message.endswith("got 'kdi'\n")
+
+
+@pytest.fixture
+def kid(catalog: dict[str, Any]) -> dict[str, list[float]]:
+    """KID of the seeds of `a` and `a_bar`; the other systems have none."""
+    values = {"a": [0.0123456, 0.0113456, 0.0126], "a_bar": [0.0003, -0.0006, 0.0004]}
+    for system, numbers in values.items():
+        for seed, number in enumerate(numbers):
+            path = Path(f"results/small/score/{system}{f'_s{seed}' if seed else ''}/score.json")
+            score = read_json(path)
+            score["values"]["kid"] = number
+            write_json(path, score)
+    return values
+
+
+def test_kid_is_a_column_like_any_other(
+    catalog: dict[str, Any], kid: dict[str, list[float]]
+) -> None:
+    catalog["tables"]["systems"]["metrics"] = ["fid", "kid"]
+    ready = stage.build(catalog, "small", "systems")
+    mean, spread = statistics.fmean(kid["a"]), statistics.stdev(kid["a"])
+    assert row_of(ready, "A & co")["KID ↓"].text == f"{mean:.5f} ± {spread:.5f} (3)"
+    assert row_of(ready, "B")["KID ↓"].text == layout.NOTHING
+    rows = list(csv.DictReader(io.StringIO(render.render(ready, "csv", inputs.TEMPLATES))))
+    (row,) = [row for row in rows if (row["row"], row["metric"]) == ("A & co", "kid")]
+    assert float(row["measured"]) == pytest.approx(mean)
+    for suffix in inputs.FORMATS:
+        assert render.render(ready, suffix, inputs.TEMPLATES)
+
+
+@pytest.mark.parametrize(
+    ("metric", "heading", "verdict"), [("kid", "KID ↓", "better"), ("recall", "recall ↑", "worse")]
+)
+def test_pairs_of_any_metric_know_its_better_direction(
+    catalog: dict[str, Any],
+    kid: dict[str, list[float]],
+    metric: str,
+    heading: str,
+    verdict: str,
+) -> None:
+    """Of both the system with a basis has the lower values."""
+    for key in ("a_bar", "a_bar_s1", "a_bar_s2"):
+        path = Path(f"results/small/score/{key}/score.json")
+        score = read_json(path)
+        score["values"]["recall"] = 0.2
+        write_json(path, score)
+    catalog["tables"]["pairs"]["metrics"] = [metric]
+    row = row_of(stage.build(catalog, "small", "pairs"), "A")
+    assert heading in row and f"+ BAR {heading[-1]}" in row
+    assert row["verdict"].text == verdict
+    if metric == "kid":
+        gain = statistics.fmean(kid["a_bar"]) - statistics.fmean(kid["a"])
+        assert row["difference"].text.startswith(f"{gain:.5f} ±".replace("-", "−"))
+
+
 @pytest.mark.parametrize(
     ("missing", "command"),
     [
@@ -293,9 +360,12 @@ def test_commit_is_dirty_once_a_source_is_changed(tmp_path: Path) -> None:
     assert header.commit(tmp_path) == clean + "-dirty"
 
 
-def test_only_the_plumbing_scale_warns() -> None:
-    assert "numbers mean nothing" in header.warning("tiny")
-    assert header.warning("cpu") == ""
+def test_only_the_plumbing_scales_warn() -> None:
+    for scale in inputs.scales(CATALOG):
+        protocol = yaml.safe_load((REPOSITORY / f"config/evaluation/{scale}.yaml").read_text())
+        plumbing = protocol["protocol"] == "tiny-plumbing"
+        assert ("numbers mean nothing" in header.warning(CATALOG, scale)) == plumbing, scale
+    assert header.warning(CATALOG, "tiny_text")
 
 
 def test_tidy_csv_has_one_row_per_system_and_metric(catalog: dict[str, Any]) -> None:
@@ -376,7 +446,7 @@ def test_tables_have_the_rows_that_the_papers_have() -> None:
     assert count["rar_main"] == 11 and count["rar_annealing"] == 15
     assert count["rar_scan_orders"] == 6
     for name in CATALOG["tables"]:
-        inputs.check_systems(CATALOG, name)
+        inputs.check_table(CATALOG, name)
 
 
 @pytest.mark.parametrize(

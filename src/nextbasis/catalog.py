@@ -3,7 +3,7 @@
 from typing import Any
 
 from nextbasis.families import find
-from nextbasis.tables.inputs import CATALOG, Catalog, check_systems, scales
+from nextbasis.tables.inputs import CATALOG, Catalog, check_table, scales
 
 Section = dict[str, Any]
 
@@ -38,7 +38,7 @@ def check_references(catalog: Catalog) -> None:
     ]
     for name in catalog.get("tables") or {}:
         try:
-            check_systems(catalog, name)
+            check_table(catalog, name)
         except ValueError as error:
             problems.append(str(error))
     if problems:

@@ -9,9 +9,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nextbasis.families.common.checkpoint import CONFIG, MODEL
 from nextbasis.files import result_folder, sha256, staged_folder, write_json
+from nextbasis.metrics.facts import SCORES
 from nextbasis.tables.header import commit, warning
-from nextbasis.tables.inputs import CATALOG, TEMPLATES, load_catalog, section
+from nextbasis.tables.inputs import CATALOG, TEMPLATES, Catalog, load_catalog, section
+from nextbasis.tables.layout import NOTHING
 from nextbasis.tables.measured import read_result, read_score
+from nextbasis.tables.numbers import measured_text
 
 FORMS = TEMPLATES / "share"
 LEGAL = ("LICENSE", "NOTICE")
@@ -23,7 +26,6 @@ OTHER_TERMS = (
     "The terms of its data apply: ImageNet and the official tokenizers' weights are for "
     "non-commercial research."
 )
-COLUMNS = {"fid": "FID ↓", "is_mean": "IS ↑", "precision": "precision ↑", "recall": "recall ↑"}
 
 
 def share(scale: str, run: str, out: Path) -> dict[str, str]:
@@ -34,7 +36,8 @@ def share(scale: str, run: str, out: Path) -> dict[str, str]:
     """
     if out.exists():
         raise FileExistsError(f"{out} exists already; give a new folder")
-    part = section(load_catalog(), scale)
+    catalog = load_catalog()
+    part = section(catalog, scale)
     if run not in part["runs"]:
         known = ", ".join(part["runs"])
         raise ValueError(f"{scale} has no run '{run}' in {CATALOG}; choose one of {known}")
@@ -46,7 +49,7 @@ def share(scale: str, run: str, out: Path) -> dict[str, str]:
                 f"{source / name} is missing; `dvc checkout` or `dvc pull` fetches it, "
                 f"`dvc repro train-{scale}@{run}` makes it"
             )
-    facts = _facts(scale, run, part["runs"][run], list(evals))
+    facts = _facts(catalog, scale, run, list(evals))
     with staged_folder(out) as folder:
         for name in (MODEL, CONFIG):
             shutil.copyfile(source / name, folder / name)
@@ -71,7 +74,7 @@ def citation(name: str, run: dict[str, Any]) -> str:
     )
 
 
-def _facts(scale: str, run: str, entry: dict[str, Any], evals: list[str]) -> dict[str, Any]:
+def _facts(catalog: Catalog, scale: str, run: str, evals: list[str]) -> dict[str, Any]:
     if not evals:
         raise ValueError(f"no evaluation of {scale} has the run '{run}'; add one to {CATALOG}")
     scores = {key: read_score(scale, "score", key) for key in evals}
@@ -81,13 +84,13 @@ def _facts(scale: str, run: str, entry: dict[str, Any], evals: list[str]) -> dic
     return {
         "name": f"{scale}-{run}",
         "scale": scale,
-        "run": entry,
+        "run": section(catalog, scale)["runs"][run],
         "dataset": dataset,
         "training": read_result(path, scale, "train", run),
         "results": {"scores": scores},
         "protocol": next(iter(scores.values()))["protocol"],
         "commit": commit(),
-        "warning": warning(scale),
+        "warning": warning(catalog, scale),
         "terms": TERMS.get(dataset["name"], OTHER_TERMS),
         "restricted": dataset["name"] not in TERMS,
     }
@@ -98,11 +101,15 @@ def _card(facts: dict[str, Any]) -> str:
     for key, score in facts["results"]["scores"].items():
         values = score["values"]
         row = {"evaluation": key, "images": f"{score['protocol']['num_images']:,}"}
-        row |= {title: f"{values[name]:.3f}" for name, title in COLUMNS.items()}
-        row["FID ↓"] = f"{values['fid']:.2f} ± {values['fid_se']:.2f}"
+        for metric in SCORES:
+            if metric.name in values:
+                text = measured_text(values[metric.name], metric.name)
+                if metric.error:
+                    text += f" ± {measured_text(values[metric.error], metric.name)}"
+                row[metric.heading] = text
         rows.append(row)
     environment = Environment(
         loader=FileSystemLoader(FORMS), undefined=StrictUndefined, trim_blocks=True
     )
-    table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+    table = pd.DataFrame(rows).fillna(NOTHING).to_markdown(index=False, disable_numparse=True)
     return environment.get_template("card.md.j2").render(scores=table, **facts)

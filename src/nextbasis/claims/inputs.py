@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from nextbasis.metrics.facts import METRICS
 from nextbasis.tables.inputs import (
     Catalog,
     Evals,
@@ -19,15 +20,6 @@ CLAIMS = Path("config/claims.yaml")
 LEDGERS = ("claims", "comparisons")  # one row a claim; one row a comparison
 SUMMARY = "summary.html"  # the part that the report's first page shows
 KINDS = ("below", "above", "equal", "ratio")
-METRICS = (
-    "fid",
-    "is_mean",
-    "precision",
-    "recall",
-    "params",
-    "seconds_per_image",
-    "images_per_second",
-)
 
 Claims = dict[str, Any]  # alpha, and the claims by name
 
@@ -63,8 +55,12 @@ def _problems(claim: dict[str, Any], catalog: Catalog) -> list[str]:
         problems.append(f"kind '{claim['kind']}' needs a tolerance")
     if bool(claim["compare"]) == ("needs" in claim):
         problems.append("give comparisons, or under `needs` what nobody can run here; not both")
+    choices = [name for name, metric in METRICS.items() if metric.claims]
     for comparison in claim["compare"]:
-        problems += _unknown("metric", comparison["metric"], METRICS)
+        name = comparison["metric"]
+        problems += _unknown("metric", name, choices)
+        if claim["kind"] == "ratio" and name in choices and METRICS[name].negative:
+            problems.append(f"kind 'ratio' needs a metric that is positive; got '{name}'")
         if len({"than", "than_published"} & set(comparison)) != 1:
             problems.append(
                 f"the comparison of '{comparison['system']}' needs one of than, than_published"
@@ -75,6 +71,9 @@ def _problems(claim: dict[str, Any], catalog: Catalog) -> list[str]:
                     f"no scale evaluates the system '{system}'; add an eval with "
                     f"'system: {system}' to config/catalog.yaml or correct the claim"
                 )
+    for conflict in claim.get("conflicts", []):
+        for _, metric in conflict["between"]:
+            problems += _unknown("a conflict's metric", metric, list(METRICS))
     return problems
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from nextbasis.claims.effects import half_width
 from nextbasis.claims.evaluate import Comparison, Finding, decisive
 from nextbasis.claims.verdict import UNDECIDED
-from nextbasis.tables.layout import NAMES, NOTHING, Cell, Layout, letters
+from nextbasis.metrics.facts import METRICS
+from nextbasis.tables.layout import NOTHING, Cell, Layout, letters
 
 Header = tuple[list[tuple[str, str]], str]  # facts, and a warning or nothing
 MOST_SEEDS = 10_000
@@ -139,7 +140,7 @@ def _text(value: float, logarithm: bool) -> str:
 
 
 def _metric(comparison: Comparison) -> str:
-    return NAMES[comparison.entry["metric"]].split()[0]
+    return METRICS[comparison.entry["metric"]].label
 
 
 def _seeds(finding: Finding) -> str:

@@ -7,8 +7,9 @@ import numpy as np
 
 from nextbasis.claims.effects import Effect, Spread, Values, difference, exact, pooled
 from nextbasis.claims.inputs import Claims, claimed_systems, systems_of
+from nextbasis.metrics.facts import METRICS
 from nextbasis.tables.inputs import Catalog, evals_of, section
-from nextbasis.tables.measured import SCORES, collect
+from nextbasis.tables.measured import collect
 from nextbasis.tables.published import Number, Numbers, look_up
 
 Entry = dict[str, Any]  # one comparison of a claim
@@ -44,21 +45,22 @@ class Measurements:
             value = self.number(entry["than_published"], metric).value
             other = math.log(value) if logarithm else value
         effect = difference(sides[0], other, spread)
-        return exact(effect.value) if metric == "params" else effect
+        return exact(effect.value) if METRICS[metric].varies == "never" else effect
 
     def hindrance(self, entry: Entry, effect: Effect | None, kind: str) -> str:
         """Why the effect cannot decide, whatever its interval; empty if it can.
 
-        FID grows as the number of images falls, so with unequal numbers it can decide only where
-        the side with fewer images is the smaller one all the same.
+        A score that fewer images raise, such as FID, can decide between unequal numbers of them
+        only where the side with fewer is the smaller one all the same.
         """
         counts = [self._images(system) for system in systems_of(entry)]
         if effect is None or len(counts) < 2 or counts[0] == counts[1]:
             return ""
-        if entry["metric"] not in SCORES:
+        change = METRICS[entry["metric"]].few_images
+        if not change:
             return ""
         smaller = 0 if effect.value < 0 else 1
-        safe = entry["metric"] == "fid" and kind in ("below", "above")
+        safe = change == "raise" and kind in ("below", "above")
         if safe and counts[smaller] < counts[1 - smaller]:
             return ""
         return f"sampled with {counts[0]:,} and {counts[1]:,} images, which shifts the score"
@@ -99,7 +101,7 @@ class Measurements:
 
         None for speeds: what varies there is the load of the machine, not the training.
         """
-        if metric not in SCORES:
+        if METRICS[metric].varies != "training":
             return None
         families = {self.families[system] for system in systems}
         alike = [name for name, family in self.families.items() if family in families]

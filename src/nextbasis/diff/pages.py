@@ -8,10 +8,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nextbasis.diff.changes import Change, Difference, Picture
+from nextbasis.metrics.facts import SCORES
 
 TEMPLATES = "workflow/templates/diff"
 CACHE = ".dvc/cache/files/md5"  # DVC's own; `dvc cache dir` may name another
-HEADLINE = ("values.fid", "values.is_mean", "values.precision", "values.recall")
+HEADLINE = {f"values.{metric.name}" for metric in SCORES}
 
 
 def markdown(difference: Difference, root: Path) -> str:

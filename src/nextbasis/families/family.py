@@ -14,9 +14,9 @@ KINDS = ("numbers", "ids", "bits")  # of tokens; only numbers can be mixed by a 
 PARTS = {  # module of a family's folder: what is in it
     "config": "MODEL and SAMPLER, the dataclasses of its config",
     "model": "MODEL, its class",
-    "official": "the official checkpoint: SIGNATURE, RENAMES, SECTIONS, sizes, constants, …",
+    "official": "SIGNATURE, RENAMES, SECTIONS, sizes, constants, host_order: official checkpoints",
     "cost": "FLOPs and memory",
-    "parity": "SIGNATURE, and run, which compares it with a fixture of the official model",
+    "parity": "knows and run, for fixtures of the official model",
 }
 FOLDER = Path(__file__).parent
 SHARED = "common"  # the folder of what families share

@@ -60,6 +60,12 @@ class Fixture:
             row = compare(name, ours, self[name], relative, absolute, tolerance)
             self.rows.append(row)
 
+    def check_logarithms(self, name: str, ours: Tensor, absolute: float) -> None:
+        """Compare positive numbers of many orders of magnitude, by their logarithms."""
+        if name in self.tensors:
+            row = compare(name, ours.log(), self[name].log(), absolute=absolute)
+            self.rows.append(row)
+
     def check_pixels(self, name: str, ours: Tensor, levels: float) -> None:
         """Compare images of whole grey levels, which may differ by `levels`."""
         if name in self.tensors:

@@ -25,7 +25,7 @@ def write(catalog: Catalog, scale: str, folder: Path) -> None:
     evals = claim_evals(claims, catalog, scale)
     facts = header.facts_of(scale, evals, tokenizers)
     facts.append(header.environment(scale, evals))
-    heading = (facts, header.warning(scale))
+    heading = (facts, header.warning(catalog, scale))
     findings = evaluate(claims, catalog, scale, published.load(PUBLISHED))
     layouts = [
         make(findings, claims["alpha"], heading) for make in (claims_layout, comparisons_layout)

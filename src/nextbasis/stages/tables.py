@@ -13,7 +13,7 @@ from nextbasis.tables.inputs import (
     PUBLISHED,
     TEMPLATES,
     Catalog,
-    check_systems,
+    check_table,
     load_catalog,
     systems_of,
     table_evals,
@@ -26,11 +26,11 @@ def build(catalog: Catalog, scale: str, table: str) -> layout.Layout:
 
     Raises: ValueError for unknown names, FileNotFoundError for results that were not made.
     """
-    check_systems(catalog, table)
+    check_table(catalog, table)
     frame = measured.collect(catalog, scale, systems_of(table_of(catalog, table)))
     facts = header.facts(catalog, scale, table)
     numbers = (frame, published.load(PUBLISHED))
-    heading = (facts, header.warning(scale))
+    heading = (facts, header.warning(catalog, scale))
     outside = external.load(scale)
     if evals := table_evals(catalog, scale, table):
         first = measured.read_score(scale, "score", next(iter(evals)))

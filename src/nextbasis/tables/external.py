@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from nextbasis.files import read_json, write_atomic
+from nextbasis.metrics.facts import METRICS
 from nextbasis.tables.inputs import EXTERNAL, Catalog, evals_of
 from nextbasis.tables.measured import ANALYTIC, PROTOCOL, Estimate
 
@@ -31,14 +32,14 @@ class External:
     protocol: dict[str, Any]
 
     def estimate(self, metric: str) -> Estimate | None:
-        """One metric, with FID's analytic standard error; None where it was not measured."""
+        """One metric, with its analytic standard error; None where it was not measured."""
         if metric not in self.values:
             return None
-        spread = self.values["fid_se"] if metric == "fid" else math.nan
+        error = METRICS[metric].error
         return Estimate(
             value=self.values[metric],
-            spread=spread,
-            kind=ANALYTIC if metric == "fid" else "",
+            spread=self.values[error] if error else math.nan,
+            kind=ANALYTIC if error else "",
             num_seeds=1,
             num_images=self.protocol["num_images"],
         )

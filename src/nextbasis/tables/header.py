@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from nextbasis.files import result_folder
-from nextbasis.tables.inputs import Catalog, Evals, table_evals, table_tokenizers
+from nextbasis.tables.inputs import Catalog, Evals, section, table_evals, table_tokenizers
 from nextbasis.tables.measured import read_result, read_score
 
 SHORT = 12  # digits of a checksum that are printed
 SOURCES = ("src", "config", "workflow", "Snakefile", "dvc.yaml", "pyproject.toml")
-PLUMBING_SCALES = ("tiny",)
 PLUMBING = (
     "Plumbing only: this scale checks that every stage runs; its numbers mean nothing and must "
     "not be compared with the published ones."
@@ -64,9 +63,9 @@ def environment(scale: str, evals: Iterable[str]) -> tuple[str, str]:
     return "environment", "; ".join(texts)
 
 
-def warning(scale: str) -> str:
+def warning(catalog: Catalog, scale: str) -> str:
     """A sentence for scales whose numbers mean nothing; else empty."""
-    return PLUMBING if scale in PLUMBING_SCALES else ""
+    return PLUMBING if section(catalog, scale).get("plumbing") else ""
 
 
 def commit(folder: Path = Path(".")) -> str:

@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from nextbasis.metrics.facts import METRICS
+
 CATALOG = Path("config/catalog.yaml")
 PUBLISHED = Path("config/published.csv")
 EXTERNAL = Path("config/external.yaml")  # samples from outside
@@ -120,13 +122,19 @@ def systems_of(table: Table) -> list[str]:
     return list(dict.fromkeys(name for name in names if name is not None))
 
 
-def check_systems(catalog: Catalog, name: str) -> None:
-    """Check that every system of a table is evaluated at one scale at least, and not as an extra
-    unless the table is one.
+def check_table(catalog: Catalog, name: str) -> None:
+    """Check that a table's metrics exist, and that each of its systems is evaluated at one scale at
+    least, and not as an extra unless the table is one.
 
-    Raises: ValueError naming table and system.
+    Raises: ValueError naming table and metric or system.
     """
     table = table_of(catalog, name)
+    for metric in table["metrics"]:
+        if metric not in METRICS:
+            raise ValueError(
+                f"tables.{name}.metrics in {CATALOG} must be of {', '.join(METRICS)}; "
+                f"got '{metric}'"
+            )
     for system in systems_of(table):
         found = [evals_of(catalog, scale, system) for scale in scales(catalog)]
         extra = [key for evals in found for key, entry in evals.items() if entry.get("extra")]
@@ -144,7 +152,7 @@ def check_systems(catalog: Catalog, name: str) -> None:
 
 def table_evals(catalog: Catalog, scale: str, name: str) -> Evals:
     """The evaluations that a table shows at one scale."""
-    check_systems(catalog, name)
+    check_table(catalog, name)
     found: Evals = {}
     for system in systems_of(table_of(catalog, name)):
         found |= evals_of(catalog, scale, system)
@@ -240,4 +248,5 @@ def feature_code() -> list[str]:
 def code_inputs(stage: str) -> list[str]:
     """Code, templates, catalog and published numbers behind `tables`, `figures` or `claims`."""
     files = [CODE / "stages" / f"{stage}.py", *sorted((CODE / "tables").glob("*.py"))]
+    files.append(CODE / "metrics/facts.py")
     return [str(path) for path in [*files, *sorted(TEMPLATES.glob("*.j2")), PUBLISHED, CATALOG]]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from nextbasis.metrics.facts import METRICS
 from nextbasis.tables.external import External, place
-from nextbasis.tables.inputs import Catalog, check_systems, evals_of, table_of
+from nextbasis.tables.inputs import Catalog, check_table, evals_of, table_of
 from nextbasis.tables.measured import (
     ANALYTIC,
     MIN_SEEDS,
@@ -19,21 +20,9 @@ from nextbasis.tables.measured import (
     paired_difference,
     verdict,
 )
-from nextbasis.tables.numbers import MEASURED_DIGITS, PUBLISHED_DIGITS, number_text
+from nextbasis.tables.numbers import measured_text, published_text
 from nextbasis.tables.published import Number, Numbers, look_up
 
-NAMES = {
-    "fid": "FID ↓",
-    "is_mean": "IS ↑",
-    "precision": "precision ↑",
-    "recall": "recall ↑",
-    "retrieval": "retrieval ↑",
-    "retrieval_top5": "retrieval among 5 ↑",
-    "geneval": "GenEval ↑",
-    "params": "parameters ↓",
-    "seconds_per_image": "s/image ↓",
-    "images_per_second": "images/s ↑",
-}
 NOTHING = "–"
 PUBLISHED_ONLY = "published only"
 NOT_PUBLISHED = "not in the paper"
@@ -82,9 +71,9 @@ class Builder:
 
         `externals` are measured on samples from outside.
 
-        Raises: ValueError for a system that no scale evaluates.
+        Raises: ValueError for an unknown metric and for a system that no scale evaluates.
         """
-        check_systems(catalog, name)
+        check_table(catalog, name)
         self.catalog, self.scale, self.table = catalog, scale, table_of(catalog, name)
         self.measured, self.published = numbers
         self.external, self.alone = place(catalog, scale, self.table, externals)
@@ -127,10 +116,10 @@ class Builder:
         places: dict[str, None] = {}
         for metric, value in found.items():
             number = look_up(self.published, references, metric) if references else None
-            name, first = NAMES[metric], metric == self.table["metrics"][0]
+            fact, first = METRICS[metric], metric == self.table["metrics"][0]
             missing = PUBLISHED_ONLY if references else NOT_MEASURED
-            cells[name] = self._measured(value, metric, missing if first else NOTHING)
-            cells[f"{name.split()[0]}, published"] = self._published(number, metric)
+            cells[fact.heading] = self._measured(value, metric, missing if first else NOTHING)
+            cells[f"{fact.label}, published"] = self._published(number, metric)
             if number:
                 places[number.place] = None
             self._tidy(entry["label"], entry.get("group", ""), system, metric, value, number)
@@ -142,6 +131,7 @@ class Builder:
 
     def _pair_row(self, entry: dict[str, Any]) -> dict[str, Cell]:
         metric, label = self.table["metrics"][0], entry["label"]
+        fact = METRICS[metric]
         sides = (("", "baseline", "published_baseline"), (" + BAR", "system", "published"))
         values, numbers = [], []
         for suffix, key, reference in sides:
@@ -150,18 +140,17 @@ class Builder:
             self._tidy(label + suffix, "", entry[key], metric, values[-1], numbers[-1])
         gain = paired_difference(self.measured, entry["baseline"], entry["system"], metric)
         cells = {"system": Cell(label)}
-        cells["FID ↓"] = self._measured(values[0], metric, PUBLISHED_ONLY)
-        cells["+ BAR ↓"] = self._measured(values[1], metric, NOTHING)
+        cells[fact.heading] = self._measured(values[0], metric, PUBLISHED_ONLY)
+        cells[f"+ BAR {fact.arrow}"] = self._measured(values[1], metric, NOTHING)
         cells["difference"] = self._measured(gain, metric, NOTHING, sign="+")
-        cells["verdict"] = Cell(verdict(gain) or NOTHING)
+        cells["verdict"] = Cell(verdict(gain, metric) or NOTHING)
         cells["images"] = self._images(gain)
-        cells["FID, published"] = self._published(numbers[0], metric)
+        cells[f"{fact.label}, published"] = self._published(numbers[0], metric)
         cells["+ BAR, published"] = self._published(numbers[1], metric)
         change = _difference(numbers[0], numbers[1])
         cells["difference, published"] = Cell(NOTHING)
         if change:
-            text = number_text(change.value, metric, PUBLISHED_DIGITS, "+")
-            cells["difference, published"] = Cell(text)
+            cells["difference, published"] = Cell(published_text(change.value, metric, "+"))
             cells["published in"] = Cell(change.place)
         self._tidy(f"{label} difference", "", entry["system"], f"{metric}_difference", gain, change)
         return cells
@@ -175,19 +164,19 @@ class Builder:
     def _measured(self, value: Estimate | None, metric: str, missing: str, sign: str = "") -> Cell:
         if value is None:
             return Cell(missing)
-        text, hint = number_text(value.value, metric, MEASURED_DIGITS, sign), self._hint(value)
+        text, hint = measured_text(value.value, metric, sign), self._hint(value)
         if math.isnan(value.spread):
             return Cell(text, hint=hint)
         self.kinds.add(value.kind)
         mark = " SE" if value.kind == ANALYTIC else ""
-        spread = number_text(value.spread, metric, MEASURED_DIGITS)
+        spread = measured_text(value.spread, metric)
         return Cell(f"{text} ± {spread}{mark} ({value.num_seeds})", hint=hint)
 
     def _published(self, number: Number | None, metric: str) -> Cell:
         if number is None:
             return Cell(NOTHING)
         self.layout.sources.append(f"{number.place}: {number.source}")
-        text = number_text(number.value, metric, PUBLISHED_DIGITS)
+        text = published_text(number.value, metric)
         hint = f"{number.place}: {number.source}; {number.unit}"
         if not number.flag:
             return Cell(text, hint=hint)

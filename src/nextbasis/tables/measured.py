@@ -9,11 +9,9 @@ from typing import Any
 import pandas as pd
 
 from nextbasis.files import read_json, result_folder
+from nextbasis.metrics.facts import METRICS, SCORES
 from nextbasis.tables.inputs import Catalog, evals_of
 
-SCORES = ("fid", "is_mean", "precision", "recall")
-CAPTIONED = ("retrieval", "retrieval_top5")  # scores that only captions allow
-SPEEDS = ("seconds_per_image", "images_per_second")
 PROTOCOL = ("name", "extractor_sha256", "reference_sha256")  # equal or not comparable
 SEED_SPREAD = "standard deviation over seeds"
 ANALYTIC = "analytic standard error of one seed"
@@ -44,13 +42,16 @@ def read_result(path: Path, scale: str, kind: str, key: str) -> Any:
 
 
 def read_score(scale: str, kind: str, key: str) -> dict[str, Any]:
-    """Read a score file and check that it holds every score.
+    """Read a score file and check that it holds every score that is not optional.
 
     Raises: FileNotFoundError; ValueError naming the file and what it lacks.
     """
     path = result_folder(scale, kind, key) / "score.json"
     score = read_result(path, scale, kind, key)
-    lacking = [name for name in (*SCORES, "fid_se") if name not in score.get("values", {})]
+    needed = [metric for metric in SCORES if not metric.optional]
+    needed_keys = [metric.name for metric in needed]
+    needed_keys += [metric.error for metric in needed if metric.error]
+    lacking = [key for key in needed_keys if key not in score.get("values", {})]
     lacking += [name for name in PROTOCOL if name not in score.get("protocol", {})]
     if lacking:
         raise ValueError(f"{path} lacks {', '.join(lacking)}; delete it and rerun its stage")
@@ -94,28 +95,34 @@ def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFram
 def _rows(
     scale: str, key: str, entry: dict[str, Any], score: dict[str, Any], system: str
 ) -> list[dict[str, Any]]:
-    speed = read_result(result_folder(scale, "sample", key) / "speed.json", scale, "sample", key)
     run = entry["run"]
-    path = result_folder(scale, "train", run) / "metrics.json"
-    values = {name: score["values"][name] for name in SCORES}
-    values |= {name: score["values"][name] for name in CAPTIONED if name in score["values"]}
+    speed = result_folder(scale, "sample", key) / "speed.json"
+    training = result_folder(scale, "train", run) / "metrics.json"
     geneval = result_folder(scale, "geneval", key) / "score.json"
-    if geneval.is_file():  # made outside, see `nextbasis geneval`
-        values["geneval"] = read_json(geneval)["values"]["geneval"]
-    values |= {name: speed[name] for name in SPEEDS}
-    values |= {"params": read_result(path, scale, "train", run)["parameters"]}
-    return [
-        {
-            "system": system,
-            "seed": entry["seed"],
-            "metric": metric,
-            "value": float(value),
-            "se": score["values"]["fid_se"] if metric == "fid" else math.nan,
-            "num_images": score["protocol"]["num_images"],
-            "eval": key,
-        }
-        for metric, value in values.items()
-    ]
+    results = {
+        "score": score["values"],
+        "sample": read_result(speed, scale, "sample", key),
+        "train": read_result(training, scale, "train", run),
+        # Made outside, see `nextbasis geneval`.
+        "geneval": read_json(geneval)["values"] if geneval.is_file() else {},
+    }
+    rows = []
+    for name, metric in METRICS.items():
+        values, place = results[metric.stage], metric.key or name
+        if metric.optional and place not in values:
+            continue
+        rows.append(
+            {
+                "system": system,
+                "seed": entry["seed"],
+                "metric": name,
+                "value": float(values[place]),
+                "se": values[metric.error] if metric.error else math.nan,
+                "num_images": score["protocol"]["num_images"],
+                "eval": key,
+            }
+        )
+    return rows
 
 
 def estimate(frame: pd.DataFrame, system: str, metric: str) -> Estimate | None:
@@ -124,7 +131,7 @@ def estimate(frame: pd.DataFrame, system: str, metric: str) -> Estimate | None:
     if rows.empty:
         return None
     num_seeds = len(rows)
-    if metric == "params":
+    if METRICS[metric].varies == "never":
         spread, kind = math.nan, ""
     elif num_seeds > 1:
         spread, kind = float(rows["value"].std(ddof=1)), SEED_SPREAD
@@ -145,15 +152,16 @@ def decided(difference: float, error: float) -> bool:
     return abs(difference) >= 2 * error
 
 
-def verdict(gain: Estimate | None) -> str:
-    """What a difference of FID between two trainings says; empty where nothing was measured."""
+def verdict(gain: Estimate | None, metric: str) -> str:
+    """What a difference between two trainings says; empty where nothing was measured."""
     if gain is None:
         return ""
     if gain.num_seeds < MIN_SEEDS:
         return f"{UNDECIDED}: {gain.num_seeds} of {MIN_SEEDS} seeds"
     if not decided(gain.value, gain.spread):
         return UNDECIDED
-    return "better" if gain.value < 0 else "worse"
+    better = "↓" if gain.value < 0 else "↑"
+    return "better" if METRICS[metric].arrow == better else "worse"
 
 
 def paired_difference(

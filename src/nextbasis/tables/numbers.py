@@ -1,30 +1,22 @@
 """Numbers as text: digits by metric, parameters as in the papers."""
 
-MEASURED_DIGITS = {
-    "fid": 2,
-    "is_mean": 2,
-    "precision": 3,
-    "recall": 3,
-    "retrieval": 3,
-    "retrieval_top5": 3,
-    "geneval": 3,
-}
-PUBLISHED_DIGITS = {
-    "fid": 2,
-    "is_mean": 1,
-    "precision": 2,
-    "recall": 2,
-    "geneval": 2,
-    "seconds_per_image": 2,
-    "images_per_second": 1,
-}
+from nextbasis.metrics.facts import METRICS
 
 
-def number_text(value: float, metric: str, digits: dict[str, int], sign: str = "") -> str:
-    """A number of one metric with the digits that `digits` gives it, else three significant."""
-    if metric == "params":
+def measured_text(value: float, metric: str, sign: str = "") -> str:
+    """A measured number with its metric's digits."""
+    return _text(value, metric, METRICS[metric].digits, sign)
+
+
+def published_text(value: float, metric: str, sign: str = "") -> str:
+    """A number with the digits in which papers print its metric."""
+    return _text(value, metric, METRICS[metric].published_digits, sign)
+
+
+def _text(value: float, metric: str, digits: int | None, sign: str) -> str:
+    if METRICS[metric].varies == "never":
         return count(value)
-    text = f"{value:{sign}.{digits[metric]}f}" if metric in digits else f"{value:{sign}.3g}"
+    text = f"{value:{sign}.3g}" if digits is None else f"{value:{sign}.{digits}f}"
     return text.replace("-", "−")
 
 
