@@ -94,7 +94,7 @@ def _problems_of_diagnoses(section: Section) -> list[str]:
 
 
 def _problems_of_users(group: str, users: Section, runs: Section) -> list[str]:
-    """Of entries that name a run and repeat its family and tokens."""
+    """What is wrong in entries that name a run and repeat its family and tokens."""
     problems = []
     for key, entry in users.items():
         unknown = _unknown(f"{group}.{key}", "run", entry["run"], runs)

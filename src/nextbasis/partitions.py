@@ -67,7 +67,7 @@ def _offer(cpus: str, memory: str, limit: str, gres: str) -> Offer:
 
 
 def _minutes(limit: str) -> float:
-    """Of [days-]hours:minutes:seconds, or of a shorter form without days; `infinite` is inf."""
+    """Minutes of [days-]hours:minutes:seconds or a form without days; `infinite` is inf."""
     if limit == "infinite":
         return float("inf")
     days, _, clock = limit.rpartition("-")

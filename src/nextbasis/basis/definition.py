@@ -72,7 +72,7 @@ class Basis:
 
     @cached_property
     def singular_values(self) -> Float[Tensor, " k"]:
-        """Of A, the largest first; k is the smaller of rows and tokens."""
+        """Singular values of A, the largest first; k is the smaller of rows and tokens."""
         return torch.linalg.svdvals(self.A)
 
     @property

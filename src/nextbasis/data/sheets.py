@@ -56,5 +56,5 @@ def save_sheet(
 
 
 def _lines(captions: Sequence[str]) -> int:
-    """Of the longest caption of a row."""
+    """Lines of the longest caption of a row."""
     return max(len(caption.splitlines()) for caption in captions)

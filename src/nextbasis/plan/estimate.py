@@ -37,7 +37,7 @@ class Assumptions:
 
 
 def assumptions(scale: str, count: int | None) -> Assumptions:
-    """Those of config/plan.yaml; without `count` a training may have several nodes.
+    """The assumptions of config/plan.yaml; without `count` a training may have several nodes.
 
     config/resources.yaml says how many GPUs a node has.
     """

@@ -25,7 +25,7 @@ class Flops:
 
     @property
     def total(self) -> float:
-        """Both parts."""
+        """FLOPs of transformer and head."""
         return self.transformer + self.head
 
     def times(self, factor: float) -> "Flops":

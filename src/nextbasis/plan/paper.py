@@ -30,7 +30,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """As the catalog has it."""
+        """The run's name in the catalog."""
         return self.run.config.key
 
     @property

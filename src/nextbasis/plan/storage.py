@@ -16,12 +16,12 @@ STATES = 2  # that a training keeps until its end
 
 
 def images(scale: str, counts: list[int]) -> int:
-    """Of the dataset's arrays: pixels and labels of both splits."""
+    """Bytes of the dataset's arrays: pixels and labels of both splits."""
     return sum(counts) * (_pixels(scale) + LABEL)
 
 
 def tokens(encoder: dict[str, Any], spec: TokenSpec, count: int) -> int:
-    """Of the cached tokens of all views of this many training images; KL-16 keeps two moments."""
+    """Bytes of the tokens of all views of this many training images; KL-16 keeps two moments."""
     path = Path(f"config/tokenizer/{encoder['tokenizer']}.yaml")
     moments = 2 if yaml.safe_load(path.read_text())["kind"] == "kl16" else 1
     numbers = 1 if spec.codebook_size else moments * spec.channels
@@ -30,7 +30,7 @@ def tokens(encoder: dict[str, Any], spec: TokenSpec, count: int) -> int:
 
 
 def text(spec: TokenSpec, count: int) -> int:
-    """Of the tokens of this many captions: ids, or a frozen encoder's vectors in half precision."""
+    """Bytes of the tokens of captions: ids, or a frozen encoder's vectors in half precision."""
     if spec.text is None:
         return 0
     numbers = spec.text.num_tokens * (spec.text.width * HALF if spec.text.width else ID)
@@ -38,19 +38,19 @@ def text(spec: TokenSpec, count: int) -> int:
 
 
 def model(run: Run, parameters: int) -> int:
-    """Of model.safetensors: raw and averaged weights, and A as a matrix if there is one."""
+    """Bytes of model.safetensors: raw and averaged weights, and A as a matrix if there is one."""
     n = run.spec.num_tokens
     matrix = n * n if run.config.basis.learned or run.config.basis.init != "identity" else 0
     return FLOAT * (2 * parameters + matrix)
 
 
 def states(parameters: int) -> int:
-    """Of what a training keeps in scratch/ to go on from; it is deleted at its end."""
+    """Bytes of what a training keeps in scratch/ to go on from; it is deleted at its end."""
     return STATES * STATE * parameters
 
 
 def samples(scale: str, run: Run) -> int:
-    """Of the images of all evaluations of a run."""
+    """Bytes of the images of all evaluations of a run."""
     count = sum(evaluation.sampler.num_images for evaluation in run.evals)
     return count * (_pixels(scale) + LABEL)
 

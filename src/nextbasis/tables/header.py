@@ -27,7 +27,7 @@ def facts(catalog: Catalog, scale: str, name: str) -> list[tuple[str, str]]:
 
 
 def facts_of(scale: str, evals: Evals, tokenizers: list[str]) -> list[tuple[str, str]]:
-    """The same for any evaluations of one scale.
+    """What stands above a table of any evaluations of one scale.
 
     Raises: FileNotFoundError naming the missing file and the command that makes it.
     """

@@ -21,7 +21,7 @@ class Draws(Protocol):
         """The draws of some images of the batch."""
 
     def share_level(self) -> "Draws":
-        """The same draws with one noise level for all tokens of an image."""
+        """Draws with one noise level for all tokens of an image."""
 
 
 class Backbone(nn.Module):

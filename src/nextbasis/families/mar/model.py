@@ -42,11 +42,11 @@ class Draws:
     noise: Float[Tensor, "k b n d"]
 
     def share_level(self) -> "Draws":
-        """The same with one noise level for all tokens of an image: that of its first token."""
+        """Draws with one noise level for all tokens of an image: that of its first token."""
         return replace(self, step=self.step[..., :1].expand_as(self.step))
 
     def part(self, images: slice) -> "Draws":
-        """Those of some images of the batch."""
+        """The draws of some images of the batch."""
         return Draws(
             order=self.order[images],
             num_hidden=self.num_hidden,
@@ -217,7 +217,7 @@ class MAR(Backbone):
         return self.decoder_norm(h) + F.embedding(asked, self.head_pos[0])
 
     def _split(self, positions: Float[Tensor, "1 sn w"]) -> tuple[Tensor, Tensor]:
-        """Those of the class tokens and those of the tokens."""
+        """Positions of the class tokens, and positions of the tokens."""
         size = self.config.buffer_size
         return positions[0, :size], positions[0, size:]
 

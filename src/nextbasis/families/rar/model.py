@@ -40,11 +40,11 @@ class Draws:
     label_drop: Bool[Tensor, " b"]
 
     def share_level(self) -> "Draws":
-        """The same: ids have no noise level."""
+        """These draws themselves: ids have no noise level."""
         return self
 
     def part(self, images: slice) -> "Draws":
-        """Those of some images of the batch."""
+        """The draws of some images of the batch."""
         return Draws(order=self.order[images], label_drop=self.label_drop[images])
 
 

@@ -39,11 +39,11 @@ class Draws:
     noise: Float[Tensor, "b n d"]
 
     def share_level(self) -> "Draws":
-        """The same with one noise level for all cells of an image: that of its first cell."""
+        """Draws with one noise level for all cells of an image: that of its first cell."""
         return replace(self, time=self.time[:, :1].expand_as(self.time))
 
     def part(self, images: slice) -> "Draws":
-        """Those of some images of the batch."""
+        """The draws of some images of the batch."""
         return Draws(
             label_drop=self.label_drop[images], time=self.time[images], noise=self.noise[images]
         )
@@ -235,7 +235,7 @@ class XAR(Backbone):
         return torch.cat(cells, 1)
 
     def _modulations(self, classes: Int[Tensor, " b"], times: list[float]) -> Modulations:
-        """Those of all distinct classes at all times, with one matrix product per block."""
+        """Modulations of all distinct classes at all times, with one product per block."""
         distinct, rows = classes.unique(return_inverse=True)
         # Differs from a double-precision clock: the official network is told float32 times.
         told = torch.tensor([times], dtype=torch.float32, device=classes.device)
