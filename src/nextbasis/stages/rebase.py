@@ -62,9 +62,10 @@ def check(basis: BasisConfig) -> None:
     """
     if basis.learned:
         raise ValueError("basis.learned must be false: rebase has no loss that could train A")
+    if is_brought(basis.init):  # checked once it is made
+        return
     fitting = [name for name in names() if find(name).kinds == ("orthogonal",)]
-    if not is_brought(basis.init):
-        choose("basis.init of rebase", basis.init, ["identity", *fitting])
+    choose("basis.init", basis.init, ["identity", *fitting])
 
 
 def fit_codebooks(
