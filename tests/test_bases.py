@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from fixtures_at_hand import fixture_path
-from nextbasis.basis import NAMES, Basis, make
-from nextbasis.basis.pyramids import default_levels, default_scales
+from nextbasis.basis import make, names
+from nextbasis.basis.constructions.pyramids import default_levels, default_scales
+from nextbasis.basis.definition import Basis
 from nextbasis.basis.statistics import klt, with_unit_rows
 from nextbasis.listing import field
 
@@ -286,7 +287,7 @@ def test_default_scales_and_levels() -> None:
 SIDES = st.integers(1, 8)
 
 
-@given(st.sampled_from(NAMES), SIDES, SIDES, st.integers(0, 100))
+@given(st.sampled_from(names()), SIDES, SIDES, st.integers(0, 100))
 @settings(max_examples=150, deadline=None)
 def test_algebra_holds_on_any_grid_or_the_reason_is_told(
     name: str, height: int, width: int, seed: int

@@ -1,11 +1,12 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from nextbasis.basis import NAMES
+from nextbasis.basis.registry import names, order_names
 from nextbasis.config import SECTIONS, config_hash, section
 from nextbasis.config import compose as compose_here
-from nextbasis.config.model import BASES
 
 ROOT = Path(__file__).parents[1]
 TRAIN = [
@@ -37,6 +38,7 @@ def test_overrides_reach_the_dataclass() -> None:
         (["basis.delta=1.5"], r"basis.delta must lie in \[0, 1\), got 1.5"),
         (["basis.projection=firm"], "basis.projection must be one of none, hard, soft; got 'firm'"),
         (["basis.init=wavelet"], "basis.init must be one of identity, .*; got 'wavelet'"),
+        (["order.scan=diagonal"], "order.scan must be one of raster, .*; got 'diagonal'"),
         (["basis.objective=r3"], "basis.energy_weight must be above 0 for basis.objective=r3"),
         (["basis.detach_target=true"], "basis.detach_target needs basis.objective=l_bar, got r0"),
         (["basis.learned=false"], "basis.objective=r0 and .* need basis.learned=true"),
@@ -52,8 +54,16 @@ def test_bad_overrides_name_key_and_value(overrides: list[str], message: str) ->
         compose("train", *TRAIN, *[o.replace("+sampler", "sampler") for o in overrides])
 
 
-def test_the_bases_of_the_config_are_those_that_can_be_made() -> None:
-    assert BASES == ("identity", *NAMES)
+def test_every_basis_and_order_that_is_listed_is_accepted() -> None:
+    for name in (*names(), "identity", "file:a.npy", "package.module:function"):
+        assert compose("train", *TRAIN, f"basis.init={name}").basis.init == name
+    for name in order_names():
+        assert compose("train", *TRAIN, f"order.scan={name}").order.scan == name
+
+
+def test_the_config_knows_the_names_without_importing_torch() -> None:
+    code = "import sys, nextbasis.config; raise SystemExit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_missing_section_and_a_missing_value_are_named() -> None:

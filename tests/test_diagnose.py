@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.stats import ortho_group
 
 from builders import basis_config, model_config, order_config, write_cache
-from nextbasis.basis.constructions import make
+from nextbasis.basis import make
 from nextbasis.basis.statistics import klt
 from nextbasis.config import DiagnoseStage, PatchesConfig, TrainStage
 from nextbasis.config import compose as compose_here

@@ -11,7 +11,7 @@ from scipy.linalg import subspace_angles
 from scipy.stats import ortho_group
 
 from nextbasis import profiles
-from nextbasis.basis.constructions import make
+from nextbasis.basis import make
 from nextbasis.basis.statistics import principal_axes
 
 

@@ -295,9 +295,10 @@ def test_token_cache_holds_plain_and_mirrored_images(workspace, config):
     assert cache.tokens.dtype == (np.int32 if config.kind == "vq" else np.float32)
 
 
-@pytest.mark.parametrize("init", ["identity", "random", "klt"])
+@pytest.mark.parametrize("init", ["identity", "random", "klt", "file:turned.npy"])
 def test_rebased_ids_are_the_nearest_codes_of_the_coefficients(workspace, init):
     run_tokenizer("vq", token_config())
+    np.save("turned.npy", np.linalg.qr(np.arange(16.0).reshape(4, 4) ** 0.5).Q)
     rebase.main(RebaseStage(scale="toy", key="b", seed=0, parent="vq", basis=basis_config(init)))
     model = load_tokenizer(Path("results/toy/tokenizer/b"))
     assert isinstance(model, RebasedTokenizer) and isinstance(model.parent, VQTokenizer)
@@ -331,10 +332,16 @@ def test_rebased_codes_decode_to_themselves():
     ("basis", "message"),
     [
         (basis_config("klt", learned=True), "basis.learned must be false"),
-        (basis_config("scaled"), "basis.init must be one of identity, klt, .* got 'scaled'"),
+        (basis_config("scaled"), "basis.init must be one of identity, .*klt.* got 'scaled'"),
+        (
+            basis_config("file:scaled.npy"),
+            "basis.init=file:scaled.npy must be orthogonal, it is near",
+        ),
     ],
 )
 def test_rebase_refuses_a_basis_it_cannot_use(workspace, basis, message):
+    run_tokenizer("vq", token_config())
+    np.save("scaled.npy", 0.9 * np.eye(4))
     with pytest.raises(ValueError, match=message):
         rebase.main(RebaseStage(scale="toy", key="b", seed=0, parent="vq", basis=basis))
 

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from tabulate import tabulate
 from torch import Tensor
 
-from nextbasis.basis.constructions import METHODS, NAMES, make, option_names
 from nextbasis.basis.definition import Basis
+from nextbasis.basis.registry import find, make, names
 
 CORRELATION = 0.95  # of neighbours in the synthetic field
 SAMPLES = 4_096  # of it, or twice the tokens if these are more
@@ -29,26 +29,25 @@ klt and titok: of {samples} samples (seed 0) of a synthetic field, one channel, 
 along both sides. rar: numbers of one permutation drawn at ratio 1; A itself is its mean."""
 
 
-def listing(names: Sequence[str], height: int, width: int) -> str:
-    """A line for each name (all if there are none), and how to read them.
+def listing(wanted: Sequence[str], height: int, width: int) -> str:
+    """A line for each basis named or brought (all named ones if none is), and how to read them.
 
     A basis that the grid cannot have shows the reason instead of numbers.
 
     Raises: ValueError for an unknown name, or a grid without tokens.
     """
-    chosen = list(dict.fromkeys(names)) or list(NAMES)
-    if unknown := [name for name in chosen if name not in METHODS]:
-        raise ValueError(f"basis must be one of {', '.join(NAMES)}; got '{unknown[0]}'")
+    chosen = [find(name) for name in dict.fromkeys(wanted or names())]
     if height < 1 or width < 1:
         raise ValueError(f"a grid has sides of at least 1, got {height} x {width}")
     tokens = field(height, width)
     lines, reasons = [], []
-    for name in chosen:
-        options = {"tokens": tokens} if "tokens" in option_names(name) else {}
+    for basis in chosen:
+        options = {"tokens": tokens} if "tokens" in basis.options else {}
         try:
-            lines.append(_line(make(name, height, width, **options)))
+            made = make(basis.name, height, width, **options)
+            lines.append((basis.name, basis.method, *_numbers(made)))
         except ValueError as reason:
-            lines.append((name, METHODS[name][0], *["-"] * (len(HEADER) - 2)))
+            lines.append((basis.name, basis.method, *["-"] * (len(HEADER) - 2)))
             reasons.append(str(reason))
     table = tabulate(lines, HEADER, "simple", disable_numparse=True)
     notes = NOTES.format(samples=len(tokens), rho=CORRELATION)
@@ -72,12 +71,10 @@ def _correlations(side: int) -> Float[Tensor, "n n"]:
     return CORRELATION ** (index[:, None] - index[None, :]).abs()
 
 
-def _line(basis: Basis) -> tuple[str, ...]:
+def _numbers(basis: Basis) -> tuple[str, ...]:
     drawn = basis.draw(torch.Generator().manual_seed(0))
     rows, tokens = basis.A.shape
     return (
-        basis.name,
-        METHODS[basis.name][0],
         f"{rows} x {tokens}",
         str(drawn.rank),
         basis.kind,

@@ -1,22 +1,27 @@
 """In which order tokens are visited: scans, random and annealed orders, cells, MAR's schedule.
 
 A scan of an h x w grid is a permutation of its raster indices: scan[k] is the token visited k-th.
+The first six: RAR, fig. 6.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from nextbasis.basis.registry import find_order, order
 
+
+@order("raster", method="row after row: A = I")
 def raster(height: int, width: int) -> Int[Tensor, " n"]:
     """Row after row, left to right."""
     return torch.arange(height * width)
 
 
+@order("alternate", method="every second row backwards")
 def alternate(height: int, width: int) -> Int[Tensor, " n"]:
     """Row after row, every second one right to left."""
     rows = raster(height, width).view(height, width).clone()
@@ -24,6 +29,7 @@ def alternate(height: int, width: int) -> Int[Tensor, " n"]:
     return rows.reshape(-1)
 
 
+@order("zcurve", method="Morton order")
 def zcurve(height: int, width: int) -> Int[Tensor, " n"]:
     """Morton order: the bits of column and row interleaved, the column's first."""
     index = raster(height, width)
@@ -34,6 +40,7 @@ def zcurve(height: int, width: int) -> Int[Tensor, " n"]:
     return code.argsort()
 
 
+@order("spiral_in", method="inward spiral")
 def spiral_in(height: int, width: int) -> Int[Tensor, " n"]:
     """From the top left corner down the left side, then right, up and left, inwards."""
     rows = raster(height, width).view(height, width)
@@ -44,11 +51,13 @@ def spiral_in(height: int, width: int) -> Int[Tensor, " n"]:
     return torch.cat(visited)
 
 
+@order("spiral_out", method="outward spiral")
 def spiral_out(height: int, width: int) -> Int[Tensor, " n"]:
     """The inward spiral backwards."""
     return spiral_in(height, width).flip(0)
 
 
+@order("par", method="PAR: regions in parallel")
 def par(height: int, width: int, region: int = 2) -> Int[Tensor, " n"]:
     """The first token of each of region x region regions, then the second of each, and so on (PAR).
 
@@ -67,6 +76,7 @@ def par(height: int, width: int, region: int = 2) -> Int[Tensor, " n"]:
     )
 
 
+@order("subsample", method="one of each quadrant in turn")
 def subsample(height: int, width: int) -> Int[Tensor, " n"]:
     """The top left token of each quadrant, then the next of each; the same as PAR's 2 x 2 order.
 
@@ -76,6 +86,7 @@ def subsample(height: int, width: int) -> Int[Tensor, " n"]:
     return par(height, width, 2)
 
 
+@order("hilbert", method="Hilbert curve")
 def hilbert(height: int, width: int) -> Int[Tensor, " n"]:
     """Hilbert's curve from the top left corner, generalised to any rectangle.
 
@@ -129,6 +140,7 @@ def cells(height: int, width: int, cells_per_side: int) -> Int[Tensor, " n"]:
     return split.permute(0, 2, 1, 3).reshape(-1)
 
 
+@order("xar", method="xAR: cells")
 def xar(height: int, width: int) -> Int[Tensor, " n"]:
     """The published 2 x 2 cells of xAR.
 
@@ -143,6 +155,7 @@ def _check_even(name: str, height: int, width: int) -> None:
         raise ValueError(f"order.scan={name} needs even sides, got a {height} x {width} grid")
 
 
+@order("fractalgen", method="FractalGen: nested blocks")
 def fractalgen(height: int, width: int, sizes: Sequence[int] = ()) -> Int[Tensor, " n"]:
     """Nested blocks, each in raster order (FractalGen's autoregressive generators).
 
@@ -175,28 +188,13 @@ def nested_sizes(height: int, width: int, sizes: Sequence[int] = ()) -> tuple[in
     return tuple(size for size in sizes if (size, size) != (height, width) or size == 1)
 
 
-SCANS: dict[str, Callable[[int, int], Tensor]] = {
-    "raster": raster,
-    "alternate": alternate,
-    "zcurve": zcurve,
-    "spiral_in": spiral_in,
-    "spiral_out": spiral_out,
-    "subsample": subsample,
-    "hilbert": hilbert,
-    "xar": xar,
-    "par": par,
-    "fractalgen": fractalgen,
-}  # the first six: RAR, fig. 6
-
-
 def scan(name: str, height: int, width: int) -> Int[Tensor, " n"]:
     """The named scan of a grid.
 
     Raises: ValueError if there is no such scan, or the grid cannot have it.
     """
-    if name not in SCANS:
-        raise ValueError(f"order.scan must be one of {', '.join(SCANS)}; got '{name}'")
-    return SCANS[name](height, width)
+    found: Tensor = find_order(name).make(height, width)
+    return found
 
 
 def random_ratio(progress: float, start: float, end: float) -> float:

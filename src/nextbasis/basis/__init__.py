@@ -1,6 +1,5 @@
-"""y = A x: bases, their objectives and their construction."""
+"""y = A x: bases, their objectives and their construction. Importing it imports no torch."""
 
-from nextbasis.basis.constructions import NAMES, make
-from nextbasis.basis.definition import Basis
+from nextbasis.basis.registry import find, make, names
 
-__all__ = ["NAMES", "Basis", "make"]
+__all__ = ["find", "make", "names"]

@@ -4,7 +4,7 @@ BAR, section on the unified framework: every autoregressive method is a choice o
 the tokens of a height x width grid in raster order, with the same A for every channel.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -32,7 +32,7 @@ class Basis:
     Raises: ValueError, naming the basis, if an invariant does not hold.
     """
 
-    name: str
+    name: str = ""  # `make` gives it the one that it is found by
     kind: str
     grid: tuple[int, int]  # height and width in tokens
     A: Tensor  # float64 (m, n); rows are the basis vectors
@@ -41,6 +41,7 @@ class Basis:
     # float64 (m,); divides each row, to give all one scale: an extension, not BAR's. Default: ones.
     gain: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.float64))
     ratio: float = 0.0  # of a distribution: the probability that an order is random
+    has_order: bool = True  # if not, the rows are tokens in whatever order the host has
 
     def __post_init__(self) -> None:
         """Check everything that the kind promises."""
@@ -52,7 +53,8 @@ class Basis:
             invariants.check_steps(self.steps, len(self.A))
             invariants.check_kind(self.kind, self.A, self.S, self.ratio)
         except ValueError as error:
-            raise ValueError(f"basis '{self.name}': {error}") from None
+            prefix = f"basis '{self.name}': " if self.name else ""
+            raise ValueError(prefix + str(error)) from None
 
     @property
     def num_rows(self) -> int:
@@ -147,3 +149,21 @@ def groups(sizes: Iterable[int]) -> tuple[range, ...]:
 def one_by_one(num_rows: int) -> tuple[range, ...]:
     """Every row its own step."""
     return groups([1] * num_rows)
+
+
+def orthogonal(
+    grid: tuple[int, int], rows: Float[Tensor, "n n"], steps: tuple[range, ...]
+) -> Basis:
+    """The basis of an orthogonal matrix."""
+    return Basis(kind="orthogonal", grid=grid, A=rows, S=rows.T, steps=steps)
+
+
+def permuted(grid: tuple[int, int], order: Int[Tensor, " n"], steps: tuple[range, ...]) -> Basis:
+    """The basis whose row k is token order[k]."""
+    matrix = selection(order)
+    return Basis(kind="permutation", grid=grid, A=matrix, S=matrix.T, steps=steps)
+
+
+def along(grid: tuple[int, int], order: Callable[[int, int], Int[Tensor, " n"]]) -> Basis:
+    """Token by token along an order of `nextbasis.orders`."""
+    return permuted(grid, order(*grid), one_by_one(grid[0] * grid[1]))

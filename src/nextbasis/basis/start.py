@@ -6,13 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextbasis.basis.constructions import make
 from nextbasis.basis.definition import Basis
+from nextbasis.basis.registry import find, make
 from nextbasis.basis.statistics import with_unit_rows
 from nextbasis.config import BasisConfig
-
-FROM_TOKENS = ("klt", "titok")  # bases that are computed from training tokens
-OF_THE_HOST = ("scaled",)  # bases whose rows are tokens in the host's order, as the identity's are
 
 
 def start(
@@ -21,12 +18,12 @@ def start(
     tokens: Callable[[], Float[Tensor, "i n d"]],
     seed: int,
 ) -> Basis | None:
-    """The named basis, None for the identity in the host's order.
+    """The basis that is named or brought, None for the identity in the host's order.
 
     gain=unit divides rows by the root mean square of their coefficients: an extension, which a
     frame whose rows differ in scale needs before a noise schedule made for unit variance.
 
-    `tokens` gives training tokens in raster order; `seed` is that of init=random.
+    `tokens` gives training tokens in raster order; `seed` is that of a random basis.
 
     Raises: ValueError naming the key for a basis that cannot be learned or modelled.
     """
@@ -37,10 +34,10 @@ def start(
         )
     if config.init == "identity":
         return None
-    options = dict(config.options)
-    if config.init in FROM_TOKENS:
+    options, known = dict(config.options), find(config.init).options
+    if "tokens" in known:
         options["tokens"] = tokens()
-    if config.init == "random":
+    if "seed" in known:
         options.setdefault("seed", seed)
     basis = make(config.init, *grid, **options)
     if basis.kind == "distribution":
@@ -64,5 +61,5 @@ def in_host_order(
     Rows keep their order but those of a multiple of the identity, which has none of its own.
     """
     weight, decoder = basis.A / basis.gain[:, None], basis.S * basis.gain
-    rows = order if basis.name in OF_THE_HOST else torch.arange(basis.num_rows)
+    rows = torch.arange(basis.num_rows) if basis.has_order else order
     return weight[rows][:, order].float(), decoder[order][:, rows].float(), basis.step_of[rows]

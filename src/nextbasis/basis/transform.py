@@ -62,7 +62,7 @@ class BasisTransform(nn.Module):
             return Householder(n, config.reflections, generator if is_random else None)
 
         def square(size: int) -> Tensor:
-            return random_orthogonal(size, generator) if is_random else torch.eye(size)
+            return random_orthogonal(size, generator).float() if is_random else torch.eye(size)
 
         if config.structure == "kronecker":
             return Kronecker(layout, square)

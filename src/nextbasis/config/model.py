@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from nextbasis.basis.registry import is_brought, names, order_names
 from nextbasis.config.checks import check_dropout, choose, fraction
 
 
@@ -19,11 +20,6 @@ class ModelBase:
         check_dropout(self)
 
 
-# Names of nextbasis.basis, and the identity in the host's own order of the tokens.
-BASES: tuple[str, ...] = ("identity", "raster", "alternate", "zcurve", "spiral_in", "spiral_out")
-BASES += ("subsample", "hilbert", "xar", "par", "fractalgen", "var", "var_pool", "far")
-BASES += ("far_telescoped", "far_dct", "titok", "dct", "haar", "walsh", "klt", "random", "scaled")
-BASES += ("rar",)
 OBJECTIVES = ("l_bar", "r0", "r0_inverse", "r1", "r2", "r3", "r4")
 STRUCTURES = ("dense", "kronecker", "blocks", "householder")
 
@@ -32,7 +28,7 @@ STRUCTURES = ("dense", "kronecker", "blocks", "householder")
 class BasisConfig:
     """How tokens are re-expressed before the backbone sees them: y = A x."""
 
-    init: str  # A at the start: identity (in the host's order) or the name of a basis
+    init: str  # A at the start: identity (in the host's order), a name, file:PATH, module:function
     options: dict[str, Any]  # of that basis, such as {scale: 0.93}
     gain: str  # none, or unit: rows divided by the deviation of their coefficients
     learned: bool
@@ -51,7 +47,8 @@ class BasisConfig:
 
     def __post_init__(self) -> None:
         """Check choices and ranges."""
-        choose("basis.init", self.init, BASES)
+        if not is_brought(self.init):
+            choose("basis.init", self.init, ("identity", *names()))
         choose("basis.gain", self.gain, ("none", "unit"))
         choose("basis.structure", self.structure, STRUCTURES)
         choose("basis.objective", self.objective, OBJECTIVES)
@@ -84,12 +81,13 @@ class BasisConfig:
 class OrderConfig:
     """In which order RAR's training visits the tokens."""
 
-    scan: str  # the order annealed to; see nextbasis.orders.SCANS
+    scan: str  # the order annealed to; see nextbasis.orders
     anneal_start: float  # fraction of training before which every order is random
     anneal_end: float  # fraction after which every order is the scan
 
     def __post_init__(self) -> None:
-        """Check ranges."""
+        """Check choice and ranges."""
+        choose("order.scan", self.scan, order_names())
         fraction("order", self, "anneal_start", "anneal_end")
         if self.anneal_start > self.anneal_end:
             raise ValueError(

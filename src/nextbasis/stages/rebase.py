@@ -9,8 +9,11 @@ from jaxtyping import Float
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
+from nextbasis.basis.brought import source_hash
+from nextbasis.basis.registry import find, is_brought, names
 from nextbasis.basis.start import start
 from nextbasis.config import BasisConfig, RebaseStage, section
+from nextbasis.config.checks import choose
 from nextbasis.data.arrays import Dataset, batches
 from nextbasis.files import read_json, result_folder, staged_folder, write_json
 from nextbasis.launch import run
@@ -20,7 +23,6 @@ from nextbasis.tokenizers import VQTokenizer, load_tokenizer, save_tokenizer
 from nextbasis.tokenizers.rebased import RebasedTokenizer
 
 FIT_IMAGES = 20_000  # training images, evenly spaced, that the basis and the codebooks see
-ORTHOGONAL = ("identity", "klt", "random", "dct", "far_dct", "haar", "walsh")
 KMEANS_BATCH = 2_048  # vectors a k-means step sees
 KMEANS_EPOCHS = 10  # at most, over those vectors
 
@@ -40,14 +42,17 @@ def main(config: RebaseStage) -> None:
     images = batches(data.train_images[::every], settings.encode_batch_size, device())
     latents = torch.cat([parent.latents(batch).cpu() for batch in images])
     basis = start(config.basis, parent.grid, lambda: latents, config.seed)
+    if basis is not None and basis.kind != "orthogonal":
+        raise ValueError(f"basis.init={config.basis.init} must be orthogonal, it is {basis.kind}")
     weight = torch.eye(latents.shape[1]) if basis is None else basis.A.float()
     tokenizer.weight.copy_(weight)
     y = torch.einsum("kn,bnd->bkd", weight, latents)
     codebooks = fit_codebooks(y, tokenizer.codebook_size, config.seed, f"rebase {config.key}")
     tokenizer.codebooks.copy_(codebooks)
+    made = source_hash(config.basis.init)
     with staged_folder(result_folder(config.scale, "tokenizer", config.key)) as folder:
         save_tokenizer(tokenizer, settings, trained["image"], folder)
-        write_json(folder / "metrics.json", record(config) | describe(y, codebooks))
+        write_json(folder / "metrics.json", record(config) | made | describe(y, codebooks))
 
 
 def check(basis: BasisConfig) -> None:
@@ -57,10 +62,10 @@ def check(basis: BasisConfig) -> None:
     """
     if basis.learned:
         raise ValueError("basis.learned must be false: rebase has no loss that could train A")
-    if basis.init not in ORTHOGONAL:
-        raise ValueError(
-            f"basis.init must be one of {', '.join(ORTHOGONAL)} for rebase, got '{basis.init}'"
-        )
+    if is_brought(basis.init):  # checked once it is made
+        return
+    fitting = [name for name in names() if find(name).kinds == ("orthogonal",)]
+    choose("basis.init", basis.init, ["identity", *fitting])
 
 
 def fit_codebooks(

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from nextbasis import processes
+from nextbasis.basis.brought import source_hash
 from nextbasis.config import TrainStage, config_hash
 from nextbasis.data.texts import load_texts
 from nextbasis.data.tokens import TokenCache
@@ -90,9 +91,11 @@ def main(config: TrainStage) -> None:
     cache = TokenCache(result_folder(config.scale, "tokens", config.tokens))
     folder = result_folder(config.scale, "text", config.captions)
     texts = load_texts(folder) if config.captions else None
+    source = source_hash(config.basis.init)
     trainer = Trainer(config, cache, texts)
     identity = [config_hash(config), cache.index["tokens_sha256"], code_hash(), torch.__version__]
     identity += [texts.index["tokens_sha256"]] if texts is not None else []
+    identity += source.values()
     resumable = Resumable(scratch_folder(config.scale, "train", config.key, identity))
     fit(trainer, resumable)
     raw, ema = trainer.models()
@@ -103,7 +106,7 @@ def main(config: TrainStage) -> None:
     with staged_folder(result_folder(config.scale, "train", config.key)) as folder:
         save_generator(folder, raw, ema, config, trainer.spec)
         write_curve(folder / "metrics.csv", trainer.rows)
-        write_json(folder / "metrics.json", record(config) | metrics(trainer, ema))
+        write_json(folder / "metrics.json", record(config) | source | metrics(trainer, ema))
     resumable.delete()
 
 

@@ -1,4 +1,4 @@
-"""Bases that only reorder tokens: scans, xAR's cells, PAR, FractalGen, RAR's random orders."""
+"""Bases that reorder tokens otherwise than one by one along an order of `nextbasis.orders`."""
 
 from collections.abc import Sequence
 
@@ -7,27 +7,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nextbasis import orders
-from nextbasis.basis.definition import Basis, groups, one_by_one, selection
+from nextbasis.basis.definition import Basis, groups, one_by_one, permuted
 from nextbasis.basis.invariants import mean_permutation
+from nextbasis.basis.registry import basis
 
 
-def scanned(name: str, height: int, width: int) -> Basis:
-    """Token by token along a scan of `orders.SCANS`.
-
-    Raises: ValueError if the grid cannot have it.
-    """
-    grid = (height, width)
-    return permuted(name, grid, orders.scan(name, *grid), one_by_one(height * width))
-
-
-def permuted(
-    name: str, grid: tuple[int, int], order: Int[Tensor, " n"], steps: tuple[range, ...]
-) -> Basis:
-    """The basis whose row k is token order[k]."""
-    matrix = selection(order)
-    return Basis(name=name, kind="permutation", grid=grid, A=matrix, S=matrix.T, steps=steps)
-
-
+@basis("xar", "permutation", method="xAR: cells")
 def xar(height: int, width: int, *, cells_per_side: int = 2) -> Basis:
     """Cells in raster order, the tokens of a cell together (xAR, next-X prediction).
 
@@ -36,9 +21,10 @@ def xar(height: int, width: int, *, cells_per_side: int = 2) -> Basis:
     order = orders.cells(height, width, cells_per_side)
     num_cells = cells_per_side**2
     steps = groups([len(order) // num_cells] * num_cells)
-    return permuted("xar", (height, width), order, steps)
+    return permuted((height, width), order, steps)
 
 
+@basis("par", "permutation", method="PAR: regions in parallel")
 def par(height: int, width: int, *, region: int = 2) -> Basis:
     """The first token of every region one by one, then one of each region together (PAR).
 
@@ -47,9 +33,10 @@ def par(height: int, width: int, *, region: int = 2) -> Basis:
     order = orders.par(height, width, region)
     together = region**2
     rest = len(order) // together - 1
-    return permuted("par", (height, width), order, groups([1] * together + [together] * rest))
+    return permuted((height, width), order, groups([1] * together + [together] * rest))
 
 
+@basis("fractalgen", "permutation", "frame", method="FractalGen: nested blocks")
 def fractalgen(
     height: int, width: int, *, sizes: Sequence[int] = (), guiding_pixel: bool = False
 ) -> Basis:
@@ -64,13 +51,13 @@ def fractalgen(
     grid = (height, width)
     if not guiding_pixel:
         order = orders.fractalgen(height, width, sizes)
-        return permuted("fractalgen", grid, order, one_by_one(len(order)))
+        return permuted(grid, order, one_by_one(len(order)))
     blocks = orders.raster(height, width).view(height, width)
     rows = torch.stack(_guided(blocks, orders.nested_sizes(height, width, sizes), height * width))
     single = rows.amax(1) == 1  # a mean of several tokens has smaller entries
     inverse = (rows * single[:, None]).T
     steps = one_by_one(len(rows))
-    return Basis(name="fractalgen", kind="frame", grid=grid, A=rows, S=inverse, steps=steps)
+    return Basis(kind="frame", grid=grid, A=rows, S=inverse, steps=steps)
 
 
 def _guided(
@@ -88,6 +75,7 @@ def _guided(
     return rows
 
 
+@basis("rar", "distribution", method="RAR: random orders")
 def rar(height: int, width: int, *, ratio: float | int = 1) -> Basis:
     """A random order per sample with probability `ratio`, else raster order (RAR).
 
@@ -98,7 +86,6 @@ def rar(height: int, width: int, *, ratio: float | int = 1) -> Basis:
     """
     mean = mean_permutation(height * width, float(ratio))
     return Basis(
-        name="rar",
         kind="distribution",
         grid=(height, width),
         A=mean,

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nextbasis.basis.constructions.resampling import grid_area, grid_bicubic
 from nextbasis.basis.definition import Basis, groups
-from nextbasis.basis.resampling import grid_area, grid_bicubic
+from nextbasis.basis.registry import basis
 
 VAR_SCALES = {
     8: (1, 2, 3, 4, 5, 6, 8),  # no official list; the official one's spirit
@@ -17,6 +18,7 @@ VAR_SCALES = {
 FAR_LAST_LEVEL = 10  # FAR's released sampler goes from level 2 to 10 on 16 x 16 tokens
 
 
+@basis("var", "frame", method="VAR: residual scales")
 def var(height: int, width: int, *, scales: Sequence[int] = ()) -> Basis:
     """VAR's residual pyramid without its quantiser and convolutions: next-scale prediction.
 
@@ -35,9 +37,10 @@ def var(height: int, width: int, *, scales: Sequence[int] = ()) -> Basis:
         rows.append(down @ rest)
         ups.append(up)
         rest = rest - up @ rows[-1]
-    return _frame("var", grid, rows, torch.cat(ups, 1))
+    return _frame(grid, rows, torch.cat(ups, 1))
 
 
+@basis("var_pool", "frame", method="VAR as BAR words it: average pools")
 def var_pool(height: int, width: int, *, scales: Sequence[int] = ()) -> Basis:
     """Average pools of several sizes: VAR as BAR's text words it. The last one is x itself.
 
@@ -45,9 +48,10 @@ def var_pool(height: int, width: int, *, scales: Sequence[int] = ()) -> Basis:
     """
     grid = (height, width)
     sizes = _sizes("scales", grid, scales or default_scales(max(grid)), up_to_grid=True)
-    return _ending_in_tokens("var_pool", grid, [grid_area(grid, size) for size in sizes])
+    return _ending_in_tokens(grid, [grid_area(grid, size) for size in sizes])
 
 
+@basis("far", "frame", method="FAR: low-pass chain, then x")
 def far(height: int, width: int, *, levels: Sequence[int] = ()) -> Basis:
     """FAR's chain of low-pass images, [L_c; …; I], as its released sampler visits them.
 
@@ -56,9 +60,10 @@ def far(height: int, width: int, *, levels: Sequence[int] = ()) -> Basis:
     Raises: ValueError if the levels do not rise, or reach the grid's side.
     """
     grid = (height, width)
-    return _ending_in_tokens("far", grid, [*_low_passes(grid, levels), _identity(grid)])
+    return _ending_in_tokens(grid, [*_low_passes(grid, levels), _identity(grid)])
 
 
+@basis("far_telescoped", "frame", method="FAR: what each level adds")
 def far_telescoped(height: int, width: int, *, levels: Sequence[int] = ()) -> Basis:
     """What every level adds to the one before, [L_2; L_3 - L_2; …]; the blocks' sum is x.
 
@@ -67,7 +72,7 @@ def far_telescoped(height: int, width: int, *, levels: Sequence[int] = ()) -> Ba
     grid = (height, width)
     chain = [*_low_passes(grid, levels), _identity(grid)]
     rows = [chain[0], *(after - before for before, after in zip(chain, chain[1:], strict=False))]
-    return _frame("far_telescoped", grid, rows, torch.cat([_identity(grid)] * len(rows), 1))
+    return _frame(grid, rows, torch.cat([_identity(grid)] * len(rows), 1))
 
 
 def default_scales(side: int) -> tuple[int, ...]:
@@ -112,15 +117,13 @@ def _identity(grid: tuple[int, int]) -> Float[Tensor, "n n"]:
     return torch.eye(grid[0] * grid[1], dtype=torch.float64)
 
 
-def _ending_in_tokens(name: str, grid: tuple[int, int], rows: list[Tensor]) -> Basis:
+def _ending_in_tokens(grid: tuple[int, int], rows: list[Tensor]) -> Basis:
     """A frame whose last block is x itself, from which S takes it."""
     redundant = sum(map(len, rows[:-1]))
     zeros = torch.zeros(len(rows[-1]), redundant, dtype=torch.float64)
-    return _frame(name, grid, rows, torch.cat((zeros, _identity(grid)), 1))
+    return _frame(grid, rows, torch.cat((zeros, _identity(grid)), 1))
 
 
-def _frame(
-    name: str, grid: tuple[int, int], rows: list[Tensor], inverse: Float[Tensor, "n m"]
-) -> Basis:
+def _frame(grid: tuple[int, int], rows: list[Tensor], inverse: Float[Tensor, "n m"]) -> Basis:
     steps = groups(map(len, rows))
-    return Basis(name=name, kind="frame", grid=grid, A=torch.cat(rows), S=inverse, steps=steps)
+    return Basis(kind="frame", grid=grid, A=torch.cat(rows), S=inverse, steps=steps)

@@ -6,15 +6,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextbasis.basis.definition import Basis, groups, one_by_one
+from nextbasis.basis.definition import Basis, groups, one_by_one, orthogonal
+from nextbasis.basis.registry import basis
 
 
+@basis("dct", "orthogonal", method="DCT-II, zigzag")
 def dct(height: int, width: int) -> Basis:
     """Two-dimensional DCT-II in JPEG's zigzag order, one row at a time."""
     rows = torch.kron(cosines(height), cosines(width))[zigzag(height, width)]
-    return orthogonal("dct", (height, width), rows, one_by_one(len(rows)))
+    return orthogonal((height, width), rows, one_by_one(len(rows)))
 
 
+@basis("far_dct", "orthogonal", method="FAR, invertible: DCT by max(u, v)")
 def far_dct(height: int, width: int) -> Basis:
     """The invertible FAR: the DCT with rows of the same max(u, v) together, from low to high.
 
@@ -24,9 +27,10 @@ def far_dct(height: int, width: int) -> Basis:
     band = torch.maximum(frequency // width, frequency % width)
     order = band.argsort(stable=True)
     rows = torch.kron(cosines(height), cosines(width))[order]
-    return orthogonal("far_dct", (height, width), rows, groups(band.bincount().tolist()))
+    return orthogonal((height, width), rows, groups(band.bincount().tolist()))
 
 
+@basis("walsh", "orthogonal", method="Walsh-Hadamard by sequency, zigzag")
 def walsh(height: int, width: int) -> Basis:
     """Walsh-Hadamard functions by sequency (sign changes) along both axes, in zigzag order.
 
@@ -34,9 +38,10 @@ def walsh(height: int, width: int) -> Basis:
     """
     _check_powers(height, width)
     rows = torch.kron(walsh_functions(height), walsh_functions(width))[zigzag(height, width)]
-    return orthogonal("walsh", (height, width), rows, one_by_one(len(rows)))
+    return orthogonal((height, width), rows, one_by_one(len(rows)))
 
 
+@basis("haar", "orthogonal", method="Haar wavelets, coarse to fine")
 def haar(height: int, width: int) -> Basis:
     """Mallat's two-dimensional Haar wavelets: the mean, then each level's details together.
 
@@ -55,14 +60,7 @@ def haar(height: int, width: int) -> Basis:
         smooth = bands[0] @ smooth
         height, width = max(1, height // 2), max(1, width // 2)
     blocks.insert(0, smooth)
-    return orthogonal("haar", grid, torch.cat(blocks), groups(map(len, blocks)))
-
-
-def orthogonal(
-    name: str, grid: tuple[int, int], rows: Float[Tensor, "n n"], steps: tuple[range, ...]
-) -> Basis:
-    """The basis of an orthogonal matrix."""
-    return Basis(name=name, kind="orthogonal", grid=grid, A=rows, S=rows.T, steps=steps)
+    return orthogonal(grid, torch.cat(blocks), groups(map(len, blocks)))
 
 
 def cosines(size: int) -> Float[Tensor, "n n"]:

@@ -1,0 +1,1 @@
+"""The named bases: every file holds some that belong together, and is needed by these alone."""
