@@ -21,6 +21,8 @@ def run(stage: str, main: Callable[[Any], None], doc: str | None) -> None:
         print(_help(stage, doc or ""))
         return
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    # Without it cuBLAS refuses matrix products while algorithms must be deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # use_deterministic_algorithms would import the compiler: a second or two that no stage needs
     # but those whose optimiser or torchvision does so anyway.
     torch.set_deterministic_debug_mode("error")

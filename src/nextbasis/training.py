@@ -12,6 +12,7 @@ from nextbasis.config import TrainStage
 from nextbasis.data.epochs import Epochs
 from nextbasis.data.texts import FIRST, Texts
 from nextbasis.data.tokens import TokenCache
+from nextbasis.families.common.backbone import moved
 from nextbasis.families.common.execution import compile_blocks, precision, recompute_blocks
 from nextbasis.families.common.generator import Generator, build
 from nextbasis.families.common.noise import stream_seed
@@ -87,7 +88,7 @@ class Trainer:
         draws = self.generator.draw(train.batch_size, self.step / train.steps, self.random)
         torch.manual_seed(stream_seed("dropout", self.config.seed, self.step, processes.rank()))
         with precision(train.precision, self.device):
-            loss = self.loss_of(tokens, labels, draws.part(self.part))
+            loss = self.loss_of(tokens, labels, moved(draws.part(self.part), self.device))
         set_rates(self.optim, train, self.step)
         self.optim.zero_grad(set_to_none=True)
         loss.value.backward()

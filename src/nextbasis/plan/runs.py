@@ -85,7 +85,7 @@ def _spec(part: dict[str, Any], stages: Stages, encoder: str, basis: BasisConfig
 
 
 def _text(stages: Stages) -> TextSpec | None:
-    """What the captions of a scale look like, if it has any; how many words they have is not known before they are read."""
+    """What a scale's captions look like, if any; how many words there are only reading tells."""
     found = [_config(stage).text for (kind, _), stage in stages.items() if kind == "text"]
     if not found:
         return None

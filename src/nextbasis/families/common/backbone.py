@@ -1,6 +1,7 @@
 """What every model of a family is: one constructor, and the four things that are asked of it."""
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -22,6 +23,12 @@ class Draws(Protocol):
 
     def share_level(self) -> "Draws":
         """Draws with one noise level for all tokens of an image."""
+
+
+def moved(draws: Any, device: torch.device) -> Any:
+    """Draws, a dataclass, with all tensors on this device; numbers are drawn on the CPU."""
+    tensors = {name: value for name, value in vars(draws).items() if isinstance(value, Tensor)}
+    return replace(draws, **{name: value.to(device) for name, value in tensors.items()})
 
 
 class Backbone(nn.Module):

@@ -38,11 +38,25 @@ def power_cosine_guidance(guidance: float, power: float, step: int, num_steps: i
     return 1 + (guidance - 1) * 0.5 * (1 - math.cos(math.pi * (step / num_steps) ** power))
 
 
+def cumulated(x: Float[Tensor, "*b v"]) -> Float[Tensor, "*b v"]:
+    """Cumulative sums along the last axis.
+
+    On GPUs they are made of log2(v) shifted sums: torch's own are not deterministic there.
+    """
+    if x.device.type == "cpu":
+        return x.cumsum(-1)
+    shift = 1
+    while shift < x.shape[-1]:
+        x = x + F.pad(x[..., :-shift], (shift, 0))
+        shift *= 2
+    return x
+
+
 def draw(
     logits: Float[Tensor, "b v"], temperature: float, uniform: Float[Tensor, " b"]
 ) -> Int[Tensor, " b"]:
     """One id per row by inverting the distribution function at `uniform` in [0, 1)."""
     probability = torch.softmax(logits / temperature, -1)
-    cumulative = probability.cumsum(-1, dtype=torch.float64)
+    cumulative = cumulated(probability.double())
     target = uniform.double()[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[1] - 1)

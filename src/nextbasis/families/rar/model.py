@@ -106,6 +106,8 @@ class RAR(Backbone):
         self._init_weights()
         self.register_buffer("host_order", orders.raster(*grid), persistent=False)
         self.register_buffer("step_of", torch.arange(self.num_tokens), persistent=False)
+        # Orders are drawn on the CPU, whatever the device of the buffers.
+        self.drawn_scan = orders.scan(order.scan, *grid)
         self.register_buffer("scan", orders.scan(order.scan, *grid), persistent=False)
 
     def _init_weights(self) -> None:
@@ -132,7 +134,7 @@ class RAR(Backbone):
         start, end = self.order_config.anneal_start, self.order_config.anneal_end
         ratio = orders.random_ratio(progress, start, end)
         return Draws(
-            order=orders.annealed_orders(batch, self.scan, ratio, generator),
+            order=orders.annealed_orders(batch, self.drawn_scan, ratio, generator),
             label_drop=torch.rand(batch, generator=generator) < self.config.label_drop,
         )
 
