@@ -23,14 +23,6 @@ def scratch_folder(scale: str, kind: str, key: str, identity: Sequence[str]) -> 
     return Path("scratch") / scale / kind / key / digest
 
 
-def code_hash() -> str:
-    """SHA-256 of the package's source, so that no state outlives the code that made it."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     digest = hashlib.sha256()

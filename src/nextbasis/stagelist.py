@@ -3,17 +3,20 @@
 DVC can tell too, but importing it takes seconds; tests/test_pipeline.py checks that both agree.
 """
 
+import hashlib
 import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pathspec
 import yaml
 
 from nextbasis.tables.inputs import Catalog
 
 MODULES = "nextbasis.stages"  # a command is `<launcher> -m nextbasis.stages.<kind> KEY=VALUE …`
+ROOT = Path(__file__).parents[2]  # of the repository, of which this package is installed
 PLACEHOLDER = re.compile(r"\$\{\s*([\w.]+)\s*\}")
 
 
@@ -62,6 +65,40 @@ def with_followers(stages: list[Stage], changed: set[str]) -> set[str]:
                     found.add(reader.name)
                     waiting.append(reader)
     return found
+
+
+def code_of(kind: str, family: str = "", root: Path = ROOT) -> list[Path]:
+    """The source files that stages of a kind depend on, as dvc.yaml and .dvcignore say it.
+
+    `family` is that of the model, for the kinds that have one.
+    Raises: ValueError if dvc.yaml has no such kind.
+    """
+    groups = yaml.load((root / "dvc.yaml").read_text(), Loader=yaml.CSafeLoader)["stages"]
+    body = next((g.get("do", g) for n, g in groups.items() if n.startswith(f"{kind}-")), None)
+    if body is None:
+        raise ValueError(f"dvc.yaml has no stage of kind '{kind}'")
+    context = {"item": {"family": family}}
+    deps = [
+        root / PLACEHOLDER.sub(lambda match: str(_lookup(match, context, kind)), path)
+        for path in body["deps"]
+        if path.startswith("src/")
+    ]
+    ignored = pathspec.GitIgnoreSpec.from_lines((root / ".dvcignore").read_text().splitlines())
+    found = {file for dep in deps for file in (dep.rglob("*") if dep.is_dir() else [dep])}
+    return sorted(
+        file for file in found if file.is_file() and not ignored.match_file(file.relative_to(root))
+    )
+
+
+def code_hash(kind: str, family: str = "", root: Path = ROOT) -> str:
+    """SHA-256 of the code that a stage depends on, so that no state outlives what made it.
+
+    What DVC calls irrelevant leaves it alone, such as a docstring of the tables.
+    """
+    digest = hashlib.sha256()
+    for path in code_of(kind, family, root):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _stages(name: str, group: dict[str, Any], catalog: Catalog) -> list[Stage]:

@@ -19,7 +19,6 @@ from nextbasis.config import SampleStage, config_hash
 from nextbasis.data.arrays import Dataset, create
 from nextbasis.data.pictures import save_grid
 from nextbasis.files import (
-    code_hash,
     result_folder,
     scratch_folder,
     sha256,
@@ -31,6 +30,7 @@ from nextbasis.launch import run
 from nextbasis.progress import Progress
 from nextbasis.provenance import device, processor, record
 from nextbasis.sampling import Sampler
+from nextbasis.stagelist import code_hash
 
 GRID_PER_CLASS = 8  # images of each class in grid.png
 SAMPLES, SECONDS = "samples.npy", "seconds.npy"  # of every batch, 0 until it is complete
@@ -139,7 +139,7 @@ def main(config: SampleStage) -> None:
     sampler = Sampler(config)
     labels = sampler.labels()
     model = result_folder(config.scale, "train", config.run) / "model.safetensors"
-    identity = [config_hash(config), sha256(model), code_hash()]
+    identity = [config_hash(config), sha256(model), code_hash("sample", config.sampler.family)]
     scratch = scratch_folder(config.scale, "sample", config.key, identity)
     images, images_per_second = fill(sampler, labels, scratch)
     if processes.rank() > 0:

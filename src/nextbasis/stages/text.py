@@ -18,7 +18,6 @@ from nextbasis.config import TextStage, config_hash
 from nextbasis.data.arrays import CAPTIONS, Dataset, create
 from nextbasis.data.shards import ranges
 from nextbasis.files import (
-    code_hash,
     read_json,
     result_folder,
     scratch_folder,
@@ -29,6 +28,7 @@ from nextbasis.files import (
 from nextbasis.launch import run
 from nextbasis.progress import Progress
 from nextbasis.provenance import record
+from nextbasis.stagelist import code_hash
 from nextbasis.text import Encoder, build, describe
 from nextbasis.text.words import WordEncoder, unknown_share, vocabulary_of
 
@@ -46,7 +46,7 @@ def main(config: TextStage) -> None:
         share = unknown_share(seen(captions, data.test_labels), encoder.vocabulary)
         measured["unknown_share_test"] = share
     checksum = data.index["sha256"][CAPTIONS]
-    identity = [config_hash(config), checksum, code_hash(), torch.__version__]
+    identity = [config_hash(config), checksum, code_hash("text"), torch.__version__]
     identity += [encoder.facts.get("encoder_sha256", ""), *encoder.vocabulary]
     scratch = scratch_folder(config.scale, "text", config.key, identity)
     encode_all(encoder, captions, scratch, f"text {config.key}")

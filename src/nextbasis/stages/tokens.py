@@ -24,7 +24,6 @@ from nextbasis.data.shards import FOLDER, Shards, entry, name_of, ranges, sha256
 from nextbasis.data.sources import load
 from nextbasis.data.views import VIEWS, Views
 from nextbasis.files import (
-    code_hash,
     read_json,
     result_folder,
     scratch_folder,
@@ -36,6 +35,7 @@ from nextbasis.files import (
 from nextbasis.launch import run
 from nextbasis.progress import Progress
 from nextbasis.provenance import device, record
+from nextbasis.stagelist import code_hash
 from nextbasis.tokenizers import KL16Tokenizer, Tokenizer, load_tokenizer
 
 Batches = Iterator[Float[Tensor, "b c h w"]]
@@ -55,7 +55,7 @@ def main(config: TokensStage) -> None:
         )
     images = images_of(data, config.dataset, views, trained["tokenizer"]["encode_batch_size"])
     inputs = [trained["sha256"], sha256(data.folder / "index.json")]
-    identity = [config_hash(config), *inputs, code_hash(), torch.__version__]
+    identity = [config_hash(config), *inputs, code_hash("tokens"), torch.__version__]
     scratch = scratch_folder(config.scale, "tokens", config.key, identity)
     encoder = Encoder(tokenizer, views, data.image_size)
     parts = ranges(len(data.train_labels), config.shard_images)

@@ -24,10 +24,11 @@ from nextbasis.data.texts import load_texts
 from nextbasis.data.tokens import TokenCache
 from nextbasis.families.common.checkpoint import Resumable, save_generator
 from nextbasis.families.common.generator import Generator
-from nextbasis.files import code_hash, result_folder, scratch_folder, staged_folder, write_json
+from nextbasis.files import result_folder, scratch_folder, staged_folder, write_json
 from nextbasis.launch import run
 from nextbasis.progress import Progress
 from nextbasis.provenance import record
+from nextbasis.stagelist import code_hash
 from nextbasis.training import Trainer
 
 
@@ -93,7 +94,12 @@ def main(config: TrainStage) -> None:
     texts = load_texts(folder) if config.captions else None
     source = source_hash(config.basis.init)
     trainer = Trainer(config, cache, texts)
-    identity = [config_hash(config), cache.index["tokens_sha256"], code_hash(), torch.__version__]
+    identity = [
+        config_hash(config),
+        cache.index["tokens_sha256"],
+        code_hash("train", config.model.family),
+        torch.__version__,
+    ]
     identity += [texts.index["tokens_sha256"]] if texts is not None else []
     identity += source.values()
     resumable = Resumable(scratch_folder(config.scale, "train", config.key, identity))
