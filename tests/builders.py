@@ -52,6 +52,7 @@ def model_config(family: str, **changes: Any) -> Any:
     if family == "xar":
         parts = {"width": 16, "encoder_depth": 1, "decoder_depth": 1, "num_heads": 2}
         return XARConfig(**shared | parts | {"cells_per_side": 2, "mlp_ratio": 4.0} | changes)
+    assert family == "rar", f"no small config of {family} here: add one"
     parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24}
     return RARConfig(**shared | parts | changes)
 
@@ -81,6 +82,7 @@ def sampler_config(family: str, **changes: Any) -> Any:
         return MARSamplerConfig(**shared | parts | changes)
     if family == "xar":
         return XARSamplerConfig(**shared | {"solver": "euler", "num_steps": 4} | changes)
+    assert family == "rar", f"no small sampler of {family} here: add one"
     return RARSamplerConfig(**shared | {"guidance_power": 1.0, "temperature": 1.0} | changes)
 
 

@@ -7,9 +7,10 @@ from scipy.stats import ortho_group, truncnorm
 from builders import basis_config, generator, order_config, sampler_config, tokens
 from nextbasis.basis.structure import Dense
 from nextbasis.basis.transform import BasisTransform
+from nextbasis.families import names
 from nextbasis.families.common.noise import ImageNoise
 
-FAMILIES = ["mar", "xar", "rar"]
+FAMILIES = names()
 CPU = torch.device("cpu")
 LABELS = torch.tensor([0, 1, 2, 4])
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from builders import generator, model_config, order_config, sampler_config, token_spec, tokens
+from nextbasis.config import section
 from nextbasis.families import family as seam
 from nextbasis.families import find, names
 from nextbasis.families.common.backbone import Backbone, Draws
@@ -88,6 +90,20 @@ def test_official_names_are_a_bijection_and_sizes_come_back(name: str) -> None:
     shapes = official_shapes(model, spec)
     told, found = infer(name, shapes, vars(model), spec.grid)
     assert told == model and found == spec
+
+
+@pytest.mark.parametrize("name", names())
+def test_its_recipes_compose(name: str) -> None:
+    recipes = {
+        group: sorted((ROOT / "config" / group).rglob(f"{name}*.yaml"))
+        for group in ("model", "train", "sampler")
+    }
+    assert all(recipes.values())
+    for group in ("model", "sampler"):
+        for path in recipes[group]:
+            found = section(group, yaml.safe_load(path.read_text(encoding="utf-8")))
+            assert type(found) is getattr(find(name).part("config"), group.upper())
+            assert found.family == name
 
 
 @pytest.mark.parametrize("name", names())

@@ -10,13 +10,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from builders import basis_config, model_config, order_config, sampler_config, token_spec
+from nextbasis.families import names
 from nextbasis.families.common.generator import Backbone, build, build_backbone
 from nextbasis.families.common.noise import ImageNoise
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.mar import cost as mar_cost
 from nextbasis.plan import basis_flops, flops, memory
 
-FAMILIES = ["mar", "xar", "rar"]
+FAMILIES = names()
 BATCH = 2
 ONEDNN = torch.ops.mkldnn._linear_pointwise
 WIDTHS: dict[str, dict[str, Any]] = {
