@@ -92,6 +92,19 @@ def test_official_names_are_a_bijection_and_sizes_come_back(name: str) -> None:
     assert told == model and found == spec
 
 
+@pytest.mark.parametrize("ratio", [1.0, 2.5, 3.0, 4.0, 5.75])
+@pytest.mark.parametrize("name", ["mar", "xar"])
+def test_the_ratio_of_an_mlp_is_read_off_its_shapes(name: str, ratio: float) -> None:
+    """Whatever the ratio, the layers of what is read are those of the checkpoint."""
+    model, spec = model_config(name, mlp_ratio=ratio), token_spec(name)
+    shapes = official_shapes(model, spec)
+    given = {key: value for key, value in vars(model).items() if key != "mlp_ratio"}
+    told, _ = infer(name, shapes, given, spec.grid)
+    assert official_shapes(told, spec) == shapes
+    with pytest.raises(ValueError, match="model.mlp_ratio is 9.0 in the config and"):
+        infer(name, shapes, given | {"mlp_ratio": 9.0}, spec.grid)
+
+
 @pytest.mark.parametrize("name", names())
 def test_its_recipes_compose(name: str) -> None:
     recipes = {
@@ -247,7 +260,7 @@ drawn = made.sample(labels, ImageNoise(0, range(5), torch.device("cpu")), sample
 torch.testing.assert_close(drawn, x, atol=1e-3, rtol=1e-3)
 try:
     find("toy").part("cost")
-except NotImplementedError as error:
+except FileNotFoundError as error:
     print(error)
 """
 

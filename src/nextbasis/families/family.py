@@ -35,10 +35,10 @@ class Family:
     def part(self, name: str) -> ModuleType:
         """A module of the family's folder.
 
-        Raises: NotImplementedError naming the file that has to be written.
+        Raises: FileNotFoundError naming the file that has to be written.
         """
         if not (FOLDER / self.name / f"{name}.py").is_file():
-            raise NotImplementedError(
+            raise FileNotFoundError(
                 f"family {self.name} has no part '{name}': write "
                 f"src/nextbasis/families/{self.name}/{name}.py ({PARTS[name]})"
             )

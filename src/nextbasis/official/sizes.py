@@ -88,6 +88,9 @@ def _grid(num_tokens: int, grid: tuple[int, int] | None) -> tuple[int, int]:
     return grid
 
 
+LARGE = 1024.0  # a ratio whose width is hardly changed by rounding
+
+
 def mlp_ratio(votes: Votes, hidden: int, width_at: Callable[[float], int]) -> float:
     """The ratio of an MLP whose inner width is `width_at(ratio)`: the given one if it fits.
 
@@ -97,7 +100,7 @@ def mlp_ratio(votes: Votes, hidden: int, width_at: Callable[[float], int]) -> fl
     given = votes.given.get("mlp_ratio")
     if given is not None and width_at(given) == hidden:
         return given
-    plain = hidden / max(1, width_at(1.0))
+    plain = hidden * LARGE / max(1, width_at(LARGE))
     near = (round(plain * 64) + step for step in range(-2, 3))
     for ratio in (*(n / 64 for n in near), plain, math.nextafter(plain, math.inf)):
         if width_at(ratio) == hidden:
