@@ -58,9 +58,7 @@ def model_config(family: str) -> MARConfig | XARConfig:
 
 def token_spec(side: int) -> TokenSpec:
     """Tokens of KL-16 on a square grid."""
-    return TokenSpec.of_grid(
-        grid=(side, side), channels=CHANNELS, codebook_size=0, num_classes=NUM_CLASSES
-    )
+    return TokenSpec.of_grid((side, side), channels=CHANNELS, num_classes=NUM_CLASSES)
 
 
 def layout_of(structure: str, family: str, side: int) -> tuple[int, int]:

@@ -170,5 +170,5 @@ def test_families_and_tokens_must_fit() -> None:
 
     with pytest.raises(ValueError, match="model.family=mar needs tokens that are numbers"):
         build(model_config("mar"), basis_config(), order_config(), token_spec("rar"))
-    with pytest.raises(ValueError, match="model.family=rar needs ids"):
+    with pytest.raises(ValueError, match="model.family=rar needs tokens that are ids"):
         build(model_config("rar"), basis_config(), order_config(), token_spec("mar"))
