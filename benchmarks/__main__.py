@@ -18,7 +18,7 @@ from benchmarks.measure import machine, measure
 from benchmarks.report import page, record, scoring_record
 from benchmarks.scoring import SCORING, ScoringRow, measure_row
 from benchmarks.work import work
-from nextbasis.files import read_json, write_atomic, write_json
+from nextbasis.support.files import read_json, write_atomic, write_json
 
 SCORING_REPEATS = 2  # at most: a row of scores takes minutes
 RESULTS = Path(__file__).parent / "results"

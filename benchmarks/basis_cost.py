@@ -22,6 +22,7 @@ from nextbasis.basis.objective import Seen, total_loss
 from nextbasis.basis.projection import clamp
 from nextbasis.basis.transform import BasisTransform
 from nextbasis.config import BasisConfig
+from nextbasis.families import find
 from nextbasis.families.common.generator import build
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.mar.config import MARConfig
@@ -52,7 +53,8 @@ def basis_config(structure: str) -> BasisConfig:
 
 def model_config(family: str) -> MARConfig | XARConfig:
     """The released model of size B."""
-    given = yaml.safe_load((CONFIG / f"model/paper/{family}_b.yaml").read_text())
+    recipe = find(family).recipes / f"model/paper/{family}_b.yaml"
+    given = yaml.safe_load(recipe.read_text())
     return FAMILIES[family](**given)
 
 

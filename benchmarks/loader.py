@@ -20,13 +20,13 @@ from tabulate import tabulate
 from nextbasis.data.arrays import create
 from nextbasis.data.shards import FOLDER, name_of, ranges
 from nextbasis.data.tokens import TokenCache
-from nextbasis.files import write_json
 from nextbasis.plan.estimate import assumptions, estimate
 from nextbasis.plan.runs import runs_of
+from nextbasis.support.files import write_json
 
 IMAGES, SHARD = 1_281_167, 10_000  # of ImageNet, and of a shard in dvc.yaml
 BATCH = 2048  # of a step
-PROCESSES = 8  # GPUs that share a batch, as config/resources.yaml gives them
+PROCESSES = 8  # GPUs that share a batch, as resources.yaml of imagenet256 gives them
 GPU = "H100"
 COLD_BYTES = 80e6  # of the file on the disk
 CHUNK = 1 << 20

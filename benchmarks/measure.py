@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nextbasis.families.common.linear import linear
-from nextbasis.provenance import processor
+from nextbasis.support.provenance import processor
 
 Product = Callable[[Tensor, Tensor, None], Tensor]  # of x (r, k) and W (m, k): x W^T
 

@@ -15,13 +15,13 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from benchmarks.measure import Timing, measure
 from nextbasis.config import EvaluationConfig, compose
-from nextbasis.files import sha256
-from nextbasis.metrics.extractor import load_extractor, register
-from nextbasis.metrics.features import extract
-from nextbasis.metrics.frechet import frechet_distance
-from nextbasis.metrics.quality import precision_and_recall, radii
-from nextbasis.metrics.reference import Reference
-from nextbasis.metrics.rules import INCEPTION, split
+from nextbasis.scoring.extractor import load_extractor, register
+from nextbasis.scoring.features import extract
+from nextbasis.scoring.frechet import frechet_distance
+from nextbasis.scoring.quality import precision_and_recall, radii
+from nextbasis.scoring.reference import Reference
+from nextbasis.scoring.rules import INCEPTION, split
+from nextbasis.support.files import sha256
 
 BATCH = 64
 

@@ -16,8 +16,8 @@ from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.mar.config import MARConfig, MARSamplerConfig
 from nextbasis.families.rar.config import RARConfig, RARSamplerConfig
 from nextbasis.families.xar.config import XARConfig, XARSamplerConfig
-from nextbasis.optimiser import moving_average, optimiser
 from nextbasis.parity.training import recipe
+from nextbasis.training.optimiser import moving_average, optimiser
 
 NUM_CLASSES = 1000
 WIDTH = 256

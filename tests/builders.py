@@ -13,7 +13,7 @@ from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.mar.config import MARConfig, MARSamplerConfig
 from nextbasis.families.rar.config import RARConfig, RARSamplerConfig
 from nextbasis.families.xar.config import XARConfig, XARSamplerConfig
-from nextbasis.files import write_json
+from nextbasis.support.files import write_json
 
 SAMPLER = {"num_images": 4, "batch_size": 4, "latency_images": 1}
 SAMPLER |= {"precision": "float32", "compile": False, "rounding": "round"}

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fixtures_at_hand import fixture_path
-from nextbasis.cli import main
+from nextbasis.commands.cli import main
 
 ROOT = Path(__file__).parents[1]
 HEADS = ["encoder_heads=4", "decoder_heads=2"]

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 import builders
 from nextbasis.families.common.noise import ImageNoise
-from nextbasis.tokenizers.kl16 import KL16Autoencoder, KL16Config
-from nextbasis.tokenizers.maskgit_vqgan import MaskGITVQGAN, MaskGITVQGANConfig
+from nextbasis.tokenizers.kl16.config import KL16Config
+from nextbasis.tokenizers.kl16.model import KL16Autoencoder
+from nextbasis.tokenizers.maskgit_vqgan.config import MaskGITVQGANConfig
+from nextbasis.tokenizers.maskgit_vqgan.model import MaskGITVQGAN
 
 PATH = Path(__file__).parent / "golden/models.safetensors"
 LABELS = torch.tensor([0, 1, 4, 2])

@@ -17,19 +17,19 @@ from pathlib import Path
 
 import yaml
 
-from nextbasis.stagelist import load_stages
-from nextbasis.tables.inputs import CATALOG, load_catalog
+from nextbasis.pipeline.catalog import catalog_file, load_catalog
+from nextbasis.pipeline.stagelist import load_stages
 
 REPOSITORY = Path(__file__).parents[1]
 TOOLS = Path(sys.executable).parent
 SCALE = "cpu"  # its .gitignore rules are those of the real scale: metrics in git, the rest in cache
-FAKED = re.compile(r"^.* -m nextbasis\.stages\.")  # how commands of stages begin
-DIAGNOSIS = ("family", "run", "tokens")
+FAKED = re.compile(r"(python|\$\{launch\}) -m nextbasis\.stages\.")  # how commands of stages begin
+RESOURCES = "default: {threads: 1, mem_mb: 1000, runtime: 10, gpu: 0}\n"
 FAKE_STAGE = """
 import hashlib, json, os, sys, time
 from pathlib import Path
-from nextbasis.stagelist import load_stages
-from nextbasis.tables.inputs import load_catalog
+from nextbasis.pipeline.catalog import load_catalog
+from nextbasis.pipeline.stagelist import load_stages
 
 kind, given = sys.argv[1], dict(word.split("=", 1) for word in sys.argv[2:])
 key, name = given.get("key", ""), f"{sys.argv[1]} {given.get('key', '')}".strip()
@@ -66,12 +66,12 @@ log("end")
 """
 TABLE_RULES = """
 TABLES = f"results/{SCALE}/tables/main.md"
-PICTURES = [path for stage in STAGES.of_scale(SCALE) for path in stage.outs]  # make everything
+PICTURES = [path for stage in STAGES.stages for path in stage.outs]  # make everything
 
 
 rule table:
     input:
-        expand("results/{{scale}}/score/{key}/score.json", key=STAGES.keys("score", SCALE)),
+        expand("results/{{scale}}/score/{key}/score.json", key=STAGES.keys("score")),
     output:
         "results/{scale}/tables/main.md",
     shell:
@@ -91,20 +91,17 @@ class Project:
         project = cls(root)
         for name in ("workflow", "profiles"):
             shutil.copytree(REPOSITORY / name, root / name)
-        for name in (
-            "Snakefile",
-            ".gitignore",
-            ".dvcignore",
-            "config/resources.yaml",
-            "config/runtimes.yaml",
-        ):
-            (root / name).parent.mkdir(exist_ok=True)
+        for name in ("Snakefile", ".gitignore", ".dvcignore"):
             shutil.copy(REPOSITORY / name, root / name)
+        project.write(f"config/scales/{SCALE}/resources.yaml", RESOURCES)
+        project.write("config/tables.yaml", "{}\n")
+        (root / "catalog.yaml").symlink_to(catalog_file(SCALE))
         project.write("workflow/rules/tables.smk", TABLE_RULES)
         project.write("fake.py", FAKE_STAGE)
         project.set_runs("mar_b", "xar_b")
-        project.write("dvc.yaml", yaml.safe_dump(_dvc_file(), sort_keys=False))
-        for stage in load_stages(load_catalog(root / CATALOG), root):
+        real = (REPOSITORY / "dvc.yaml").read_text()
+        project.write("dvc.yaml", FAKED.sub("python fake.py ", real))
+        for stage in load_stages(load_catalog(root), root):
             for path in (*stage.deps, *stage.params):
                 if not path.startswith("results/"):
                     file = path if Path(path).suffix else f"{path}/module.py"  # a folder's
@@ -126,15 +123,25 @@ class Project:
 
     def set_runs(self, *keys: str) -> None:
         """Let the catalog have exactly these runs and their evaluations."""
+        runs = {key: _run(key) for key in keys}
+        rebased = {"parent": "kl", "basis": "klt", "construction": "tokens"}
         section = {
+            "scale": SCALE,
+            "rank": 0,
+            "root": ".",
+            "launch": "python",
+            "dataset": "any",
+            "weights": "weights.safetensors",
+            "texts": {"classes": {"text": "classes"}},
             "tokenizers": {"kl": {"tokenizer": "any", "views": "flip", "seed": 0}},
-            "rebased": {"vq_klt": {"parent": "kl", "basis": "klt", "views": "flip", "seed": 0}},
-            "runs": {key: _run(key) for key in keys},
-            "evals": {key: _eval(key) for key in keys},
-            "diagnoses": {keys[0]: {name: _eval(keys[0])[name] for name in DIAGNOSIS}},
+            "rebased": {"vq_klt": rebased | {"views": "flip", "seed": 0}},
+            "extractors": {},
+            "runs": runs,
+            "evals": runs,
+            "diagnoses": {keys[0]: runs[keys[0]]},
         }
         section["encoders"] = section["tokenizers"] | section["rebased"]
-        self.write("config/catalog.yaml", yaml.safe_dump({SCALE: section}))
+        self.write(str(catalog_file(SCALE)), yaml.safe_dump(section))
 
     def behave(self, fail: tuple[str, ...] = (), **seconds: float) -> None:
         """Tell the fake stages which of them fail and how long each kind takes."""
@@ -155,7 +162,7 @@ class Project:
 
     def set_model(self, name: str, value: int) -> None:
         """Change one model's hyperparameter."""
-        self.write(f"config/model/small/{name}.yaml", f"value: {value}\n")
+        self.write(recipe(name), f"value: {value}\n")
 
     def commit(self, message: str) -> str:
         """Commit everything that git does not ignore; the commit's hash."""
@@ -230,6 +237,12 @@ class Project:
         return [int(line[1]) for line in lines if line[0] == what and line[2] == kind]
 
 
+def recipe(name: str) -> str:
+    """The file of a model's hyperparameters."""
+    family = name.partition("_")[0]
+    return f"src/nextbasis/families/{family}/recipes/model/small/{name}.yaml"
+
+
 def listen_to_interrupts() -> None:
     """Undo what shells do to background jobs: they, and so their children, ignore SIGINT."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -266,26 +279,10 @@ def environment() -> dict[str, str]:
     return os.environ | git | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
 
 
-def _dvc_file() -> dict[str, object]:
-    """The real dvc.yaml, one scale of it, with fake commands and without the frozen extractor."""
-    real = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
-    stages = {}
-    for name, group in real["stages"].items():
-        if name.endswith(f"-{SCALE}") and not group.get("frozen"):
-            body = group.get("do", group)
-            body["cmd"] = FAKED.sub("python fake.py ", body["cmd"])
-            stages[name] = group
-    return {"vars": [f"config/catalog.yaml:{SCALE}"], "stages": stages}
-
-
 def _run(key: str) -> dict[str, object]:
     family = key.partition("_")[0]
     choices = {"model": f"small/{family}_b", "train": f"{SCALE}/{family}", "basis": "identity"}
-    rest = {"tokens": "kl", "order": "raster", "seed": 0, "overrides": f"run={key}"}
-    return {"family": family} | choices | rest
-
-
-def _eval(key: str) -> dict[str, object]:
-    family = key.partition("_")[0]
-    entry = {"family": family, "run": key, "tokens": "kl", "system": key}
-    return entry | {"sampler": f"{SCALE}/{family}", "images": 10, "seed": 0, "overrides": ""}
+    choices |= {"construction": "controls", "order": "raster", "sampler": f"{SCALE}/{family}"}
+    made = {"tokens": "kl", "captions": "classes", "images": 10, "seed": 0}
+    told = {"overrides": f"run={key}", "sampling": ""}
+    return {"family": family, "run": key} | choices | made | told

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from yaml import safe_load
 
-from nextbasis.config import KL16TokenizerConfig, MaskGITVQGANTokenizerConfig, section
+from nextbasis.config import section
+from nextbasis.tokenizers.kl16.config import KL16TokenizerConfig
+from nextbasis.tokenizers.maskgit_vqgan.config import MaskGITVQGANTokenizerConfig
 
 FOLDER = Path(__file__).parents[1] / "config" / "tokenizer"
 KL16: KL16TokenizerConfig = section("tokenizer", safe_load((FOLDER / "kl16.yaml").read_text()))
@@ -15,3 +17,9 @@ VQGAN: MaskGITVQGANTokenizerConfig = section(
 SMALL = {"width": 32, "multipliers": [1, 2, 1], "num_blocks": 1}
 SMALL_KL = replace(KL16.network, **SMALL, latent_channels=4, encoder_attention=[2])
 SMALL_VQ = replace(VQGAN.network, **SMALL, latent_channels=8, codebook_size=32)
+# Of every published tokenizer a small config, and its list of official tensors.
+SMALL_CONFIGS = {
+    "kl16": replace(KL16, network=SMALL_KL),
+    "maskgit_vqgan": replace(VQGAN, network=SMALL_VQ),
+}
+MANIFESTS = {"kl16": "KL-16", "maskgit_vqgan": "maskgit_vqgan"}

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from PIL import Image
 from safetensors.numpy import save_file
 
-from nextbasis.files import write_json
+from nextbasis.support.files import write_json
 
 PROTOCOL = {
     "name": "synthetic-v0",
@@ -46,6 +47,17 @@ def small_catalog() -> dict[str, Any]:
     other = {"tokenizers": {}, "runs": {}, "evals": {"big": {**part["evals"]["b"]}}}
     other["evals"]["big"]["system"] = "elsewhere"
     return {"small": part, "large": other, "tables": small_tables()}
+
+
+def write_catalog(root: Path, catalog: dict[str, Any]) -> None:
+    """Write a catalog as files, its scales in this order; none of them is the default one."""
+    for rank, (scale, part) in enumerate(catalog.items()):
+        folder = root / "config" if scale == "tables" else root / "config/scales" / scale
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / ("tables.yaml" if scale == "tables" else "catalog.yaml")
+        content = part if scale == "tables" else part | {"scale": scale, "rank": rank}
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+    (root / "catalog.yaml").write_text("scale: another\n")
 
 
 def small_tables() -> dict[str, Any]:

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from nextbasis.config import EvaluationConfig, SampleStage, compose, config_hash
-from nextbasis.files import result_folder, sha256, write_json
-from nextbasis.metrics.quality import radii
-from nextbasis.metrics.reference import FILE
-from nextbasis.metrics.statistics import Statistics
+from nextbasis.config import EvaluationConfig, SampleStage, compose
+from nextbasis.scoring.quality import radii
+from nextbasis.scoring.reference import FILE
+from nextbasis.scoring.statistics import Statistics
+from nextbasis.support.files import result_folder, sha256, write_json
+from nextbasis.support.provenance import config_hash
 
 CPU = torch.device("cpu")
 NUM_CLASSES = 10

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from builders import write_cache
+from nextbasis.support.files import write_json
 
 
 def write_tokens(discrete: bool) -> None:
@@ -14,4 +15,5 @@ def write_tokens(discrete: bool) -> None:
     if discrete:
         tokens = random.integers(11, size=(40, 2, 16)).astype(np.int32)
     index = {"grid": [4, 4], "channels": 3, "codebook_size": 11 if discrete else 0}
+    write_json(Path("results/test/text/classes/index.json"), {"kind": "classes"})
     write_cache(Path("results/test/tokens/tokens"), tokens, np.arange(40) % 5, 15, **index)

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import torch
 
-from nextbasis import parallel, processes
 from nextbasis.config import compose
 from nextbasis.data.tokens import TokenCache
-from nextbasis.files import result_folder
-from nextbasis.metrics.extractor import load_extractor
-from nextbasis.metrics.features import stream
+from nextbasis.scoring.extractor import load_extractor
+from nextbasis.scoring.features import stream
 from nextbasis.stages import sample, score, train
-from nextbasis.training import Trainer
+from nextbasis.support import processes
+from nextbasis.support.files import result_folder
+from nextbasis.training import parallel
+from nextbasis.training.trainer import Trainer
 from scoring import pictures
 
 

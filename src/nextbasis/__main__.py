@@ -2,7 +2,7 @@
 
 import sys
 
-from nextbasis.cli import main
+from nextbasis.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,26 +2,23 @@
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from nextbasis.partitions import check_job, partitions
-from nextbasis.pipeline import Stages, prepare_environment
+from nextbasis.pipeline.catalog import default_scale
+from nextbasis.pipeline.partitions import check_job, partitions
+from nextbasis.pipeline.schedule import Stages, prepare_environment
 
 prepare_environment()
 
-STAGES = Stages()
-SCALE = config.get("scale", "cpu")
-if SCALE not in STAGES.scales:
-    raise WorkflowError(
-        f"unknown scale '{SCALE}'; choose one of {', '.join(STAGES.scales)}, "
-        f"as in --config scale={STAGES.scales[0]}"
-    )
-validate(STAGES.catalog, "../schemas/catalog.schema.yaml")
 try:
+    SCALE = config.get("scale", default_scale())
+    STAGES = Stages(SCALE)
+    validate(STAGES.section, "../schemas/catalog.schema.yaml")
+    validate(STAGES.catalog["tables"], "../schemas/tables.schema.yaml")
     STAGES.check_references()
     # Jobs parse this file too; the verdict of the main process holds for them, and a
     # `dvc status` on another host would break the locks of jobs running here.
-    if workflow.is_main_process and not STAGES.being_run(SCALE):
-        STAGES.check_configs(SCALE)
-        STAGES.refresh_markers(SCALE)
+    if workflow.is_main_process and not STAGES.being_run():
+        STAGES.check_configs()
+        STAGES.refresh_markers()
 except (ValueError, RuntimeError, OSError) as error:
     raise WorkflowError(str(error)) from error
 

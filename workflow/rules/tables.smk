@@ -98,7 +98,7 @@ rule claims:  # What this scale says about every claim of the papers.
     resources:
         mem_mb=1000,
     shell:
-        "python -m nextbasis.stages.claims --scale {wildcards.scale} > {log} 2>&1"
+        "python -m nextbasis.claims --scale {wildcards.scale} > {log} 2>&1"
 
 
 rule table:  # One table in every format.
@@ -129,7 +129,7 @@ rule table:  # One table in every format.
     resources:
         mem_mb=1000,
     shell:
-        "python -m nextbasis.stages.tables --scale {wildcards.scale} --table {wildcards.table} > {log} 2>&1"
+        "python -m nextbasis.tables --scale {wildcards.scale} --table {wildcards.table} > {log} 2>&1"
 
 
 rule figures:  # Curves, maps and diagnostics of A, FID overview and contact sheet.
@@ -191,7 +191,7 @@ rule figures:  # Curves, maps and diagnostics of A, FID overview and contact she
     resources:
         mem_mb=2000,
     shell:
-        "python -m nextbasis.stages.figures --scale {wildcards.scale} > {log} 2>&1"
+        "python -m nextbasis.figures --scale {wildcards.scale} > {log} 2>&1"
 
 
 rule neighbours:  # Nearest training images of samples, and principal axes of the features.
@@ -219,7 +219,7 @@ rule neighbours:  # Nearest training images of samples, and principal axes of th
         runtime=STAGES.resource("reference", "runtime"),
         gpu=STAGES.resource("reference", "gpu"),
     shell:
-        "python -m nextbasis.stages.neighbours --scale {wildcards.scale} > {log} 2>&1"
+        "python -m nextbasis.figures.neighbours --scale {wildcards.scale} > {log} 2>&1"
 
 
 rule extra_figures:  # Figures of the extra tables.
@@ -239,4 +239,4 @@ rule extra_figures:  # Figures of the extra tables.
     resources:
         mem_mb=2000,
     shell:
-        "python -m nextbasis.stages.figures --scale {wildcards.scale} --extra > {log} 2>&1"
+        "python -m nextbasis.figures --scale {wildcards.scale} --extra > {log} 2>&1"

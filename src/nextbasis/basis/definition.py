@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nextbasis.basis import invariants
-from nextbasis.orders import annealed_orders
+from nextbasis.basis.orders import annealed_orders
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -165,5 +165,5 @@ def permuted(grid: tuple[int, int], order: Int[Tensor, " n"], steps: tuple[range
 
 
 def along(grid: tuple[int, int], order: Callable[[int, int], Int[Tensor, " n"]]) -> Basis:
-    """Token by token along an order of `nextbasis.orders`."""
+    """Token by token along an order of `nextbasis.basis.orders`."""
     return permuted(grid, order(*grid), one_by_one(grid[0] * grid[1]))

@@ -2,9 +2,9 @@
 
 A name stands once, in the decorator of the function that makes it:
 `@basis("dct", "orthogonal", method="DCT-II, zigzag")` in a file of `nextbasis.basis.constructions`,
-`@order("zcurve", method="Morton order")` in `nextbasis.orders`. The configuration must know names
-without importing torch, so they are read from the source text, where a decorator begins its line
-with its name; a file is imported when one of its names is asked for.
+`@order("zcurve", method="Morton order")` in `nextbasis.basis.orders`. The configuration must know
+names without importing torch, so they are read from the source text, where a decorator begins its
+line with its name; a file is imported when one of its names is asked for.
 """
 
 import inspect
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nextbasis.basis.definition import Basis
 
 PACKAGE = Path(__file__).parent
+PLAIN = "controls"  # the file that runs without a basis of these files name, too
 DECORATED = r'^@{}\(\s*"(\w+)"'
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -75,7 +76,7 @@ def _declare(
 @cache
 def order_names() -> tuple[str, ...]:
     """All orders, as they stand in the source."""
-    return tuple(_names_in(PACKAGE.parent / "orders.py", "order"))
+    return tuple(_names_in(PACKAGE / "orders.py", "order"))
 
 
 @cache
@@ -110,7 +111,7 @@ def find_order(name: str) -> Construction:
     """
     if name not in order_names():
         raise ValueError(f"order.scan must be one of {', '.join(order_names())}; got '{name}'")
-    import_module("nextbasis.orders")
+    import_module("nextbasis.basis.orders")
     return ORDERS[name]
 
 
@@ -132,6 +133,14 @@ def find(name: str) -> Construction:
         scan = find_order(name)
         return replace(scan, make=lambda height, width: along((height, width), scan.make))
     raise ValueError(f"basis must be one of {', '.join(names())}; got '{name}'")
+
+
+def construction_of(name: str) -> str:
+    """The file of `nextbasis.basis.constructions`, without .py, that makes a basis.
+
+    Orders, brought bases and the identity need none of these files; for them it is PLAIN.
+    """
+    return _modules().get(name, PLAIN).rpartition(".")[2]
 
 
 def is_brought(name: str) -> bool:

@@ -17,7 +17,7 @@ from nextbasis.claims.verdict import (
     seeds_needed,
     verdict,
 )
-from nextbasis.tables.inputs import Catalog, scales
+from nextbasis.pipeline.catalog import Catalog, scales
 from nextbasis.tables.published import Numbers
 
 CROSSES = "the interval crosses the bound"

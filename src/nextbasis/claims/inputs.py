@@ -5,16 +5,9 @@ from typing import Any
 
 import yaml
 
-from nextbasis.metrics.facts import METRICS
-from nextbasis.tables.inputs import (
-    Catalog,
-    Evals,
-    code_inputs,
-    evals_of,
-    result_inputs,
-    scales,
-    section,
-)
+from nextbasis.pipeline.catalog import Catalog, Evals, evals_of, scales, section
+from nextbasis.scoring.facts import METRICS
+from nextbasis.tables.inputs import code_inputs, result_inputs
 
 CLAIMS = Path("config/claims.yaml")
 LEDGERS = ("claims", "comparisons")  # one row a claim; one row a comparison
@@ -69,7 +62,7 @@ def _problems(claim: dict[str, Any], catalog: Catalog) -> list[str]:
             if not any(evals_of(catalog, scale, system) for scale in scales(catalog)):
                 problems.append(
                     f"no scale evaluates the system '{system}'; add an eval with "
-                    f"'system: {system}' to config/catalog.yaml or correct the claim"
+                    f"'system: {system}' to a catalog below config/scales or correct the claim"
                 )
     for conflict in claim.get("conflicts", []):
         for _, metric in conflict["between"]:
@@ -105,8 +98,7 @@ def claim_inputs(claims: Claims, catalog: Catalog, scale: str) -> list[str]:
     """Files that the verdicts of one scale are made from, code included."""
     tokenizers = list(section(catalog, scale)["tokenizers"])
     files = result_inputs(scale, claim_evals(claims, catalog, scale), tokenizers)
-    code = sorted(Path(__file__).parent.glob("*.py"))
-    return [*files, *map(str, code), *code_inputs("claims"), str(CLAIMS)]
+    return [*files, *code_inputs("claims"), str(CLAIMS)]
 
 
 def claim_outputs(suffixes: tuple[str, ...]) -> list[str]:

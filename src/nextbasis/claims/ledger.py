@@ -8,7 +8,7 @@ from typing import Any
 from nextbasis.claims.effects import half_width
 from nextbasis.claims.evaluate import Comparison, Finding, decisive
 from nextbasis.claims.verdict import UNDECIDED
-from nextbasis.metrics.facts import METRICS
+from nextbasis.scoring.facts import METRICS
 from nextbasis.tables.layout import NOTHING, Cell, Layout, letters
 
 Header = tuple[list[tuple[str, str]], str]  # facts, and a warning or nothing

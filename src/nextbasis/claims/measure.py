@@ -7,8 +7,8 @@ import numpy as np
 
 from nextbasis.claims.effects import Effect, Spread, Values, difference, exact, pooled
 from nextbasis.claims.inputs import Claims, claimed_systems, systems_of
-from nextbasis.metrics.facts import METRICS
-from nextbasis.tables.inputs import Catalog, evals_of, section
+from nextbasis.pipeline.catalog import Catalog, evals_of, section
+from nextbasis.scoring.facts import METRICS
 from nextbasis.tables.measured import collect
 from nextbasis.tables.published import Number, Numbers, look_up
 

@@ -9,24 +9,13 @@ source).
 from nextbasis.config.composition import (
     CONFIG_FOLDER,
     as_dict,
+    choices,
     compose,
-    config_hash,
     section,
 )
-from nextbasis.config.data import (
-    DatasetConfig,
-    EvaluationConfig,
-    SourceConfig,
-)
-from nextbasis.config.model import (
-    BasisConfig,
-    ModelBase,
-    OrderConfig,
-)
-from nextbasis.config.running import (
-    SamplerBase,
-    TrainConfig,
-)
+from nextbasis.config.data import DatasetConfig, EvaluationConfig, SourceConfig
+from nextbasis.config.model import BasisConfig, ModelBase, OrderConfig
+from nextbasis.config.running import SamplerBase, TrainConfig
 from nextbasis.config.stages import (
     SCHEMAS,
     SECTIONS,
@@ -44,13 +33,15 @@ from nextbasis.config.stages import (
     TokensStage,
     TrainStage,
 )
-from nextbasis.config.text import FrozenConfig, TextConfig, WordsConfig
+from nextbasis.config.text import (
+    CaptionConfig,
+    ClassesConfig,
+    FrozenConfig,
+    TextConfig,
+    WordsConfig,
+)
 from nextbasis.config.tokenizer import (
-    KL16Config,
-    KL16TokenizerConfig,
     KLConfig,
-    MaskGITVQGANConfig,
-    MaskGITVQGANTokenizerConfig,
     PatchesConfig,
     PublishedTokenizer,
     TokenizerConfig,
@@ -61,17 +52,15 @@ from nextbasis.config.tokenizer import (
 __all__ = [
     "BasisConfig",
     "CONFIG_FOLDER",
+    "CaptionConfig",
+    "ClassesConfig",
     "DatasetConfig",
     "DatasetStage",
     "DiagnoseStage",
     "EvaluationConfig",
     "ExtractorStage",
     "FrozenConfig",
-    "KL16Config",
-    "KL16TokenizerConfig",
     "KLConfig",
-    "MaskGITVQGANConfig",
-    "MaskGITVQGANTokenizerConfig",
     "ModelBase",
     "OrderConfig",
     "PatchesConfig",
@@ -97,7 +86,7 @@ __all__ = [
     "VQConfig",
     "WordsConfig",
     "as_dict",
+    "choices",
     "compose",
-    "config_hash",
     "section",
 ]

@@ -1,7 +1,5 @@
 """Compose the config of one stage from config/ with Hydra and check it."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -15,8 +13,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nextbasis.config.checks import choose
 from nextbasis.config.stages import SCHEMAS, SECTIONS, SELECTORS
+from nextbasis.families import find, names
 
 CONFIG_FOLDER = Path("config")
+SCALES = "scales"  # below it: a folder a scale
 
 
 def compose(stage: str, overrides: Sequence[str], folder: Path = CONFIG_FOLDER) -> Any:
@@ -26,7 +26,8 @@ def compose(stage: str, overrides: Sequence[str], folder: Path = CONFIG_FOLDER) 
     """
     try:
         with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
-            raw = hydra_compose("config", list(overrides))
+            words = [_checked(word, folder) for word in overrides]
+            raw = hydra_compose("config", [f"hydra.searchpath=[{_recipes()}]", *words])
     except HydraException as error:
         message = str(error).split("To append")[0].strip()
         raise ValueError(f"stage {stage}: {message} config/README.md lists every key") from error
@@ -40,10 +41,35 @@ def compose(stage: str, overrides: Sequence[str], folder: Path = CONFIG_FOLDER) 
     values = {}
     for name in wanted:
         if OmegaConf.is_missing(raw, name) or name not in raw:
-            choice = f"{name}=<file in {folder / name}>" if name in SECTIONS else f"{name}=<value>"
-            raise ValueError(f"stage {stage} needs {choice}")
+            choice = f"one of {', '.join(choices(name, folder))}" if name in SECTIONS else "<value>"
+            raise ValueError(f"stage {stage} needs {name}={choice}")
         values[name] = section(name, raw[name]) if name in SECTIONS else raw[name]
     return schema(**values)
+
+
+def choices(name: str, folder: Path = CONFIG_FOLDER) -> list[str]:
+    """What a section can be set to: files of config/ or families; of `evaluation`, scales."""
+    if name == "evaluation":
+        return sorted(path.parent.name for path in (folder / SCALES).glob("*/evaluation.yaml"))
+    roots = [folder / name, *(find(family).recipes / name for family in names())]
+    return sorted(
+        str(path.relative_to(root).with_suffix(""))
+        for root in roots
+        for path in root.rglob("*.yaml")
+    )
+
+
+def _recipes() -> str:
+    """Where Hydra finds the files of families, beside those of config/."""
+    return ",".join(f"file://{find(family).recipes}" for family in names())
+
+
+def _checked(word: str, folder: Path) -> str:
+    """An override as Hydra is told it; the file of `evaluation=SCALE` is in that scale's folder."""
+    name, _, choice = word.partition("=")
+    if name in SECTIONS:
+        choose(name, choice, choices(name, folder))
+    return f"+{SCALES}/{choice}@evaluation=evaluation" if name == "evaluation" else word
 
 
 def section(name: str, raw: DictConfig | dict[str, Any]) -> Any:
@@ -76,8 +102,3 @@ def as_dict(config: Any) -> dict[str, Any]:
     """A config dataclass as nested plain dicts, for files and hashes."""
     assert is_dataclass(config) and not isinstance(config, type)
     return asdict(config)
-
-
-def config_hash(config: Any) -> str:
-    """SHA-256 of a config's values, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(as_dict(config), sort_keys=True).encode()).hexdigest()

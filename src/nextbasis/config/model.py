@@ -81,7 +81,7 @@ class BasisConfig:
 class OrderConfig:
     """In which order RAR's training visits the tokens."""
 
-    scan: str  # the order annealed to; see nextbasis.orders
+    scan: str  # the order annealed to; see nextbasis.basis.orders
     anneal_start: float  # fraction of training before which every order is random
     anneal_end: float  # fraction after which every order is the scan
 

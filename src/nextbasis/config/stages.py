@@ -7,16 +7,10 @@ from nextbasis.config.checks import choose
 from nextbasis.config.data import VIEWS, DatasetConfig, EvaluationConfig
 from nextbasis.config.model import BasisConfig, ModelBase, OrderConfig
 from nextbasis.config.running import SamplerBase, TrainConfig
-from nextbasis.config.text import FrozenConfig, TextConfig, WordsConfig
-from nextbasis.config.tokenizer import (
-    KL16TokenizerConfig,
-    KLConfig,
-    MaskGITVQGANTokenizerConfig,
-    PatchesConfig,
-    TokenizerConfig,
-    VQConfig,
-)
+from nextbasis.config.text import ClassesConfig, FrozenConfig, TextConfig, WordsConfig
+from nextbasis.config.tokenizer import KLConfig, PatchesConfig, TokenizerConfig, VQConfig
 from nextbasis.families import find
+from nextbasis.tokenizers import published
 
 
 @dataclass(kw_only=True)
@@ -101,7 +95,7 @@ class TrainStage(StageConfig):
 
     seed: int
     tokens: str  # name of the tokenizer whose tokens are modelled
-    captions: str  # name of the text that says how labels read; empty where they are classes
+    captions: str  # name of the text that says how labels read
     model: ModelBase
     basis: BasisConfig
     order: OrderConfig
@@ -156,19 +150,24 @@ SCHEMAS: dict[str, type[StageConfig]] = {
     "diagnose": DiagnoseStage,
 }
 
+TOKENIZERS = {"patches": PatchesConfig, "kl": KLConfig, "vq": VQConfig}  # that are made here
+
+
+def tokenizer_of(kind: str) -> Any:
+    """The schema of a kind of tokenizer, made here or published.
+
+    Raises: ValueError naming the kinds.
+    """
+    choose("tokenizer.kind", kind, (*TOKENIZERS, *published.names()))
+    return TOKENIZERS.get(kind) or published.find(kind).part("config").TOKENIZER
+
 
 # What a section's values must look like; where a key of it chooses among several, SELECTORS has it
 # and the entry here is what finds the schema by its value.
 SECTIONS: dict[str, Any] = {
     "dataset": DatasetConfig,
-    "text": {"words": WordsConfig, "frozen": FrozenConfig},
-    "tokenizer": {
-        "patches": PatchesConfig,
-        "kl": KLConfig,
-        "vq": VQConfig,
-        "kl16": KL16TokenizerConfig,
-        "maskgit_vqgan": MaskGITVQGANTokenizerConfig,
-    },
+    "text": {"classes": ClassesConfig, "words": WordsConfig, "frozen": FrozenConfig},
+    "tokenizer": tokenizer_of,
     "model": lambda family: find(family, "model.family").part("config").MODEL,
     "basis": BasisConfig,
     "order": OrderConfig,

@@ -7,8 +7,15 @@ from nextbasis.config.running import PRECISIONS
 
 
 @dataclass(kw_only=True)
+class ClassesConfig:
+    """No text: labels are classes, each with an embedding that the image model learns."""
+
+    kind: str
+
+
+@dataclass(kw_only=True)
 class TextBase:
-    """What every kind of text is told."""
+    """What every kind of text that reads captions is told."""
 
     kind: str
     num_tokens: int  # kept of a caption; the rest is cut off
@@ -41,4 +48,5 @@ class FrozenConfig(TextBase):
             raise ValueError("text.encoder must name a folder or a model of Hugging Face's hub")
 
 
-TextConfig = WordsConfig | FrozenConfig
+CaptionConfig = WordsConfig | FrozenConfig  # of kinds that read captions
+TextConfig = ClassesConfig | CaptionConfig

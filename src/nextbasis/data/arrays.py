@@ -12,8 +12,8 @@ from jaxtyping import Float, Int64, UInt8
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
-from nextbasis.files import read_json, sha256
-from nextbasis.progress import track
+from nextbasis.support.files import read_json, sha256
+from nextbasis.support.progress import track
 
 CAPTIONS = "captions.json"  # a list of strings: what each label means
 HASHED_BELOW = 2**32  # bytes

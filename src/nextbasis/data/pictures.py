@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from nextbasis.files import write_atomic
+from nextbasis.support.files import write_atomic
 
 ROUNDINGS = ("round", "truncate")
 MIN_CELL = 64  # pixels a side below which a grid enlarges its pictures

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int64, Shaped
 
 from nextbasis.data.arrays import open_array
-from nextbasis.files import sha256
+from nextbasis.support.files import sha256
 
 FOLDER = "shards"  # of tokens, beside their index.json
 Entry = dict[str, Any]  # of an index.json: a shard's `name`, its number of `images`, its `sha256`

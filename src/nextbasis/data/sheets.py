@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
-from nextbasis.files import write_atomic
+from nextbasis.support.files import write_atomic
 
 SIDE, GAP, CAPTION, TITLE = 0.8, 0.06, 0.17, 0.3  # inches; of a caption, each line
 LINE, LINES = 14, 4  # characters of a line of a caption, and lines shown of it

@@ -10,9 +10,12 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from nextbasis.data.arrays import open_array, read_index
+from nextbasis.support.files import read_json
 
+PROMPTS = "prompts.json"  # label and caption of every test image
 PADDING, UNKNOWN = 0, 1  # ids; word i of a vocabulary has the id FIRST + i
 FIRST = 2
+CLASSES = "classes"  # the kind of a text where labels are classes
 KEYS = (
     *("kind", "text", "num_captions", "num_tokens", "width", "vocabulary"),
     *("captions_sha256", "tokens_sha256"),
@@ -42,14 +45,18 @@ class Texts:
         return tokens if self.index["width"] else tokens.long(), lengths
 
 
-def load_texts(folder: Path) -> Texts:
+def load_texts(folder: Path) -> Texts | None:
     """The arrays of results/<scale>/text/<key>, mapped and checked against their index.
+
+    None where labels are classes.
 
     Of states, types and shapes are checked but no checksum: they may be more than can be read in
     minutes.
 
     Raises: FileNotFoundError or ValueError naming the file, expected and found.
     """
+    if read_index(folder, ("kind",))["kind"] == CLASSES:
+        return None
     index = read_index(folder, KEYS)
     count, length, width = (index[name] for name in ("num_captions", "num_tokens", "width"))
     path = folder / "tokens.npy"
@@ -61,3 +68,14 @@ def load_texts(folder: Path) -> Texts:
     if lengths.min() < 1 or lengths.max() > length:
         raise ValueError(f"{folder / 'lengths.npy'} holds lengths outside 1..{length}; rerun it")
     return Texts(tokens, lengths, index)
+
+
+def load_prompts(folder: Path) -> list[tuple[int, str]]:
+    """Label and caption of every test image of results/<scale>/text/<key>, sorted by label.
+
+    Raises: FileNotFoundError naming the file.
+    """
+    path = folder / PROMPTS
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; run the stage that makes it")
+    return [(label, caption) for label, caption in read_json(path)]

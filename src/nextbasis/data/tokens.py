@@ -8,8 +8,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from nextbasis.data.arrays import open_array, read_index
+from nextbasis.data.posterior import Posterior
 from nextbasis.data.shards import FOLDER, Shards
-from nextbasis.posterior import Posterior
 
 KEYS = (
     "grid",

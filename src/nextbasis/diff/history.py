@@ -1,5 +1,6 @@
 """Files of a commit, read from Git's objects without a checkout, or those of the working tree."""
 
+import re
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any, Protocol
 import yaml
 
 LOCK = "dvc.lock"
+SCALES = "config/scales"  # of the scales; each may have a dvc.lock
+SCALE = re.compile(r"\bscale=(\w+)")  # in a stage's command
 
 
 class Version(Protocol):
@@ -20,6 +23,9 @@ class Version(Protocol):
 
     def read(self, paths: Iterable[str]) -> dict[str, str]:
         """The texts of those files that this version has."""
+
+    def scales(self) -> list[str]:
+        """Names of the folders of scales; none in versions that have no such folders."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,11 @@ class Commit:
                 start += size + 1
         return found
 
+    def scales(self) -> list[str]:
+        """Names of this commit's folders of scales."""
+        listed = _git(self.root, "ls-tree", "--name-only", f"{self.commit}:{SCALES}", check=False)
+        return listed.decode().split()
+
 
 @dataclass(frozen=True)
 class WorkingTree:
@@ -56,7 +67,11 @@ class WorkingTree:
     def read(self, paths: Iterable[str]) -> dict[str, str]:
         """The texts of those files that are there."""
         there = [path for path in paths if (self.root / path).is_file()]
-        return {path: (self.root / path).read_text() for path in there}
+        return {path: (self.root / path).read_text(encoding="utf-8") for path in there}
+
+    def scales(self) -> list[str]:
+        """Names of the folders of scales."""
+        return sorted(path.name for path in (self.root / SCALES).glob("*"))
 
 
 def open_version(root: Path, revision: str) -> Version:
@@ -79,12 +94,18 @@ def open_version(root: Path, revision: str) -> Version:
 
 
 def locked_stages(version: Version) -> dict[str, dict[str, Any]]:
-    """What DVC recorded about every stage that was run.
+    """What DVC recorded about every stage that was run, by <kind>-<scale>[@<key>].
 
     Raises: ValueError if the version has no recorded results.
     """
-    text = version.read([LOCK]).get(LOCK, "")
-    stages = (yaml.load(text, Loader=yaml.CSafeLoader) or {}).get("stages") if text else None
+    locks = [LOCK, *(f"{SCALES}/{scale}/{LOCK}" for scale in version.scales())]
+    stages = {
+        _full_name(name, stage): stage
+        for text in version.read(locks).values()
+        for name, stage in (yaml.load(text, Loader=yaml.CSafeLoader) or {})
+        .get("stages", {})
+        .items()
+    }
     if not stages:
         raise ValueError(
             f"{version.name} has no recorded results: it has no stages in {LOCK}; "
@@ -93,6 +114,12 @@ def locked_stages(version: Version) -> dict[str, dict[str, Any]]:
     return stages
 
 
-def _git(root: Path, *arguments: str, given: bytes = b"") -> bytes:
+def _full_name(name: str, stage: dict[str, Any]) -> str:
+    kind, at, key = name.partition("@")
+    scale = SCALE.search(stage["cmd"])
+    return name if "-" in kind or scale is None else f"{kind}-{scale[1]}{at}{key}"
+
+
+def _git(root: Path, *arguments: str, given: bytes = b"", check: bool = True) -> bytes:
     command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, input=given).stdout
+    return subprocess.run(command, check=check, capture_output=True, input=given).stdout

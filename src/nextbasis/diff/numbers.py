@@ -12,11 +12,12 @@ import yaml
 from nextbasis.claims.effects import Values, pooled
 from nextbasis.diff.causes import Stages, flatten
 from nextbasis.diff.history import Version
-from nextbasis.tables.inputs import CATALOG
+from nextbasis.pipeline.catalog import TABLES, Catalog, assemble, catalog_file
 
 Number = int | float
 Cells = dict[tuple[str, str], tuple[float, float]]  # file and row: value and spread
 FILES = ("metrics.json", "score.json", "speed.json")
+ONE_CATALOG = "config/catalog.yaml"
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,16 @@ def read_numbers(version: Version, stages: Stages) -> Numbers:
             "records; `make tables` makes them, or `git log --oneline -- results` lists commits "
             "that have them"
         )
-    text = version.read([str(CATALOG)]).get(str(CATALOG), "{}")
-    return Numbers(values, yaml.load(text, Loader=yaml.CSafeLoader) or {})
+    return Numbers(values, _catalog(version))
+
+
+def _catalog(version: Version) -> Catalog:
+    """The version's catalog; before there was a folder a scale, it was one file."""
+    files = {str(catalog_file(scale)): scale for scale in version.scales()}
+    texts = version.read([*files, str(TABLES), ONE_CATALOG])
+    parsed = {path: yaml.load(text, Loader=yaml.CSafeLoader) or {} for path, text in texts.items()}
+    parts = {scale: parsed[path] for path, scale in files.items() if path in parsed}
+    return assemble(parts, parsed.get(str(TABLES), {})) if parts else parsed.get(ONE_CATALOG, {})
 
 
 def _numbers(text: str) -> dict[str, Number]:

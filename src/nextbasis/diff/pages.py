@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nextbasis.diff.changes import Change, Difference, Picture
-from nextbasis.metrics.facts import SCORES
+from nextbasis.scoring.facts import SCORES
 
 TEMPLATES = "workflow/templates/diff"
 CACHE = ".dvc/cache/files/md5"  # DVC's own; `dvc cache dir` may name another

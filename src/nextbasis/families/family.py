@@ -5,10 +5,10 @@ folder, imported when they are asked for, so that naming a family costs no impor
 """
 
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+
+from nextbasis.support.folders import Folders
 
 KINDS = ("numbers", "ids", "bits")  # of tokens; only numbers can be mixed by a basis
 PARTS = {  # module of a family's folder: what is in it
@@ -18,8 +18,7 @@ PARTS = {  # module of a family's folder: what is in it
     "cost": "FLOPs and memory",
     "parity": "knows and run, for fixtures of the official model",
 }
-FOLDER = Path(__file__).parent
-SHARED = "common"  # the folder of what families share
+FOLDERS = Folders("families", "family", PARTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +36,12 @@ class Family:
 
         Raises: FileNotFoundError naming the file that has to be written.
         """
-        if not (FOLDER / self.name / f"{name}.py").is_file():
-            raise FileNotFoundError(
-                f"family {self.name} has no part '{name}': write "
-                f"src/nextbasis/families/{self.name}/{name}.py ({PARTS[name]})"
-            )
-        return import_module(f"nextbasis.families.{self.name}.{name}")
+        return FOLDERS.part(self.name, name)
+
+    @property
+    def recipes(self) -> Path:
+        """The folder of its values: model/, train/ and sampler/, YAML files by scale or size."""
+        return FOLDERS.path(self.name) / "recipes"
 
     @property
     def has_basis(self) -> bool:
@@ -50,11 +49,9 @@ class Family:
         return self.tokens == "numbers"
 
 
-@cache
 def names() -> tuple[str, ...]:
     """Names of all families, sorted."""
-    folders = (path.parent for path in FOLDER.glob("*/__init__.py"))
-    return tuple(sorted(folder.name for folder in folders if folder.name != SHARED))
+    return FOLDERS.names
 
 
 def check(name: str, key: str = "family") -> None:
@@ -62,8 +59,7 @@ def check(name: str, key: str = "family") -> None:
 
     Raises: ValueError naming the `key` that holds the name, and the choices.
     """
-    if name not in names():
-        raise ValueError(f"{key} must be one of {', '.join(names())}; got '{name}'")
+    FOLDERS.check(name, key)
 
 
 def find(name: str, key: str = "family") -> Family:
@@ -71,7 +67,6 @@ def find(name: str, key: str = "family") -> Family:
 
     Raises: ValueError naming the `key` that holds the name, and the choices.
     """
-    check(name, key)
-    family = import_module(f"nextbasis.families.{name}").FAMILY
+    family = FOLDERS.module(name, key).FAMILY
     assert isinstance(family, Family)
     return family

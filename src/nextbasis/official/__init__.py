@@ -1,6 +1,6 @@
-"""Official checkpoints of MAR, xAR and RAR: read, checked, renamed, and written back.
+"""Official checkpoints of the families: read, checked, renamed, and written back.
 
-The tokenizers' official files are read beside their models, in `nextbasis.tokenizers`.
+Those of published tokenizers are in `autoencoders`.
 """
 
 from nextbasis.official.imports import (

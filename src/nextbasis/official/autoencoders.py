@@ -1,4 +1,4 @@
-"""Official files of the tokenizers KL-16 and MaskGIT-VQGAN; their tensors' names are ours."""
+"""Official files of the published tokenizers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -8,16 +8,15 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nextbasis.config import KL16Config, MaskGITVQGANConfig, as_dict
+from nextbasis.config import as_dict
 from nextbasis.families.common.checkpoint import CONFIG
-from nextbasis.files import read_json, staged_folder, write_json
-from nextbasis.official.reading import check_family
+from nextbasis.official.names import check_family
 from nextbasis.official.sizes import Votes
-from nextbasis.tokenizers import WEIGHTS
-from nextbasis.tokenizers.published import OF_THE_LOSS, check_state
-from nextbasis.weights import read_checkpoint
-
-CONFIGS: dict[str, Any] = {"kl16": KL16Config, "maskgit_vqgan": MaskGITVQGANConfig}
+from nextbasis.support.files import read_json, staged_folder, write_json
+from nextbasis.support.weights import read_checkpoint
+from nextbasis.tokenizers.loading import WEIGHTS
+from nextbasis.tokenizers.pretrained import OF_THE_LOSS, check_state
+from nextbasis.tokenizers.published import find
 
 
 @dataclass(kw_only=True)
@@ -26,17 +25,17 @@ class ImportedTokenizer:
 
     family: str
     source: str  # what the file called the weights: model or flat
-    network: Any  # KL16Config or MaskGITVQGANConfig
-    state: dict[str, Tensor]
+    network: Any  # its sizes: NETWORK of its part `config`
+    state: dict[str, Tensor]  # of its network
     left_out: list[str]  # tensors of the training's loss, which no network has
 
 
 def import_tokenizer(
-    family: str, path: Path, given: Mapping[str, Any], published: Any
+    family: str, path: Path, given: Mapping[str, Any], released: Any
 ) -> ImportedTokenizer:
     """Read an official file; `given` are values of the config, which must agree with the shapes.
 
-    What neither tells is as in the `published` config.
+    What neither tells is as in the `released` config.
 
     Raises: FileNotFoundError; ValueError naming every wrong tensor, or what else is wrong.
     """
@@ -45,7 +44,8 @@ def import_tokenizer(
     state = {name: tensor for name, tensor in state.items() if name not in left_out}
     try:
         check_family(family, state)
-        network = _infer(family, state, given, published)
+        state = find(family).part("official").ours(state)
+        network = _infer(family, state, given, released)
         check_state(family, network, state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -55,11 +55,11 @@ def import_tokenizer(
 
 
 def _infer(
-    family: str, state: Mapping[str, Tensor], given: Mapping[str, Any], published: Any
+    family: str, state: Mapping[str, Tensor], given: Mapping[str, Any], released: Any
 ) -> Any:
     votes = Votes(family, {name: tuple(tensor.shape) for name, tensor in state.items()}, given)
-    told = _kl16(votes) if family == "kl16" else _maskgit_vqgan(votes)
-    names = [field.name for field in fields(CONFIGS[family])]
+    schema, told = find(family).part("config").NETWORK, find(family).part("official").sizes(votes)
+    names = [field.name for field in fields(schema)]
     if unknown := [name for name in given if name not in names]:
         raise ValueError(f"{family} has no {', '.join(unknown)}; it has {', '.join(names)}")
     wrong = [
@@ -69,45 +69,7 @@ def _infer(
     ]
     if wrong:
         raise ValueError(f"the checkpoint is of another size: {'; '.join(wrong)}")
-    if told.get("decoder_attention") and "scale" not in given:
-        raise ValueError(
-            "the decoder has attention, as that of latent diffusion's kl-f16 and unlike MAR's "
-            "KL-16, so the scale of its latents is unknown; give scale=…"
-        )
-    return CONFIGS[family](**as_dict(published) | dict(given) | told)
-
-
-def _kl16(votes: Votes) -> dict[str, Any]:
-    values = _levels(votes)
-    values["latent_channels"] = votes.size(
-        ("post_quant_conv.bias", 0), ("post_quant_conv.weight", 0), ("decoder.conv_in.weight", 1)
-    )
-    levels = range(len(values["multipliers"]))
-    for part, blocks in (("encoder", "down"), ("decoder", "up")):
-        attention = [level for level in levels if votes.depth(f"{part}.{blocks}.{level}.attn")]
-        values[f"{part}_attention"] = attention
-    return values
-
-
-def _maskgit_vqgan(votes: Votes) -> dict[str, Any]:
-    codebook = "quantize.embedding.weight"
-    return _levels(votes) | {
-        "latent_channels": votes.size((codebook, 1), ("encoder.conv_out.bias", 0)),
-        "codebook_size": votes.size((codebook, 0)),
-    }
-
-
-def _levels(votes: Votes) -> dict[str, Any]:
-    """What the two networks have in common."""
-    width = votes.size(("encoder.conv_in.weight", 0), ("encoder.down.0.block.0.norm1.weight", 0))
-    blocks = [f"encoder.down.{level}.block.0" for level in range(votes.depth("encoder.down"))]
-    widths = [votes.size((f"{b}.conv2.weight", 0), (f"{b}.norm2.weight", 0)) for b in blocks]
-    return {
-        "image_channels": votes.size(("decoder.conv_out.bias", 0), ("encoder.conv_in.weight", 1)),
-        "width": width,
-        "multipliers": [after // max(1, width) for after in widths],
-        "num_blocks": votes.depth("encoder.down.0.block"),
-    }
+    return schema(**as_dict(released) | dict(given) | told)
 
 
 def save_tokenizer(folder: Path, imported: ImportedTokenizer) -> None:
@@ -126,7 +88,7 @@ def load_tokenizer(folder: Path) -> ImportedTokenizer:
     """
     config = read_json(folder / CONFIG)
     family = config["family"]
-    network = CONFIGS[family](**config["network"])
+    network = find(family).part("config").NETWORK(**config["network"])
     state, _ = read_checkpoint(folder / WEIGHTS)
     check_state(family, network, state)
     return ImportedTokenizer(

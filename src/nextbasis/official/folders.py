@@ -11,20 +11,14 @@ from torch import Tensor
 from nextbasis.config import CONFIG_FOLDER, as_dict, section
 from nextbasis.families import find, names
 from nextbasis.families.common.checkpoint import CONFIG, MODEL
-from nextbasis.files import read_json, sha256, write_atomic
 from nextbasis.official import autoencoders
-from nextbasis.official.imports import (
-    export_state,
-    import_state,
-    load_imported,
-    save_imported,
-)
-from nextbasis.official.paper import complete, model_config
-from nextbasis.official.reading import check_family
-from nextbasis.tokenizers import WEIGHTS
-from nextbasis.weights import read_checkpoint
-
-TOKENIZER_SECTIONS = {"kl16": ("model",)}  # of the file that the official code reads
+from nextbasis.official.imports import export_state, import_state, load_imported, save_imported
+from nextbasis.official.names import check_family
+from nextbasis.official.sizes import complete, model_config
+from nextbasis.support.files import read_json, sha256, write_atomic
+from nextbasis.support.weights import read_checkpoint
+from nextbasis.tokenizers import published
+from nextbasis.tokenizers.loading import WEIGHTS
 
 
 def import_file(
@@ -42,12 +36,10 @@ def import_file(
     Raises: FileNotFoundError, FileExistsError, or ValueError naming every wrong tensor.
     """
     _check_new(out)
-    if not (CONFIG_FOLDER / "model").is_dir():
-        raise FileNotFoundError(
-            f"no {CONFIG_FOLDER / 'model'} here; run from the repository's root"
-        )
+    if not CONFIG_FOLDER.is_dir():
+        raise FileNotFoundError(f"no {CONFIG_FOLDER} here; run from the repository's root")
     if family in names():
-        given = (model_config(model) if model else {}) | dict(values)
+        given = (model_config(family, model) if model else {}) | dict(values)
         return _import_backbone(family, checkpoint, out, given, grid)
     if model or grid:
         raise ValueError(f"--model and --grid are for {', '.join(names())}, not for {family}")
@@ -64,12 +56,14 @@ def export_folder(folder: Path, out: Path) -> dict[str, str]:
         raise FileNotFoundError(f"{folder} is no imported model: it has no {CONFIG}")
     if "network" in read_json(folder / CONFIG):
         tokenizer = autoencoders.load_tokenizer(folder)
-        family, state = tokenizer.family, tokenizer.state
-        sections = TOKENIZER_SECTIONS.get(family, ())
+        family = tokenizer.family
+        official = published.find(family).part("official")
+        state = official.theirs(tokenizer.state, tokenizer.network)
     else:
         imported = load_imported(folder)
         family, state = imported.family, export_state(imported)
-        sections = find(family).part("official").SECTIONS
+        official = find(family).part("official")
+    sections = official.SECTIONS
     content: Any = {name: state for name in sections} or state
     write_atomic(out, lambda path: _save(content, path))
     return {
@@ -122,8 +116,8 @@ def _import_backbone(
 def _import_tokenizer(
     family: str, checkpoint: Path, out: Path, values: Mapping[str, Any]
 ) -> dict[str, str]:
-    published = section("tokenizer", _group("tokenizer", family)).network
-    imported = autoencoders.import_tokenizer(family, checkpoint, values, published)
+    released = section("tokenizer", _group("tokenizer", family)).network
+    imported = autoencoders.import_tokenizer(family, checkpoint, values, released)
     autoencoders.save_tokenizer(out, imported)
     report = _read(family, checkpoint, imported.source, imported.state)
     if imported.left_out:

@@ -11,20 +11,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nextbasis.basis.transform import BasisTransform
-from nextbasis.config import (
-    BasisConfig,
-    OrderConfig,
-    as_dict,
-    section,
-)
+from nextbasis.config import BasisConfig, OrderConfig, as_dict, section
 from nextbasis.families import check, find
 from nextbasis.families.common.checkpoint import CONFIG, MODEL
 from nextbasis.families.common.spec import TokenSpec
-from nextbasis.files import read_json, staged_folder, write_json
-from nextbasis.official.names import official_name, official_shapes, our_name
-from nextbasis.official.reading import check_family
+from nextbasis.official.names import check_family, official_name, official_shapes, our_name
 from nextbasis.official.sizes import infer
-from nextbasis.weights import check_shapes, read_checkpoint
+from nextbasis.support.files import read_json, staged_folder, write_json
+from nextbasis.support.weights import check_shapes, read_checkpoint
 
 BUFFER_ERROR = 1e-5  # between stored and recomputed constants: other processors round otherwise
 STATE, EXTRA = "ema.backbone.", "official."  # prefixes in an imported model's file

@@ -1,11 +1,14 @@
-"""What the official codes call our tensors."""
+"""What the official codes call our tensors, and whose weights a file holds by their names."""
 
 import torch
+from torch import Tensor
 
 from nextbasis.config import ModelBase, OrderConfig
-from nextbasis.families import find
+from nextbasis.families import Family, find, names
 from nextbasis.families.common.generator import build_backbone
 from nextbasis.families.common.spec import TokenSpec
+from nextbasis.tokenizers import published
+from nextbasis.tokenizers.published import Published
 
 RASTER = OrderConfig(scan="raster", anneal_start=0.0, anneal_end=0.0)
 
@@ -43,3 +46,29 @@ def official_shapes(model: ModelBase, spec: TokenSpec) -> dict[str, tuple[int, .
     shapes = {official_name(family, name): tuple(t.shape) for name, t in state.items()}
     constants = find(family).part("official").constants(model, spec)
     return shapes | {name: tuple(t.shape) for name, t in constants.items()}
+
+
+# Tensors of official files that nothing here reads, so that they are not taken for others.
+UNREAD = {"titok": ("latent_tokens", "pixel_quantize.embedding.weight")}
+
+
+def check_family(family: str, state: dict[str, Tensor]) -> None:
+    """Nothing if most tensors typical of the family are there.
+
+    Raises: ValueError naming the family found.
+    """
+    known: list[Family | Published] = [find(name) for name in names()]
+    known += [published.find(name) for name in published.names()]
+    signatures = {each.name: each.part("official").SIGNATURE for each in known} | UNREAD
+    found = {
+        name: sum(key in state for key in keys) / len(keys) for name, keys in signatures.items()
+    }
+    best = max(found, key=lambda name: found[name])
+    if best == family or found[family] > 0.5:
+        return
+    if found[best] > 0.5:
+        raise ValueError(f"the checkpoint is of family {best}, not {family}")
+    raise ValueError(
+        f"the checkpoint is not of family {family}: it lacks {', '.join(signatures[family])}; "
+        f"it starts with {', '.join(list(state)[:4])}"
+    )

@@ -1,12 +1,16 @@
-"""Read a model's sizes off the shapes of its official tensors."""
+"""A model's config from the shapes of its official weights, and from the released models."""
 
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from nextbasis.config import as_dict, section
 from nextbasis.families import find
 from nextbasis.families.common.spec import TokenSpec
 
@@ -70,7 +74,7 @@ def infer(
     if missing := [name for name in needed if name not in values]:
         raise ValueError(
             f"a {family} checkpoint does not tell {', '.join(f'model.{m}' for m in missing)}; "
-            "give the values (config/model/paper has those of the released models)"
+            "give the values (the family's recipes/model/paper has those of the released models)"
         )
     if unknown := [name for name in values if name not in names]:
         raise ValueError(f"{family} has no model.{', model.'.join(unknown)}")
@@ -106,3 +110,73 @@ def mlp_ratio(votes: Votes, hidden: int, width_at: Callable[[float], int]) -> fl
         if width_at(ratio) == hidden:
             return ratio
     raise ValueError(f"no ratio gives an MLP of width {hidden}; the checkpoint is damaged")
+
+
+MODELS = "model"  # of a family's recipes
+PAPER = Path(MODELS, "paper")  # the released models
+
+
+def model_config(family: str, name: str) -> dict[str, Any]:
+    """A model's config by its file, its name among the family's recipes, or a released model's.
+
+    Raises: FileNotFoundError naming the places looked in; ValueError if it is no such config.
+    """
+    recipes = find(family).recipes
+    places = [Path(name), *(recipes / which / f"{name}.yaml" for which in (MODELS, PAPER))]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        tried = ", ".join(str(place) for place in places)
+        raise FileNotFoundError(f"no model config '{name}'; looked for {tried}")
+    return as_dict(section("model", _read(path)))
+
+
+def complete(family: str, shapes: Shapes, given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given`, and what neither it nor the shapes tell, where released models leave no choice.
+
+    That is the config of the only released model of these sizes. Files of other sizes get the
+    values in which all released models of the family agree.
+
+    Raises: FileNotFoundError if the family has no recipes of released models; ValueError if `given`
+    has an unknown key or a value of a wrong type.
+    """
+    _check_types(family, given)
+    folder = find(family).recipes / PAPER
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        raise FileNotFoundError(f"no {folder}/*.yaml: write the config of a released model")
+    papers = [as_dict(section("model", _read(path))) for path in files]
+    told, _, _ = find(family).part("official").sizes(Votes(family, shapes, papers[0] | dict(given)))
+    fitting = [paper for paper in papers if _fits(family, shapes, paper)]
+    chosen = fitting if len(fitting) == 1 else papers
+    agreed = {
+        name: value
+        for name, value in chosen[0].items()
+        if name not in told and all(paper[name] == value for paper in chosen)
+    }
+    return agreed | dict(given)
+
+
+def _fits(family: str, shapes: Shapes, paper: Mapping[str, Any]) -> bool:
+    try:
+        infer(family, shapes, paper, None)
+    except ValueError:
+        return False
+    return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    raw = yaml.safe_load(path.read_text())
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path} is no config: it holds no keys")
+    return raw
+
+
+def _check_types(family: str, given: Mapping[str, Any]) -> None:
+    types = {field.name: field.type for field in fields(find(family).part("config").MODEL)}
+    for name, value in given.items():
+        if name not in types:
+            raise ValueError(f"{family} has no model.{name}; it has {', '.join(types)}")
+        wanted = types[name]
+        assert isinstance(wanted, type)
+        if not isinstance(value, (int, float) if wanted is float else wanted):
+            raise ValueError(f"model.{name} must be of type {wanted.__name__}, got '{value}'")

@@ -6,14 +6,13 @@ output in it is computed by our code; an output that no code here knows is an er
 
 from pathlib import Path
 
-from nextbasis.families import find, names
-from nextbasis.parity import kl16, vqgan
+from nextbasis.families import Family, find, names
 from nextbasis.parity.fixture import open_fixture
 from nextbasis.parity.report import Row, table
+from nextbasis.tokenizers import published
+from nextbasis.tokenizers.published import Published
 
 __all__ = ["compare_fixture", "table"]
-
-TOKENIZERS = {"kl16": kl16, "maskgit_vqgan": vqgan}
 
 
 def compare_fixture(path: Path) -> list[Row]:
@@ -22,7 +21,9 @@ def compare_fixture(path: Path) -> list[Row]:
     Raises: FileNotFoundError; ValueError if the file is damaged or holds something unknown.
     """
     fixture = open_fixture(path)
-    parts = {name: find(name).part("parity") for name in names()} | TOKENIZERS
+    known: list[Family | Published] = [find(name) for name in names()]
+    known += [published.find(name) for name in published.names()]
+    parts = {each.name: each.part("parity") for each in known}
     try:
         fitting = [part for part in parts.values() if part.knows(fixture)]
         if len(fitting) != 1:

@@ -11,8 +11,8 @@ from nextbasis.config import TrainConfig
 from nextbasis.families.common.generator import Backbone, Generator
 from nextbasis.families.common.loss import Loss
 from nextbasis.official import official_name
-from nextbasis.optimiser import moving_average, optimiser, rate_factor
 from nextbasis.parity.fixture import Fixture
+from nextbasis.training.optimiser import moving_average, optimiser, rate_factor
 
 
 def recipe(**values: Any) -> TrainConfig:

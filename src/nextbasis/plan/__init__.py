@@ -17,7 +17,7 @@ Form = Literal["table", "json", "runtimes", "markdown", "order"]
 def plan(
     scale: str, keys: Sequence[str] = (), gpus: int | None = None, form: Form = "table"
 ) -> str:
-    """The costs of the runs named, or of all of a scale, as a table, JSON or config/runtimes.yaml.
+    """The costs of the runs named, or of all of a scale, as a table, JSON or runtimes.yaml.
 
     Of one of the papers' scales also the tables of docs/paper-scale.md (markdown), and of all of
     them the order in which to run (order).

@@ -12,9 +12,10 @@ from nextbasis.basis.transform import BasisTransform
 from nextbasis.config import TrainConfig, TrainStage
 from nextbasis.families import find
 from nextbasis.families.common.generator import build_backbone
+from nextbasis.pipeline.catalog import SCALES
 from nextbasis.plan import basis_flops, flops, memory
 from nextbasis.plan.flops import Flops
-from nextbasis.plan.runs import ASSUMPTIONS, RESOURCES, Run
+from nextbasis.plan.runs import ASSUMPTIONS, Run
 from nextbasis.plan.runtimes import MOST, minutes
 
 SECONDS = 3600  # in an hour
@@ -39,10 +40,10 @@ class Assumptions:
 def assumptions(scale: str, count: int | None) -> Assumptions:
     """The assumptions of config/plan.yaml; without `count` a training may have several nodes.
 
-    config/resources.yaml says how many GPUs a node has.
+    The scale's resources.yaml says how many GPUs a node has.
     """
     given = yaml.safe_load(ASSUMPTIONS.read_text())
-    resources = yaml.safe_load(RESOURCES.read_text())[scale]
+    resources = yaml.safe_load((SCALES / scale / "resources.yaml").read_text(encoding="utf-8"))
     usual = max(1, (resources["default"] | resources.get("train", {}))["gpu"])
     nodes = given.pop("nodes")
     given.pop("page")  # plan.paper's

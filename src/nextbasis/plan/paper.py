@@ -7,10 +7,11 @@ from typing import Any
 import yaml
 
 from nextbasis.claims.inputs import load_claims, systems_of
+from nextbasis.pipeline.catalog import evals_of, load_catalog, section
 from nextbasis.plan import storage
 from nextbasis.plan.estimate import assumptions, estimate
 from nextbasis.plan.runs import ASSUMPTIONS, Run, runs_of
-from nextbasis.tables.inputs import evals_of, load_catalog, section, table_evals, tables_of
+from nextbasis.tables.inputs import table_evals, tables_of
 
 Costs = dict[str, float]  # by GPU
 

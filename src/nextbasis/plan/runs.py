@@ -8,19 +8,26 @@ from typing import Any
 
 import torch
 
-from nextbasis import tokenizers
 from nextbasis.basis.start import start
-from nextbasis.config import BasisConfig, FrozenConfig, SampleStage, TrainStage, compose
+from nextbasis.config import (
+    BasisConfig,
+    ClassesConfig,
+    FrozenConfig,
+    SampleStage,
+    TrainStage,
+    compose,
+)
 from nextbasis.config.checks import choose
 from nextbasis.data.texts import FIRST
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.common.text import TextSpec
-from nextbasis.stagelist import Stage, load_stages
-from nextbasis.tables.inputs import CATALOG, load_catalog, section
+from nextbasis.pipeline.catalog import TABLES, load_catalog, section
+from nextbasis.pipeline.stagelist import Stage, load_stages
+from nextbasis.tokenizers.loading import build
+from nextbasis.tokenizers.tokenizer import Tokenizer
 
-RESOURCES = Path("config/resources.yaml")
 ASSUMPTIONS = Path("config/plan.yaml")
-NAMES = ("key=", "run=", "seed=", "captions=")  # overrides that change no cost
+NAMES = ("key=", "run=", "seed=")  # overrides that change no cost
 
 Stages = dict[tuple[str, str], Stage]  # of one scale, by kind and key
 
@@ -39,7 +46,7 @@ def check_root() -> None:
 
     Raises: FileNotFoundError naming what is missing.
     """
-    needed = (CATALOG, Path("dvc.yaml"), RESOURCES, ASSUMPTIONS)
+    needed = (TABLES, Path("dvc.yaml"), ASSUMPTIONS)
     if missing := [str(path) for path in needed if not path.is_file()]:
         raise FileNotFoundError(f"no {', '.join(missing)} here; run from the repository's root")
 
@@ -87,7 +94,7 @@ def _spec(part: dict[str, Any], stages: Stages, encoder: str, basis: BasisConfig
 def _text(stages: Stages) -> TextSpec | None:
     """What a scale's captions look like, if any; how many words there are only reading tells."""
     found = [_config(stage).text for (kind, _), stage in stages.items() if kind == "text"]
-    if not found:
+    if not found or isinstance(found[0], ClassesConfig):
         return None
     width = found[0].width if isinstance(found[0], FrozenConfig) else 0
     return TextSpec(
@@ -96,11 +103,11 @@ def _text(stages: Stages) -> TextSpec | None:
 
 
 @cache
-def _tokenizer(stage: Stage, dataset: Stage) -> tokenizers.Built:
+def _tokenizer(stage: Stage, dataset: Stage) -> Tokenizer:
     """Without memory; cached, because most runs of a scale share one and a large one takes long."""
     images = _config(dataset).dataset
     with torch.device("meta"):
-        return tokenizers.build(_config(stage).tokenizer, images.image_size, images.channels)
+        return build(_config(stage).tokenizer, images.image_size, images.channels)
 
 
 def _config(stage: Stage) -> Any:

@@ -1,4 +1,4 @@
-"""How long and on how many GPUs the jobs of a scale run, from their costs: config/runtimes.yaml."""
+"""How long and on how many GPUs the jobs of a scale run: runtimes.yaml of the scale's folder."""
 
 import math
 from typing import Any
@@ -37,11 +37,11 @@ def minutes(hours: float) -> int:
 
 
 def render(scale: str, found: dict[str, dict[str, dict[str, int]]]) -> str:
-    """The file's text, with one scale: one line a job."""
-    lines = [HEADER.format(margin=MARGIN, least=LEAST, most=MOST, scale=scale) + f"{scale}:"]
+    """The file's text, a line a job."""
+    lines = [HEADER.format(margin=MARGIN, least=LEAST, most=MOST, scale=scale)]
     for kind, jobs in found.items():
-        lines.append(f"  {kind}:")
+        lines.append(f"{kind}:")
         for key, values in jobs.items():
             words = ", ".join(f"{name}: {value}" for name, value in values.items())
-            lines.append(f"    {key}: {{{words}}}")
+            lines.append(f"  {key}: {{{words}}}")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from nextbasis.data.views import VIEWS
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.plan import memory
 from nextbasis.plan.runs import Run
+from nextbasis.tokenizers import published
 
 FLOAT, HALF, ID, LABEL = 4, 2, 4, 8  # bytes of a weight or token, a state, a word's id, a label
 STATE = sum(memory.STATE.values()) - memory.STATE["gradients"]  # of a parameter, for resuming
@@ -21,9 +22,10 @@ def images(scale: str, counts: list[int]) -> int:
 
 
 def tokens(encoder: dict[str, Any], spec: TokenSpec, count: int) -> int:
-    """Bytes of the tokens of all views of this many training images; KL-16 keeps two moments."""
+    """Bytes of the tokens of all views of this many training images: of a posterior two moments."""
     path = Path(f"config/tokenizer/{encoder['tokenizer']}.yaml")
-    moments = 2 if yaml.safe_load(path.read_text())["kind"] == "kl16" else 1
+    kind = yaml.safe_load(path.read_text())["kind"]
+    moments = 2 if kind in published.names() and published.find(kind).posterior else 1
     numbers = 1 if spec.codebook_size else moments * spec.channels
     grid = spec.grid[0] * spec.grid[1]
     return count * (VIEWS[encoder["views"]].count * grid * numbers * FLOAT + LABEL)

@@ -1,1 +1,50 @@
-"""Stages: each a pure function of files and a composed config, run as a module."""
+"""Start a stage from the command line: help, config, threads, and errors a user can act on."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from nextbasis.config import SCHEMAS, SECTIONS, choices, compose
+from nextbasis.support import processes
+
+
+def run(stage: str, main: Callable[[Any], None], doc: str | None) -> None:
+    """Compose the config from the command line's overrides and run `main` with it.
+
+    Exits with status 1 and one line when the input is bad; bugs keep their traceback.
+    """
+    arguments = sys.argv[1:]
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(_help(stage, doc or ""))
+        return
+    # The shell that starts a stage may ignore SIGTERM; a stage answers it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    # Without it cuBLAS refuses matrix products while algorithms must be deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # use_deterministic_algorithms would import the compiler: a second or two that no stage needs
+    # but those whose optimiser or torchvision does so anyway.
+    torch.set_deterministic_debug_mode("error")
+    # Off because it costs time and only hides reads of memory that nobody wrote.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        with processes.joined():
+            main(compose(stage, arguments))
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _help(stage: str, doc: str) -> str:
+    lines = [doc.strip(), "", f"usage: python -m nextbasis.stages.{stage} KEY=VALUE …", ""]
+    for name in SCHEMAS[stage].__dataclass_fields__:
+        if name in SECTIONS:
+            lines.append(f"  {name}=…  one of: {', '.join(choices(name))}; then {name}.KEY=VALUE")
+        else:
+            lines.append(f"  {name}=…")
+    lines += ["", "config/README.md explains every key. Example: dvc.yaml, stage " + stage + "."]
+    return "\n".join(lines)

@@ -7,10 +7,10 @@ import numpy as np
 
 from nextbasis.config import DatasetConfig, DatasetStage
 from nextbasis.data.arrays import CAPTIONS, write_rows
-from nextbasis.data.sources import Split, load
-from nextbasis.files import result_folder, sha256, staged_folder, write_json
-from nextbasis.launch import run
-from nextbasis.provenance import record
+from nextbasis.sources.readers import Split, load
+from nextbasis.stages import run
+from nextbasis.support.files import result_folder, sha256, staged_folder, write_json
+from nextbasis.support.provenance import record
 
 
 def main(config: DatasetStage) -> None:

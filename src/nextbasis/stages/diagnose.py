@@ -12,17 +12,18 @@ import torch
 from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
 
-from nextbasis import profiles
 from nextbasis.basis.statistics import principal_axes, second_moment
 from nextbasis.config import DiagnoseStage
 from nextbasis.data.pictures import to_uint8
 from nextbasis.data.sheets import save_sheet
 from nextbasis.data.tokens import TokenCache
 from nextbasis.families.common.checkpoint import load_generator
-from nextbasis.files import result_folder, staged_folder, write_json
-from nextbasis.launch import run
-from nextbasis.provenance import device, record
-from nextbasis.tokenizers import Tokenizer, load_tokenizer
+from nextbasis.scoring import profiles
+from nextbasis.stages import run
+from nextbasis.support.files import result_folder, staged_folder, write_json
+from nextbasis.support.provenance import device, record
+from nextbasis.tokenizers.loading import load_tokenizer
+from nextbasis.tokenizers.tokenizer import Tokenizer
 
 SHOWN_IMAGES = 8  # rows of grid.png
 SHOWN_ROWS = 64  # of A, in rows.png

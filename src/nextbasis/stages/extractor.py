@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from nextbasis.config import ExtractorStage
 from nextbasis.data.arrays import Dataset
-from nextbasis.files import read_json, result_folder, sha256, write_atomic, write_json
-from nextbasis.launch import run
-from nextbasis.metrics.classifier import EMOJI, FASHION, SHAPES, Classifier
-from nextbasis.metrics.extractor import WEIGHTS
-from nextbasis.progress import Progress
-from nextbasis.provenance import record
+from nextbasis.scoring.classifier import EMOJI, FASHION, SHAPES, Classifier
+from nextbasis.scoring.extractor import WEIGHTS
+from nextbasis.stages import run
+from nextbasis.support.files import read_json, result_folder, sha256, write_atomic, write_json
+from nextbasis.support.progress import Progress
+from nextbasis.support.provenance import record
 
 GROUPS = WEIGHTS / "emoji_groups.json"  # Unicode's categories and subcategories: names of emoji
 PEAK_LR, WEIGHT_DECAY, WARMUP, LABEL_SMOOTHING = 5e-3, 0.02, 0.25, 0.05

@@ -15,12 +15,13 @@ from nextbasis.basis.start import start
 from nextbasis.config import BasisConfig, RebaseStage, section
 from nextbasis.config.checks import choose
 from nextbasis.data.arrays import Dataset, batches
-from nextbasis.files import read_json, result_folder, staged_folder, write_json
-from nextbasis.launch import run
-from nextbasis.progress import track
-from nextbasis.provenance import device, record
-from nextbasis.tokenizers import VQTokenizer, load_tokenizer, save_tokenizer
+from nextbasis.stages import run
+from nextbasis.support.files import read_json, result_folder, staged_folder, write_json
+from nextbasis.support.progress import track
+from nextbasis.support.provenance import device, record
+from nextbasis.tokenizers.loading import load_tokenizer, save_tokenizer
 from nextbasis.tokenizers.rebased import RebasedTokenizer
+from nextbasis.tokenizers.vq import VQTokenizer
 
 FIT_IMAGES = 20_000  # training images, evenly spaced, that the basis and the codebooks see
 KMEANS_BATCH = 2_048  # vectors a k-means step sees

@@ -9,13 +9,14 @@ from jaxtyping import UInt8
 from nextbasis.config import ReconstructStage
 from nextbasis.data.arrays import batches, open_array, read_index
 from nextbasis.data.pictures import save_grid, to_uint8
-from nextbasis.files import result_folder, staged_folder, write_json
-from nextbasis.launch import run
-from nextbasis.metrics.reference import load_reference
-from nextbasis.metrics.score import score_images
-from nextbasis.progress import track
-from nextbasis.provenance import device, record
-from nextbasis.tokenizers import Tokenizer, load_tokenizer
+from nextbasis.scoring.reference import load_reference
+from nextbasis.scoring.score import score_images
+from nextbasis.stages import run
+from nextbasis.support.files import result_folder, staged_folder, write_json
+from nextbasis.support.progress import track
+from nextbasis.support.provenance import device, record
+from nextbasis.tokenizers.loading import load_tokenizer
+from nextbasis.tokenizers.tokenizer import Tokenizer
 
 ROUNDING = "round"
 COLUMNS, ROWS = 16, 4  # pairs of rows in grid.png: originals above, reconstructions below

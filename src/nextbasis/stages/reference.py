@@ -11,23 +11,23 @@ from jaxtyping import Int64, UInt8
 
 from nextbasis.config import EvaluationConfig, ReferenceStage
 from nextbasis.data.arrays import Dataset
-from nextbasis.files import result_folder, staged_folder, write_json
-from nextbasis.launch import run
-from nextbasis.metrics.anchor import NAME, sample_anchor
-from nextbasis.metrics.extractor import Extractor, load_extractor
-from nextbasis.metrics.features import extract
-from nextbasis.metrics.protocol import check_images
-from nextbasis.metrics.reference import (
+from nextbasis.scoring.anchor import NAME, sample_anchor
+from nextbasis.scoring.extractor import Extractor, load_extractor
+from nextbasis.scoring.features import extract
+from nextbasis.scoring.protocol import check_images
+from nextbasis.scoring.reference import (
     Reference,
     choose_subset,
     load_reference,
     summarise,
     write_reference,
 )
-from nextbasis.metrics.retrieval import Gallery
-from nextbasis.metrics.rules import as_classes, find_rule, split
-from nextbasis.metrics.score import measure
-from nextbasis.provenance import device, record
+from nextbasis.scoring.retrieval import Gallery
+from nextbasis.scoring.rules import as_classes, find_rule, split
+from nextbasis.scoring.score import measure
+from nextbasis.stages import run
+from nextbasis.support.files import result_folder, staged_folder, write_json
+from nextbasis.support.provenance import device, record
 
 ANCHOR_IMAGES = 10_000  # at most; fewer where the dataset has fewer test images
 

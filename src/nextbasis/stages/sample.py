@@ -14,11 +14,18 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
-from nextbasis import processes
-from nextbasis.config import SampleStage, config_hash
-from nextbasis.data.arrays import Dataset, create
-from nextbasis.data.pictures import save_grid
-from nextbasis.files import (
+from nextbasis.config import SampleStage
+from nextbasis.data.arrays import create
+from nextbasis.data.pictures import save_grid, to_uint8
+from nextbasis.data.texts import Texts, load_prompts, load_texts
+from nextbasis.families.common.checkpoint import load_generator
+from nextbasis.families.common.execution import compile_blocks, precision
+from nextbasis.families.common.generator import Generator
+from nextbasis.families.common.noise import ImageNoise
+from nextbasis.pipeline.stagelist import code_hash
+from nextbasis.stages import run
+from nextbasis.support import processes
+from nextbasis.support.files import (
     result_folder,
     scratch_folder,
     sha256,
@@ -26,16 +33,77 @@ from nextbasis.files import (
     write_atomic,
     write_json,
 )
-from nextbasis.launch import run
-from nextbasis.progress import Progress
-from nextbasis.provenance import device, processor, record
-from nextbasis.sampling import Sampler
-from nextbasis.stagelist import code_hash
+from nextbasis.support.progress import Progress
+from nextbasis.support.provenance import config_hash, device, processor, record
+from nextbasis.tokenizers.loading import load_tokenizer
 
 GRID_PER_CLASS = 8  # images of each class in grid.png
 SAMPLES, SECONDS = "samples.npy", "seconds.npy"  # of every batch, 0 until it is complete
 SHEET, SHEET_COLUMNS = 48, 8  # images in grid.png where captions take the place of classes
 WARMUP_IMAGES = 2  # sampled before latency is measured
+
+
+class Sampler:
+    """A trained generator and its tokenizer, ready to make images."""
+
+    def __init__(self, config: SampleStage) -> None:
+        """Load both; a model that reads captions gets those of the dataset.
+
+        Raises: FileNotFoundError or ValueError naming the file or key.
+        """
+        self.config, self.device = config, device()
+        folder = result_folder(config.scale, "train", config.run)
+        generator, trained = load_generator(folder)
+        family = trained["model"]["family"]
+        if family != config.sampler.family:
+            raise ValueError(f"sampler.family={config.sampler.family} cannot sample a {family}")
+        self.generator: Generator = generator.to(self.device)
+        if config.sampler.compile:
+            compile_blocks(self.generator.backbone)
+        tokenizer = result_folder(config.scale, "tokenizer", trained["tokens"])
+        self.tokenizer = load_tokenizer(tokenizer).to(self.device).eval()
+        self.classes: Int64[np.ndarray, " c"] = np.arange(trained["spec"]["num_classes"])
+        texts = result_folder(config.scale, "text", trained["captions"])
+        self.texts: Texts | None = load_texts(texts)
+        self.prompts: dict[int, str] = {}
+        if self.texts is not None:
+            self.generator.attach(self.texts)
+            prompts = load_prompts(texts)
+            self.prompts = dict(prompts)
+            self.classes = np.array([label for label, _ in prompts], np.int64)
+
+    def labels(self) -> Int64[np.ndarray, " n"]:
+        """The class of every image, sorted; of captions, those of the test images.
+
+        Raises: ValueError if the images cannot be shared equally.
+        """
+        per_class, rest = divmod(self.config.sampler.num_images, len(self.classes))
+        if rest or not per_class:
+            raise ValueError(
+                f"sampler.num_images must be a multiple of the {len(self.classes)} "
+                f"{'classes' if self.texts is None else 'captions of test images'}, "
+                f"got {self.config.sampler.num_images}"
+            )
+        return np.repeat(self.classes, per_class)
+
+    @torch.no_grad()
+    def images(
+        self, indices: range, labels: Int64[np.ndarray, " b"]
+    ) -> UInt8[np.ndarray, "b h w c"]:
+        """The images with these indices.
+
+        Raises: ValueError naming the first index whose tokens or pixels are not finite.
+        """
+        noise = ImageNoise(self.config.seed, indices, self.device)
+        classes = torch.from_numpy(labels).to(self.device)
+        with precision(self.config.sampler.precision, self.device):
+            tokens = self.generator.sample(classes, noise, self.config.sampler)
+        decoded = self.tokenizer.decode(tokens)
+        finite = decoded.isfinite().flatten(1).all(1)
+        if not finite.all():
+            first = indices[int((~finite).nonzero()[0])]
+            raise ValueError(f"image {first} of {self.config.key} is not finite: training diverged")
+        return to_uint8(decoded, self.config.sampler.rounding).transpose(0, 2, 3, 1)
 
 
 def latency(sampler: Sampler, labels: Int64[np.ndarray, " n"]) -> float:
@@ -125,12 +193,11 @@ def save_picture(
         shown = np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)])
         save_grid(images[shown[: 8 * 32]], path, columns=per_class * 2)
         return
-    from nextbasis.data.sheets import save_sheet  # a second of imports that classes do not need
+    from nextbasis.data.sheets import save_sheet
 
-    captions = Dataset(result_folder(sampler.config.scale, "dataset")).captions
     shown = np.unique(labels, return_index=True)[1]
     shown = shown[:: max(1, len(shown) // SHEET)][:SHEET]
-    words = [captions[label] for label in labels[shown]]
+    words = [sampler.prompts[label] for label in labels[shown].tolist()]
     save_sheet(images[shown], words, SHEET_COLUMNS, "one image of each caption", path)
 
 
@@ -139,7 +206,11 @@ def main(config: SampleStage) -> None:
     sampler = Sampler(config)
     labels = sampler.labels()
     model = result_folder(config.scale, "train", config.run) / "model.safetensors"
-    identity = [config_hash(config), sha256(model), code_hash("sample", config.sampler.family)]
+    identity = [
+        config_hash(config),
+        sha256(model),
+        code_hash("sample", family=config.sampler.family),
+    ]
     scratch = scratch_folder(config.scale, "sample", config.key, identity)
     images, images_per_second = fill(sampler, labels, scratch)
     if processes.rank() > 0:

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from nextbasis import processes
-from nextbasis.config import SampleStage, ScoreStage, as_dict, config_hash
+from nextbasis.config import SampleStage, ScoreStage, as_dict
 from nextbasis.data.arrays import open_array
-from nextbasis.files import read_json, result_folder, staged_folder, write_json
-from nextbasis.launch import run
-from nextbasis.metrics.reference import load_reference
-from nextbasis.metrics.rules import check_rounding
-from nextbasis.metrics.score import score_images
-from nextbasis.provenance import device, record
+from nextbasis.scoring.reference import load_reference
+from nextbasis.scoring.rules import check_rounding
+from nextbasis.scoring.score import score_images
+from nextbasis.stages import run
+from nextbasis.support import processes
+from nextbasis.support.files import read_json, result_folder, staged_folder, write_json
+from nextbasis.support.provenance import config_hash, device, record
 
 FROM_SAMPLING = ("rounding", "weights", "dtype")  # of the protocol, decided by the sample stage
 

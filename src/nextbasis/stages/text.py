@@ -1,8 +1,9 @@
 """Stage text: turn every caption of a captioned dataset into the tokens a model is conditioned on.
 
-The kind `words` gives ids of words, with a vocabulary of the training captions; `frozen` gives the
-hidden states of a pretrained encoder. A label is the number of a caption. Rows that are written
-wait in scratch/ and are not encoded again after a kill.
+The kind `classes` gives none: labels stay classes. The kind `words` gives ids of words, with a
+vocabulary of the training captions; `frozen` gives the hidden states of a pretrained encoder, and a
+label is then the number of a caption. Rows that are written wait in scratch/ and are not encoded
+again after a kill.
 """
 
 import shutil
@@ -14,10 +15,13 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from nextbasis.config import TextStage, config_hash
+from nextbasis.config import ClassesConfig, TextStage
 from nextbasis.data.arrays import CAPTIONS, Dataset, create
 from nextbasis.data.shards import ranges
-from nextbasis.files import (
+from nextbasis.data.texts import CLASSES, PROMPTS
+from nextbasis.pipeline.stagelist import code_hash
+from nextbasis.stages import run
+from nextbasis.support.files import (
     read_json,
     result_folder,
     scratch_folder,
@@ -25,10 +29,8 @@ from nextbasis.files import (
     staged_folder,
     write_json,
 )
-from nextbasis.launch import run
-from nextbasis.progress import Progress
-from nextbasis.provenance import record
-from nextbasis.stagelist import code_hash
+from nextbasis.support.progress import Progress
+from nextbasis.support.provenance import config_hash, record
 from nextbasis.text import Encoder, build, describe
 from nextbasis.text.words import WordEncoder, unknown_share, vocabulary_of
 
@@ -38,6 +40,9 @@ SAVE_EVERY = 100  # batches after which finished rows are on disk and counted
 
 def main(config: TextStage) -> None:
     """Write results/<scale>/text/<key>."""
+    if isinstance(config.text, ClassesConfig):
+        write_classes(config)
+        return
     data = Dataset(result_folder(config.scale, "dataset"))
     captions = data.captions
     encoder = build(config.text, vocabulary_of(seen(captions, data.train_labels)))
@@ -58,9 +63,21 @@ def main(config: TextStage) -> None:
     with staged_folder(result_folder(config.scale, "text", config.key)) as staged:
         write_json(staged / "index.json", index)
         write_json(staged / "metrics.json", record(config) | measured)
+        labels = np.sort(data.test_labels).tolist()
+        write_json(staged / PROMPTS, [(label, captions[label]) for label in labels])
         for name in ARRAYS:
             shutil.move(scratch / name, staged / name)
     shutil.rmtree(scratch)
+
+
+def write_classes(config: TextStage) -> None:
+    """Write that labels are classes; of the arrays, empty ones."""
+    with staged_folder(result_folder(config.scale, "text", config.key)) as staged:
+        write_json(staged / "index.json", {"kind": CLASSES})
+        write_json(staged / "metrics.json", record(config))
+        write_json(staged / PROMPTS, [])
+        for name, dtype in zip(ARRAYS, (np.int32, np.int64), strict=True):
+            np.save(staged / name, np.empty(0, dtype))
 
 
 def seen(captions: Sequence[str], labels: Int64[np.ndarray, " n"]) -> list[str]:

@@ -17,21 +17,16 @@ from torch import Tensor
 from nextbasis.config import PublishedTokenizer, TokenizerStage, TrainedTokenizer
 from nextbasis.data.arrays import Dataset, as_images, batches
 from nextbasis.data.epochs import Epochs
-from nextbasis.files import result_folder, staged_folder, write_json
-from nextbasis.launch import run
-from nextbasis.progress import Progress
-from nextbasis.provenance import device, record
-from nextbasis.tokenizers import (
-    KL16Tokenizer,
-    KLTokenizer,
-    MaskGITVQGANTokenizer,
-    PatchTokenizer,
-    Tokenizer,
-    VQTokenizer,
-    build,
-    save_tokenizer,
-)
-from nextbasis.tokenizers.published import read_weights
+from nextbasis.stages import run
+from nextbasis.support.files import result_folder, staged_folder, write_json
+from nextbasis.support.progress import Progress
+from nextbasis.support.provenance import device, record
+from nextbasis.tokenizers.kl import KLTokenizer
+from nextbasis.tokenizers.loading import build, save_tokenizer
+from nextbasis.tokenizers.patches import PatchTokenizer
+from nextbasis.tokenizers.pretrained import read_weights
+from nextbasis.tokenizers.tokenizer import Tokenizer
+from nextbasis.tokenizers.vq import VQTokenizer
 
 WARMUP = 0.03  # fraction of the steps with linearly rising learning rate; then a half cosine to 0
 ROWS = 100  # of curve.csv, about
@@ -47,9 +42,8 @@ def main(config: TokenizerStage) -> None:
     data = Dataset(result_folder(config.scale, "dataset"))
     torch.manual_seed(config.seed)
     tokenizer = build(settings, data.image_size, data.channels).to(device())
-    if isinstance(tokenizer, KL16Tokenizer | MaskGITVQGANTokenizer):
-        assert weights is not None
-        tokenizer.network.load_state_dict(weights)
+    if weights is not None:
+        tokenizer.get_submodule("network").load_state_dict(weights)
     if isinstance(tokenizer, KLTokenizer | VQTokenizer):
         assert isinstance(settings, TrainedTokenizer)
         what = f"tokenizer {config.key}"

@@ -17,13 +17,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nextbasis import processes
-from nextbasis.config import DatasetConfig, TokensStage, config_hash
+from nextbasis.config import DatasetConfig, TokensStage
 from nextbasis.data.arrays import Dataset, as_images, batches, create
 from nextbasis.data.shards import FOLDER, Shards, entry, name_of, ranges, sha256_of
-from nextbasis.data.sources import load
 from nextbasis.data.views import VIEWS, Views
-from nextbasis.files import (
+from nextbasis.pipeline.stagelist import code_hash
+from nextbasis.sources.readers import load
+from nextbasis.stages import run
+from nextbasis.support import processes
+from nextbasis.support.files import (
     read_json,
     result_folder,
     scratch_folder,
@@ -32,11 +34,10 @@ from nextbasis.files import (
     write_atomic,
     write_json,
 )
-from nextbasis.launch import run
-from nextbasis.progress import Progress
-from nextbasis.provenance import device, record
-from nextbasis.stagelist import code_hash
-from nextbasis.tokenizers import KL16Tokenizer, Tokenizer, load_tokenizer
+from nextbasis.support.progress import Progress
+from nextbasis.support.provenance import config_hash, device, record
+from nextbasis.tokenizers.loading import load_tokenizer
+from nextbasis.tokenizers.tokenizer import PosteriorTokenizer, Tokenizer
 
 Batches = Iterator[Float[Tensor, "b c h w"]]
 Images = Callable[[slice], Batches]  # some of the training images, in order
@@ -77,7 +78,7 @@ def describe(
         "grid": list(tokenizer.grid),
         "channels": tokenizer.channels,
         "codebook_size": tokenizer.codebook_size,
-        "posterior": isinstance(tokenizer, KL16Tokenizer),
+        "posterior": isinstance(tokenizer, PosteriorTokenizer),
         "num_classes": data.num_classes,
         "views": views,
         "num_views": VIEWS[views].count,
@@ -142,7 +143,7 @@ class Encoder:
             tokenizer.grid[0] * tokenizer.grid[1],
             tokenizer.channels,
         )
-        if isinstance(tokenizer, KL16Tokenizer):
+        if isinstance(tokenizer, PosteriorTokenizer):
             self.encode, self.shape = tokenizer.moments, (*self.shape[:2], 2 * tokenizer.channels)
         elif tokenizer.codebook_size:
             self.dtype, self.shape = np.int32, self.shape[:2]

@@ -17,19 +17,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from nextbasis import processes
 from nextbasis.basis.brought import source_hash
-from nextbasis.config import TrainStage, config_hash
+from nextbasis.basis.registry import construction_of
+from nextbasis.config import TrainStage
 from nextbasis.data.texts import load_texts
 from nextbasis.data.tokens import TokenCache
 from nextbasis.families.common.checkpoint import Resumable, save_generator
 from nextbasis.families.common.generator import Generator
-from nextbasis.files import result_folder, scratch_folder, staged_folder, write_json
-from nextbasis.launch import run
-from nextbasis.progress import Progress
-from nextbasis.provenance import record
-from nextbasis.stagelist import code_hash
-from nextbasis.training import Trainer
+from nextbasis.pipeline.stagelist import code_hash
+from nextbasis.stages import run
+from nextbasis.support import processes
+from nextbasis.support.files import result_folder, scratch_folder, staged_folder, write_json
+from nextbasis.support.progress import Progress
+from nextbasis.support.provenance import config_hash, record
+from nextbasis.training.trainer import Trainer
 
 
 def fit(trainer: Trainer, resumable: Resumable) -> None:
@@ -90,14 +91,17 @@ def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
 def main(config: TrainStage) -> None:
     """Train and write model, config, curves and metrics."""
     cache = TokenCache(result_folder(config.scale, "tokens", config.tokens))
-    folder = result_folder(config.scale, "text", config.captions)
-    texts = load_texts(folder) if config.captions else None
+    texts = load_texts(result_folder(config.scale, "text", config.captions))
     source = source_hash(config.basis.init)
     trainer = Trainer(config, cache, texts)
     identity = [
         config_hash(config),
         cache.index["tokens_sha256"],
-        code_hash("train", config.model.family),
+        code_hash(
+            "train",
+            family=config.model.family,
+            construction=construction_of(config.basis.init),
+        ),
         torch.__version__,
     ]
     identity += [texts.index["tokens_sha256"]] if texts is not None else []

@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from nextbasis.files import read_json, write_atomic
-from nextbasis.metrics.facts import METRICS
-from nextbasis.tables.inputs import EXTERNAL, Catalog, evals_of
+from nextbasis.pipeline.catalog import Catalog, evals_of
+from nextbasis.scoring.facts import METRICS
+from nextbasis.support.files import read_json, write_atomic
+from nextbasis.tables.inputs import EXTERNAL
 from nextbasis.tables.measured import ANALYTIC, PROTOCOL, Estimate
 
 KEYS = ("scale", "score", "source", "sha256")

@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nextbasis.files import result_folder
-from nextbasis.tables.inputs import Catalog, Evals, section, table_evals, table_tokenizers
+from nextbasis.pipeline.catalog import Catalog, Evals, section
+from nextbasis.support.files import result_folder
+from nextbasis.tables.inputs import table_evals, table_tokenizers
 from nextbasis.tables.measured import read_result, read_score
 
 SHORT = 12  # digits of a checksum that are printed
 SOURCES = ("src", "config", "workflow", "Snakefile", "dvc.yaml", "pyproject.toml")
+MADE = ":(exclude)*dvc.lock"  # among them
 PLUMBING = (
     "Plumbing only: this scale checks that every stage runs; its numbers mean nothing and must "
     "not be compared with the published ones."
@@ -72,7 +74,7 @@ def commit(folder: Path = Path(".")) -> str:
     """The commit the code stands at, with `-dirty` if code or config differ from it."""
     try:
         head = _git(folder, "rev-parse", f"--short={SHORT}", "HEAD")
-        changed = _git(folder, "status", "--porcelain", "--", *SOURCES)
+        changed = _git(folder, "status", "--porcelain", "--", *SOURCES, MADE)
     except (subprocess.CalledProcessError, FileNotFoundError):
         return "no git commit"
     return f"commit {head}" + ("-dirty" if changed else "")

@@ -1,13 +1,23 @@
 """Which files a table or figure needs: pure functions of the catalog, so Snakemake can ask too."""
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from nextbasis.metrics.facts import METRICS
+from nextbasis.pipeline.catalog import (
+    SCALES,
+    TABLES,
+    Catalog,
+    Evals,
+    evals_of,
+    headline_evals,
+    section,
+    standard_evals,
+    systems_of,
+    table_of,
+)
+from nextbasis.pipeline.checks import check_table
 
-CATALOG = Path("config/catalog.yaml")
 PUBLISHED = Path("config/published.csv")
 EXTERNAL = Path("config/external.yaml")  # samples from outside
 TEMPLATES = Path("workflow/templates")
@@ -26,80 +36,6 @@ FEATURE_FIGURES = ("neighbours.png", "features_pca.png")  # of the headline eval
 EXTRA_FIGURES = {"mar_steps.png": "mar_steps"}  # of the extra tables: figure to table
 CODE = Path("src/nextbasis")
 
-Catalog = dict[str, Any]
-Table = dict[str, Any]
-Evals = dict[str, dict[str, Any]]
-
-
-def load_catalog(path: Path = CATALOG) -> Catalog:
-    """Read the catalog.
-
-    Raises: FileNotFoundError naming the file.
-    """
-    return yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
-
-
-def scales(catalog: Catalog) -> list[str]:
-    """Names of the catalog's scales: the sections that have evaluations."""
-    return [name for name, part in catalog.items() if isinstance(part, dict) and "evals" in part]
-
-
-def section(catalog: Catalog, scale: str) -> dict[str, Any]:
-    """The catalog's section of one scale.
-
-    Raises: ValueError naming the scales there are.
-    """
-    if scale not in scales(catalog):
-        raise ValueError(f"scale must be one of {', '.join(scales(catalog))}; got '{scale}'")
-    return catalog[scale]
-
-
-def table_of(catalog: Catalog, name: str) -> Table:
-    """One table's entry.
-
-    Raises: ValueError naming the tables there are.
-    """
-    tables = catalog.get("tables", {})
-    if name not in tables:
-        raise ValueError(f"table must be one of {', '.join(tables)}; got '{name}'")
-    return tables[name]
-
-
-def evaluation_of(catalog: Catalog, scale: str, key: str) -> dict[str, Any]:
-    """One evaluation's entry.
-
-    Raises: ValueError naming the evaluations there are.
-    """
-    evals = section(catalog, scale)["evals"]
-    if key not in evals:
-        raise ValueError(f"no evaluation '{key}' at scale {scale}; choose among {', '.join(evals)}")
-    return evals[key]
-
-
-def evals_of(catalog: Catalog, scale: str, system: str) -> Evals:
-    """The evaluations of one system at one scale, one a seed; none where it is not run there."""
-    part = section(catalog, scale)
-    name = part.get("same", {}).get(system, system)
-    return {key: entry for key, entry in part["evals"].items() if entry["system"] == name}
-
-
-def standard_evals(catalog: Catalog, scale: str) -> Evals:
-    """The evaluations of a scale without those marked extra, which are made on request only."""
-    evals = section(catalog, scale)["evals"]
-    return {key: entry for key, entry in evals.items() if not entry.get("extra")}
-
-
-def headline_evals(catalog: Catalog, scale: str) -> dict[str, str]:
-    """System -> key of its evaluation with the lowest seed, of the scale's headline systems."""
-    evals = standard_evals(catalog, scale)
-    found: dict[str, str] = {}
-    for key, entry in sorted(evals.items(), key=lambda item: item[1]["seed"]):
-        if entry.get("headline"):
-            found.setdefault(entry["system"], key)
-    return {
-        entry["system"]: found[entry["system"]] for entry in evals.values() if entry.get("headline")
-    }
-
 
 def tables_of(catalog: Catalog, scale: str, extra: bool) -> list[str]:
     """The tables that show a system of the scale; those marked extra only with `extra`."""
@@ -114,40 +50,6 @@ def extra_figures_of(catalog: Catalog, scale: str, extra: bool) -> list[str]:
     """The figures of the scale's extra tables."""
     made = tables_of(catalog, scale, extra)
     return [name for name, table in EXTRA_FIGURES.items() if table in made]
-
-
-def systems_of(table: Table) -> list[str]:
-    """Every system a table names, once, in the order of its rows."""
-    names = [row.get(key) for row in table["rows"] for key in ("baseline", "system")]
-    return list(dict.fromkeys(name for name in names if name is not None))
-
-
-def check_table(catalog: Catalog, name: str) -> None:
-    """Check that a table's metrics exist, and that each of its systems is evaluated at one scale at
-    least, and not as an extra unless the table is one.
-
-    Raises: ValueError naming table and metric or system.
-    """
-    table = table_of(catalog, name)
-    for metric in table["metrics"]:
-        if metric not in METRICS:
-            raise ValueError(
-                f"tables.{name}.metrics in {CATALOG} must be of {', '.join(METRICS)}; "
-                f"got '{metric}'"
-            )
-    for system in systems_of(table):
-        found = [evals_of(catalog, scale, system) for scale in scales(catalog)]
-        extra = [key for evals in found for key, entry in evals.items() if entry.get("extra")]
-        if extra and not table.get("extra"):
-            raise ValueError(
-                f"tables.{name}: the system '{system}' is evaluated as an extra ({extra[0]}), so "
-                "only a table with 'extra: true' can show it"
-            )
-        if not any(found):
-            raise ValueError(
-                f"tables.{name}: no scale evaluates the system '{system}'; add an eval with "
-                f"'system: {system}' to {CATALOG} or correct the row"
-            )
 
 
 def table_evals(catalog: Catalog, scale: str, name: str) -> Evals:
@@ -240,13 +142,14 @@ def basis_runs(catalog: Catalog, scale: str) -> dict[str, str]:
 
 def feature_code() -> list[str]:
     """Code behind the figures of feature space."""
-    names = ["stages/neighbours.py", "tables/feature_plots.py", "tables/plots.py"]
-    names += [f"metrics/{name}.py" for name in ("extractor", "features", "feature_space")]
+    names = ["figures/neighbours.py", "figures/feature_plots.py", "figures/plots.py"]
+    names += [f"scoring/{name}.py" for name in ("extractor", "features", "feature_space")]
     return [str(CODE / name) for name in names]
 
 
-def code_inputs(stage: str) -> list[str]:
-    """Code, templates, catalog and published numbers behind `tables`, `figures` or `claims`."""
-    files = [CODE / "stages" / f"{stage}.py", *sorted((CODE / "tables").glob("*.py"))]
-    files.append(CODE / "metrics/facts.py")
-    return [str(path) for path in [*files, *sorted(TEMPLATES.glob("*.j2")), PUBLISHED, CATALOG]]
+def code_inputs(room: str) -> list[str]:
+    """Code, templates, catalogs and published numbers behind `tables`, `figures` or `claims`."""
+    rooms = dict.fromkeys(("tables", room))
+    files = [path for name in rooms for path in sorted((CODE / name).glob("*.py"))]
+    files += [CODE / "scoring/facts.py", *sorted(TEMPLATES.glob("*.j2")), PUBLISHED, TABLES]
+    return [str(path) for path in [*files, *sorted(SCALES.glob("*/catalog.yaml"))]]

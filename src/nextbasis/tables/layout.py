@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from nextbasis.metrics.facts import METRICS
+from nextbasis.pipeline.catalog import Catalog, evals_of, table_of
+from nextbasis.pipeline.checks import check_table
+from nextbasis.scoring.facts import METRICS
 from nextbasis.tables.external import External, place
-from nextbasis.tables.inputs import Catalog, check_table, evals_of, table_of
 from nextbasis.tables.measured import (
     ANALYTIC,
     MIN_SEEDS,

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from nextbasis.files import read_json, result_folder
-from nextbasis.metrics.facts import METRICS, SCORES
-from nextbasis.tables.inputs import Catalog, evals_of
+from nextbasis.pipeline.catalog import Catalog, evals_of
+from nextbasis.pipeline.stagelist import address
+from nextbasis.scoring.facts import METRICS, SCORES
+from nextbasis.support.files import read_json, result_folder
 
 PROTOCOL = ("name", "extractor_sha256", "reference_sha256")  # equal or not comparable
 SEED_SPREAD = "standard deviation over seeds"
@@ -36,7 +37,7 @@ def read_result(path: Path, scale: str, kind: str, key: str) -> Any:
     Raises: FileNotFoundError naming the file and the command that makes it.
     """
     if not path.is_file():
-        stage = f"{kind}-{scale}@{key}" if key else f"{kind}-{scale}"
+        stage = address(kind, scale, key)
         raise FileNotFoundError(f"{path} is missing; `dvc repro {stage}` makes it")
     return read_json(path)
 

@@ -1,6 +1,6 @@
 """Numbers as text: digits by metric, parameters as in the papers."""
 
-from nextbasis.metrics.facts import METRICS
+from nextbasis.scoring.facts import METRICS
 
 
 def measured_text(value: float, metric: str, sign: str = "") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nextbasis.config import FrozenConfig, TextConfig, as_dict
+from nextbasis.config import CaptionConfig, FrozenConfig, as_dict
 from nextbasis.data.shards import ranges
 from nextbasis.data.texts import Texts
 from nextbasis.text.frozen import FrozenEncoder
@@ -17,7 +17,7 @@ from nextbasis.text.words import WordEncoder
 Encoder = WordEncoder | FrozenEncoder
 
 
-def build(config: TextConfig, vocabulary: list[str]) -> Encoder:
+def build(config: CaptionConfig, vocabulary: list[str]) -> Encoder:
     """The encoder of a config; only words need the vocabulary.
 
     Raises: ValueError naming the key if a frozen encoder cannot be loaded.
@@ -38,7 +38,7 @@ def describe(encoder: Encoder) -> dict[str, Any]:
     }
 
 
-def encode(captions: Sequence[str], config: TextConfig, vocabulary: list[str]) -> Texts:
+def encode(captions: Sequence[str], config: CaptionConfig, vocabulary: list[str]) -> Texts:
     """The tokens of any captions, held in memory.
 
     Raises: ValueError naming the key if a frozen encoder cannot be loaded.

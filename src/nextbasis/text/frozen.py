@@ -10,7 +10,7 @@ from jaxtyping import Float16, Int64
 from torch import nn
 
 from nextbasis.config import FrozenConfig
-from nextbasis.provenance import device
+from nextbasis.support.provenance import device
 
 
 class FrozenEncoder:

@@ -11,17 +11,16 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from nextbasis.config import KLConfig
 from nextbasis.tokenizers.conv import Decoder, Encoder
 from nextbasis.tokenizers.standardise import Standardise
+from nextbasis.tokenizers.tokenizer import Tokenizer, Units
 
 
-class KLTokenizer(nn.Module):
+class KLTokenizer(Tokenizer):
     """encode: images -> standardised tokens (b n d); decode: back."""
-
-    codebook_size = 0
 
     def __init__(self, config: KLConfig, image_size: int, image_channels: int) -> None:
         """Build untrained networks for square images."""
@@ -55,3 +54,7 @@ class KLTokenizer(nn.Module):
     def decode(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b c h w"]:
         """Images, about in [-1, 1]; the decoder was trained on standardised tokens."""
         return self.decoder(rearrange(tokens, "b (h w) d -> b d h w", h=self.grid[0]))
+
+    def units(self) -> Units:
+        """Of the standardisation."""
+        return self.standardise.units()

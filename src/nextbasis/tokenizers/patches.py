@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from einops import rearrange
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from nextbasis.config import PatchesConfig
 from nextbasis.tokenizers.standardise import Standardise
+from nextbasis.tokenizers.tokenizer import Tokenizer, Units
 
 
 def patchify(images: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b n d"]:
@@ -20,10 +21,8 @@ def unpatchify(tokens: Float[Tensor, "b n d"], patch: int, height: int) -> Float
     return rearrange(tokens, "b (h w) (c p q) -> b c (h p) (w q)", p=patch, q=patch, h=height)
 
 
-class PatchTokenizer(nn.Module):
+class PatchTokenizer(Tokenizer):
     """encode: images -> flattened patches (b n d), d = colours times pixels of a patch."""
-
-    codebook_size = 0
 
     def __init__(self, config: PatchesConfig, image_size: int, image_channels: int) -> None:
         """Check that the channels are those of a patch.
@@ -52,3 +51,7 @@ class PatchTokenizer(nn.Module):
     def decode(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b c h w"]:
         """Put the patches back in place."""
         return unpatchify(self.standardise.inverse(tokens), self.patch, self.grid[0])
+
+    def units(self) -> Units:
+        """Of the standardisation."""
+        return self.standardise.units()

@@ -6,12 +6,13 @@ of y has its own codebook, because positions of a decorrelated y differ greatly 
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from nextbasis.tokenizers.tokenizer import Tokenizer, Units
 from nextbasis.tokenizers.vq import VQTokenizer, nearest
 
 
-class RebasedTokenizer(nn.Module):
+class RebasedTokenizer(Tokenizer):
     """encode: images -> ids (b n), position by position; decode: A^T codes, then the decoder."""
 
     weight: Float[Tensor, "n n"]  # A
@@ -42,3 +43,7 @@ class RebasedTokenizer(nn.Module):
         """Images, about in [-1, 1]; the inverse is exact because A is orthogonal."""
         y = self.codebooks[torch.arange(ids.shape[1], device=ids.device), ids]
         return self.parent.decode_latents(torch.einsum("kn,bkd->bnd", self.weight, y))
+
+    def units(self) -> Units:
+        """Ids have none."""
+        return [], []

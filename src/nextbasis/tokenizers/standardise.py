@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nextbasis.tokenizers.tokenizer import Units
+
 
 class Standardise(nn.Module):
     """tokens -> (tokens - mean) * scale, per channel; `scale` is 1 / standard deviation."""
@@ -39,6 +41,10 @@ class Standardise(nn.Module):
         deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(deviation > 1e-6, 1 / deviation, 1))
+
+    def units(self) -> Units:
+        """Mean and scale of each channel."""
+        return self.mean.tolist(), self.scale.tolist()
 
     def forward(self, tokens: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
         """Standardise."""

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from nextbasis.config import VQConfig
 from nextbasis.tokenizers.conv import Decoder, Encoder
+from nextbasis.tokenizers.tokenizer import Tokenizer, Units
 
 DEAD = 0.01  # a code restarts when its average share of a batch is below DEAD / codebook_size
 
@@ -21,7 +22,7 @@ def nearest(vectors: Float[Tensor, "m d"], codebook: Float[Tensor, "k d"]) -> In
     return (codebook.square().sum(1) - 2 * vectors @ codebook.T).argmin(1)
 
 
-class VQTokenizer(nn.Module):
+class VQTokenizer(Tokenizer):
     """encode: images -> ids (b n); decode: ids -> images."""
 
     codebook: Float[Tensor, "k d"]
@@ -103,3 +104,7 @@ class VQTokenizer(nn.Module):
 
     def _from_vectors(self, vectors: Float[Tensor, "b n d"]) -> Float[Tensor, "b c h w"]:
         return self.decoder(rearrange(vectors, "b (h w) d -> b d h w", h=self.grid[0]))
+
+    def units(self) -> Units:
+        """Ids have none."""
+        return [], []

@@ -1,4 +1,4 @@
-"""Bases that reorder tokens otherwise than one by one along an order of `nextbasis.orders`."""
+"""Bases that reorder tokens otherwise than one by one along an order."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextbasis import orders
+from nextbasis.basis import orders
 from nextbasis.basis.definition import Basis, groups, one_by_one, permuted
 from nextbasis.basis.invariants import mean_permutation
 from nextbasis.basis.registry import basis

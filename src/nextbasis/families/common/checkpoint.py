@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from nextbasis.config import as_dict, section
 from nextbasis.families.common.generator import Generator, build
 from nextbasis.families.common.spec import TokenSpec
-from nextbasis.files import read_json, write_atomic, write_json
+from nextbasis.support.files import read_json, write_atomic, write_json
 
 MODEL, CONFIG = "model.safetensors", "config.json"
 

@@ -7,7 +7,7 @@ encoder and decoder anew in every iteration, as published.
 import math
 from statistics import NormalDist, fmean
 
-from nextbasis import orders
+from nextbasis.basis import orders
 from nextbasis.config import TrainStage
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.mar.config import MARConfig, MARSamplerConfig

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nextbasis import orders
+from nextbasis.basis import orders
 from nextbasis.config import OrderConfig
 from nextbasis.families.common.ancestral import AncestralSampler
 from nextbasis.families.common.backbone import Backbone

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nextbasis import orders
+from nextbasis.basis import orders
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.rar.config import RARConfig
 from nextbasis.families.rar.model import PREFIX

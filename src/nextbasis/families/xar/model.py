@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from nextbasis import orders
+from nextbasis.basis import orders
 from nextbasis.config import OrderConfig
 from nextbasis.families.common import flow
 from nextbasis.families.common.attention import KVCache, grid_rotation

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nextbasis import orders
+from nextbasis.basis import orders
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.xar.block import gated_width
 from nextbasis.families.xar.config import XARConfig

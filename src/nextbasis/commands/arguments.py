@@ -1,0 +1,37 @@
+"""Arguments that several commands have."""
+
+import argparse
+import re
+from pathlib import Path
+
+GRID = re.compile(r"(\d+)x(\d+)")
+
+
+def add_scale(command: argparse.ArgumentParser, default: str = "cpu") -> None:
+    """Add `--scale`."""
+    command.add_argument("--scale", default=default, help=f"a folder of config/scales ({default})")
+
+
+def add_protocol(command: argparse.ArgumentParser) -> None:
+    """Add what says how images from anywhere are measured: scale, protocol, weights, labels."""
+    command.add_argument(
+        "--scale",
+        default="imagenet256",
+        help="whose evaluation (config/scales) and tables (imagenet256)",
+    )
+    command.add_argument(
+        "--protocol", default="", help="instead of the evaluation's: adm, mar, rar"
+    )
+    command.add_argument("--weights", default="", metavar="FILE", help="of the extractor")
+    command.add_argument("--labels", metavar="FILE", type=Path, help=".npy, one class per image")
+    command.add_argument("--classes", type=int, default=1000, help="number of classes (1000)")
+
+
+def read_grid(text: str) -> tuple[int, int]:
+    """Rows and columns of `--grid`.
+
+    Raises: ValueError if it is not two numbers with an x between them.
+    """
+    if (match := GRID.fullmatch(text)) is None:
+        raise ValueError(f"--grid must be ROWSxCOLUMNS, such as 16x16; got '{text}'")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,94 @@
+"""The command line: which commands there are, and what becomes of what they were told."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from nextbasis.commands import (
+    bases,
+    compare,
+    completion,
+    diff,
+    doctor,
+    export,
+    export_samples,
+    geneval,
+    import_,
+    plan,
+    prompts,
+    reference,
+    score,
+    share,
+)
+
+
+class Command(Protocol):
+    """What the file of a command has."""
+
+    EXAMPLE: str
+
+    def add(self, commands: Any) -> None:
+        """Add the command's parser, whose default `action` is `run`, to the command line's."""
+
+    def run(self, given: argparse.Namespace) -> int:
+        """Do it; the exit status.
+
+        Raises: ValueError or OSError naming what was told wrongly, or what is missing.
+        """
+
+
+COMMANDS: tuple[Command, ...] = (
+    import_,
+    export,
+    share,
+    plan,
+    bases,
+    diff,
+    doctor,
+    completion,
+    score,
+    reference,
+    export_samples,
+    compare,
+    prompts,
+    geneval,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; bad input is one line on standard error and an exit status of its own."""
+    parser = command_line()
+    given, rest = parser.parse_known_args(arguments)
+    # argparse knows no positional arguments behind options: a command may take them as `late`
+    given.late = [word for word in rest if not word.startswith("-") and given.takes(word)]
+    if len(given.late) < len(rest):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        return given.action(given)
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return given.bad_input
+
+
+def command_line() -> argparse.ArgumentParser:
+    """All commands, each with an example."""
+    parser = argparse.ArgumentParser(
+        prog="nextbasis",
+        description="Read and write official checkpoints; score samples; list the bases; "
+        "estimate what a run will cost; compare versions; look for what is missing. Run it from "
+        "the repository's root. Results are made by `make tables`.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    # A command may set these itself: which late words it takes, its exit status for bad input
+    parser.set_defaults(takes=lambda word: False, bad_input=1)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add(commands)
+    width = max(map(len, commands.choices))
+    examples = [
+        f"  {name:<{width}}  {command.EXAMPLE}"
+        for name, command in zip(commands.choices, COMMANDS, strict=True)
+    ]
+    parser.epilog = "\n".join(["examples:", *examples])
+    return parser

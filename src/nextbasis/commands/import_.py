@@ -1,0 +1,71 @@
+"""`nextbasis import`: an official checkpoint becomes a model of this package."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nextbasis.commands.arguments import read_grid
+from nextbasis.commands.report import print_report
+from nextbasis.families import names
+from nextbasis.tokenizers import published
+
+EXAMPLE = "nextbasis import xar xAR-B.pth models/xar_b"
+FAMILIES = (*names(), *published.names())
+
+
+def add(commands: Any) -> None:
+    """Add the command to the command line."""
+    command = commands.add_parser(
+        "import",
+        help="turn an official checkpoint into a model of this package",
+        description="Read an official checkpoint without running code from it, check every "
+        "tensor's name and shape, and write safetensors and the model's config into a new folder. "
+        "Averaged weights (model_ema) are taken where there are some.",
+        epilog="Sizes are read off the shapes. What shapes do not tell (MAR's numbers of heads, "
+        "dropout, …) is that of the released model of these sizes; for other models give it by "
+        "--model or KEY=VALUE. A tokenizer's result is a file for the config key "
+        "tokenizer.weights. Example: nextbasis import mar checkpoint-last.pth models/mar_b",
+    )
+    command.add_argument("family", metavar="FAMILY", choices=FAMILIES, help=", ".join(FAMILIES))
+    command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="the official file")
+    command.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist")
+    command.add_argument(
+        "values", metavar="KEY=VALUE", nargs="*", help="values of the config, such as dropout=0.1"
+    )
+    command.add_argument(
+        "--model",
+        metavar="NAME",
+        default="",
+        help="config that the checkpoint must fit: mar_b, another of the family's recipes, a file",
+    )
+    command.add_argument(
+        "--grid", metavar="ROWSxCOLUMNS", default="", help="of the tokens, if it is no square"
+    )
+    command.set_defaults(action=run, takes=lambda word: "=" in word)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Write the new folder and print what was read."""
+    from nextbasis.official.folders import import_file
+
+    grid = read_grid(given.grid) if given.grid else None
+    values = _values([*given.values, *given.late])
+    report = import_file(given.family, given.checkpoint, given.out, values, given.model, grid)
+    print_report(report)
+    return 0
+
+
+def _values(words: list[str]) -> dict[str, Any]:
+    """`key=value` as YAML reads the value; a section's name in front of the key is left out."""
+    values = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not separator:
+            raise ValueError(f"'{word}' is no KEY=VALUE, such as encoder_heads=12")
+        try:
+            values[name.rpartition(".")[2]] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"'{word}': the value is no YAML") from error
+    return values

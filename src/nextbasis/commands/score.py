@@ -1,0 +1,102 @@
+"""`nextbasis score`: anyone's samples become a measured row of the tables."""
+
+import argparse
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+from nextbasis.commands.arguments import add_protocol
+from nextbasis.commands.report import print_report
+from nextbasis.support.files import result_folder, write_json
+from nextbasis.tables.inputs import EXTERNAL
+
+EXAMPLE = 'nextbasis score samples.npz --reference statistics.npz --as "VAR-d30"'
+NAME = re.compile(r"[\w][\w .+/()-]*")
+NOT_RECORDED = "not recorded"
+
+
+def add(commands: Any) -> None:
+    """Add the command to the command line."""
+    command = commands.add_parser(
+        "score",
+        help="score anyone's samples: they become a row of the tables",
+        description="Score images in a .npy or .npz file (arr_0, uint8, NHWC) or a folder of PNGs, "
+        "and add them to config/external.yaml: tables then show them as measured, in the row of "
+        "that name (its label or the last part of its published reference) or in a row of their "
+        "own. Everything that can be known is checked before the first image is scored.",
+        epilog=f"Example: {EXAMPLE}",
+    )
+    command.add_argument("samples", metavar="SAMPLES", type=Path)
+    command.add_argument(
+        "--reference",
+        metavar="PATH",
+        type=Path,
+        required=True,
+        help="file with mu and sigma (of ADM or MAR), or a folder with statistics.npz",
+    )
+    command.add_argument("--as", dest="name", metavar="NAME", required=True, help="of the row")
+    command.add_argument("--source", default="", help="who made the samples, and how; printed")
+    command.add_argument(
+        "--rounding",
+        choices=("round", "truncate", NOT_RECORDED),
+        default=NOT_RECORDED,
+        help="how pixels became bytes; checked against the protocol",
+    )
+    command.add_argument("--replace", action="store_true", help="a row of that name that is there")
+    add_protocol(command)
+    command.set_defaults(action=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Score, then write the score file and the row of config/external.yaml; nothing if it fails."""
+    from nextbasis.scoring import brought
+    from nextbasis.scoring.samples import open_source
+
+    config = brought.choose_evaluation(given.scale, given.protocol, given.weights)
+    labels = brought.read_labels(given.labels)
+    _check_name(given.name, given.replace)
+    samples = open_source(given.samples)
+    reference = brought.open_reference(given.reference, config, given.classes)
+    about = {"rounding": given.rounding, "source": given.source or str(given.samples)}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        score = brought.score(samples, given.samples, labels, reference, config, about)
+    target = _write_row(given.name, given.scale, score)
+    shown = {key: f"{value:.6g}" for key, value in score["values"].items()}
+    shown |= {f"warning {i}": str(w.message) for i, w in enumerate(caught, 1)}
+    shown |= {"fid is": score["protocol"]["fid_is"], "score": str(target), "row": given.name}
+    print_report(shown)
+    return 0
+
+
+def _check_name(name: str, replace: bool) -> None:
+    """Check that a row may be called so.
+
+    Raises: ValueError if the name is unfit, or is there already and not to be replaced.
+    """
+    from nextbasis.tables.external import read_rows, slug
+
+    if not NAME.fullmatch(name) or not slug(name):
+        raise ValueError(f"--as: '{name}' must be a name such as VAR-d30")
+    taken = [other for other in read_rows() if slug(other) == slug(name)]
+    if taken and not replace:
+        raise ValueError(
+            f"--as: {EXTERNAL} has a row '{taken[0]}' already; --replace takes its place"
+        )
+
+
+def _write_row(name: str, scale: str, score: dict[str, Any]) -> Path:
+    """Write a score's file, which is returned, and the row that names it."""
+    from nextbasis.tables.external import add_row, slug
+
+    target = result_folder(scale, "external", slug(name)) / "score.json"
+    write_json(target, score)
+    row = {
+        "scale": scale,
+        "score": str(target),
+        "source": score["protocol"]["source"],
+        "sha256": score["protocol"]["samples_sha256"],
+    }
+    add_row(name, row)
+    return target

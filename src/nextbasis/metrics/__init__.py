@@ -1,1 +1,0 @@
-"""Scores: features, distances, intervals and their protocol."""

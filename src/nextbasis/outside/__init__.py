@@ -1,1 +1,0 @@
-"""Samples that leave and enter the pipeline: export, other people's samples, comparisons."""

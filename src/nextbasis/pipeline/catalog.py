@@ -1,0 +1,139 @@
+"""What is studied: the systems of every scale, and the tables, as config/ lists them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SCALES = Path("config/scales")  # a folder each
+TABLES = Path("config/tables.yaml")
+
+Catalog = dict[str, Any]  # sections of the scales by name, and "tables"
+Table = dict[str, Any]
+Evals = dict[str, dict[str, Any]]
+
+
+def load_catalog(root: Path = Path()) -> Catalog:
+    """Read the catalogs of all scales below `root`, and the tables.
+
+    Raises: FileNotFoundError naming a file that is missing; ValueError naming one that is not YAML
+    or is of another scale than its folder.
+    """
+    files = sorted((root / SCALES).glob("*/catalog.yaml"))
+    if not files:
+        raise FileNotFoundError(
+            f"no {SCALES}/*/catalog.yaml below {root.resolve()}; run from the repository's root"
+        )
+    parts = {path.parent.name: _load(path) for path in files}
+    for scale, part in parts.items():
+        if part.get("scale") != scale:
+            raise ValueError(
+                f"{catalog_file(scale)}: scale must be the folder's name, {scale}; "
+                f"got '{part.get('scale')}'"
+            )
+        if not isinstance(part.get("rank"), int):
+            raise ValueError(
+                f"{catalog_file(scale)}: rank must be a whole number; got '{part.get('rank')}'"
+            )
+    return assemble(parts, _load(root / TABLES))
+
+
+def assemble(parts: Mapping[str, dict[str, Any]], tables: dict[str, Any]) -> Catalog:
+    """The catalog of scales' parts, by their ranks, and tables.
+
+    Evaluations get the system that they leave out.
+    """
+    found = {
+        scale: part
+        | {"evals": {key: {"system": key} | entry for key, entry in part["evals"].items()}}
+        for scale, part in sorted(parts.items(), key=lambda item: item[1]["rank"])
+    }
+    return found | {"tables": tables}
+
+
+def catalog_file(scale: str) -> Path:
+    """The file that lists what a scale runs."""
+    return SCALES / scale / "catalog.yaml"
+
+
+def default_scale(root: Path = Path()) -> str:
+    """The scale whose stages the dvc.yaml at the top makes."""
+    return str(_load(root / "catalog.yaml")["scale"])
+
+
+def scales(catalog: Catalog) -> list[str]:
+    """Names of the catalog's scales, by their ranks."""
+    return [name for name in catalog if name != "tables"]
+
+
+def section(catalog: Catalog, scale: str) -> dict[str, Any]:
+    """The catalog's section of one scale.
+
+    Raises: ValueError naming the scales there are.
+    """
+    if scale not in scales(catalog):
+        raise ValueError(f"scale must be one of {', '.join(scales(catalog))}; got '{scale}'")
+    return catalog[scale]
+
+
+def table_of(catalog: Catalog, name: str) -> Table:
+    """One table's entry.
+
+    Raises: ValueError naming the tables there are.
+    """
+    tables = catalog.get("tables", {})
+    if name not in tables:
+        raise ValueError(f"table must be one of {', '.join(tables)}; got '{name}'")
+    return tables[name]
+
+
+def evaluation_of(catalog: Catalog, scale: str, key: str) -> dict[str, Any]:
+    """One evaluation's entry.
+
+    Raises: ValueError naming the evaluations there are.
+    """
+    evals = section(catalog, scale)["evals"]
+    if key not in evals:
+        raise ValueError(f"no evaluation '{key}' at scale {scale}; choose among {', '.join(evals)}")
+    return evals[key]
+
+
+def evals_of(catalog: Catalog, scale: str, system: str) -> Evals:
+    """The evaluations of one system at one scale, one a seed; none where it is not run there."""
+    part = section(catalog, scale)
+    name = part.get("same", {}).get(system, system)
+    return {key: entry for key, entry in part["evals"].items() if entry["system"] == name}
+
+
+def standard_evals(catalog: Catalog, scale: str) -> Evals:
+    """The evaluations of a scale without those marked extra, which are made on request only."""
+    evals = section(catalog, scale)["evals"]
+    return {key: entry for key, entry in evals.items() if not entry.get("extra")}
+
+
+def headline_evals(catalog: Catalog, scale: str) -> dict[str, str]:
+    """System -> key of its evaluation with the lowest seed, of the scale's headline systems."""
+    evals = standard_evals(catalog, scale)
+    found: dict[str, str] = {}
+    for key, entry in sorted(evals.items(), key=lambda item: item[1]["seed"]):
+        if entry.get("headline"):
+            found.setdefault(entry["system"], key)
+    return {
+        entry["system"]: found[entry["system"]] for entry in evals.values() if entry.get("headline")
+    }
+
+
+def systems_of(table: Table) -> list[str]:
+    """Every system a table names, once, in the order of its rows."""
+    names = [row.get(key) for row in table["rows"] for key in ("baseline", "system")]
+    return list(dict.fromkeys(name for name in names if name is not None))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}; run from the repository's root")
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error

@@ -1,0 +1,193 @@
+"""Which stages dvc.yaml defines, with commands, dependencies and outputs: its templates resolved.
+
+dvc.yaml is read once a scale, with the scale's catalog. DVC can tell all this too, but importing it
+takes seconds; tests/pipeline/test_pipeline.py checks that both agree.
+"""
+
+import hashlib
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pathspec
+import yaml
+
+from nextbasis.pipeline.catalog import SCALES, Catalog, catalog_file, default_scale, scales
+
+MODULES = "nextbasis.stages"  # a command is `<launcher> -m nextbasis.stages.<kind> KEY=VALUE …`
+ROOT = Path(__file__).parents[3]  # of the repository, of which this package is installed
+FILE = "dvc.yaml"
+PLACEHOLDER = re.compile(r"\$\{\s*([\w.]+)\s*\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One DVC stage; paths are relative to the repository."""
+
+    kind: str
+    scale: str
+    key: str  # empty where the scale has one such stage
+    file: str  # the dvc.yaml that defines it
+    cmd: str
+    deps: tuple[str, ...]
+    params: tuple[str, ...]  # files
+    outs: tuple[str, ...]  # outputs, metrics and plots
+    frozen: bool
+
+    @property
+    def name(self) -> str:
+        """What names it among the stages of all scales: <kind>-<scale>[@<key>]."""
+        return stage_name(self.kind, self.scale, self.key)
+
+    @property
+    def address(self) -> str:
+        """How `dvc repro` is told of it, and `dvc status` calls it; see `address`."""
+        return _address(self.file, self.kind, self.key)
+
+    @property
+    def arguments(self) -> list[str]:
+        """What the command tells the stage's module; nothing if it is no module of ours."""
+        words = shlex.split(self.cmd)
+        module = f"{MODULES}.{self.kind}"
+        return words[words.index(module) + 1 :] if module in words else []
+
+
+def stage_name(kind: str, scale: str, key: str = "") -> str:
+    """<kind>-<scale>[@<key>]."""
+    return f"{kind}-{scale}@{key}" if key else f"{kind}-{scale}"
+
+
+def address(kind: str, scale: str, key: str = "") -> str:
+    """How `dvc repro` is told of a stage: <kind>[@<key>], behind its file if not of the default."""
+    return _address(stage_file(scale), kind, key)
+
+
+def stage_file(scale: str, root: Path = Path()) -> str:
+    """The dvc.yaml that defines a scale's stages: the one at the top for the default scale."""
+    return FILE if scale == default_scale(root) else f"{SCALES}/{scale}/{FILE}"
+
+
+def load_stages(
+    catalog: Catalog, root: Path = Path(), only: Iterable[str] | None = None
+) -> list[Stage]:
+    """Every stage of the scales in `only`, else of all, in dvc.yaml's order.
+
+    Raises: ValueError if a placeholder leads nowhere.
+    """
+    groups = _groups(root)
+    found = []
+    for scale in scales(catalog) if only is None else only:
+        for kind, group in groups.items():
+            found += _stages(kind, group, catalog[scale], stage_file(scale, root))
+    return found
+
+
+def with_followers(stages: list[Stage], changed: set[str]) -> set[str]:
+    """Names of changed stages and of those that read, directly or not, what these will make."""
+    readers: dict[str, list[Stage]] = {}
+    for stage in stages:
+        for path in stage.deps:
+            readers.setdefault(path, []).append(stage)
+    found, waiting = set(changed), [stage for stage in stages if stage.name in changed]
+    while waiting:
+        for path in waiting.pop().outs:
+            for reader in readers.get(path, []):
+                if reader.name not in found:
+                    found.add(reader.name)
+                    waiting.append(reader)
+    return found
+
+
+def code_of(kind: str, root: Path = ROOT, **item: str) -> list[Path]:
+    """The source files that stages of a kind depend on, as dvc.yaml and .dvcignore say it.
+
+    `item` is what the catalog says of the stage as far as its code depends on it: the model's
+    `family`, and the `construction` that holds its basis.
+    Raises: ValueError if dvc.yaml has no such kind.
+    """
+    groups = _groups(root)
+    if kind not in groups:
+        raise ValueError(f"{FILE} has no stage '{kind}'; it has {', '.join(groups)}")
+    body = groups[kind].get("do", groups[kind])
+    deps = [
+        root / PLACEHOLDER.sub(lambda match: str(_lookup(match, {"item": item}, kind)), path)
+        for path in body["deps"]
+        if path.startswith("src/")
+    ]
+    ignored = pathspec.GitIgnoreSpec.from_lines((root / ".dvcignore").read_text().splitlines())
+    found = {dep for dep in deps if dep.is_file()}  # one that is named counts, ignored or not
+    for file in (file for dep in deps if dep.is_dir() for file in dep.rglob("*")):
+        if file.is_file() and not ignored.match_file(file.relative_to(root)):
+            found.add(file)
+    return sorted(found)
+
+
+def code_hash(kind: str, root: Path = ROOT, **item: str) -> str:
+    """SHA-256 of the code that a stage depends on, so that no state outlives what made it.
+
+    What DVC calls irrelevant leaves it alone, such as a docstring of the tables. `item` is as in
+    `code_of`.
+    """
+    digest = hashlib.sha256()
+    for path in code_of(kind, root, **item):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _address(file: str, kind: str, key: str) -> str:
+    name = f"{kind}@{key}" if key else kind
+    return name if file == FILE else f"{file}:{name}"
+
+
+def _groups(root: Path) -> dict[str, Any]:
+    return yaml.load((root / FILE).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["stages"]
+
+
+def _stages(kind: str, group: dict[str, Any], section: dict[str, Any], file: str) -> list[Stage]:
+    if "foreach" not in group:
+        return [_stage(kind, "", group, section, file)]
+    items = _lookup(PLACEHOLDER.fullmatch(group["foreach"]), section, kind)
+    return [
+        _stage(kind, key, group["do"], section | {"key": key, "item": item}, file)
+        for key, item in items.items()
+    ]
+
+
+def _stage(kind: str, key: str, body: dict[str, Any], context: dict[str, Any], file: str) -> Stage:
+    name = stage_name(kind, context["scale"], key)
+
+    def resolve(text: str) -> str:
+        return PLACEHOLDER.sub(lambda match: str(_lookup(match, context, name)), text)
+
+    def paths(*lists: str) -> tuple[str, ...]:
+        entries = [entry for which in lists for entry in body.get(which, [])]
+        return tuple(
+            resolve(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries
+        )
+
+    return Stage(
+        kind=kind,
+        scale=context["scale"],
+        key=key,
+        file=file,
+        cmd=resolve(body["cmd"]).strip(),
+        deps=paths("deps"),
+        params=paths("params"),
+        outs=paths("outs", "metrics", "plots"),
+        frozen=body.get("frozen", False),
+    )
+
+
+def _lookup(match: re.Match[str] | None, context: dict[str, Any], stage: str) -> Any:
+    if match is None:
+        raise ValueError(f"{FILE}: the foreach of '{stage}' must be one ${{placeholder}}")
+    value: Any = context
+    for part in match[1].split("."):
+        if not isinstance(value, dict) or part not in value:
+            where = catalog_file(context["scale"]) if "scale" in context else "the catalog"
+            raise ValueError(f"{FILE}: {match[0]} of stage '{stage}' is not in {where}")
+        value = value[part]
+    return value

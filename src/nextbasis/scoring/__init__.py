@@ -1,0 +1,1 @@
+"""Features, distances and protocols: how samples are measured, and what each metric is."""

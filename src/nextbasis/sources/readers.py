@@ -1,0 +1,200 @@
+"""Where labelled images come from: sources tried in the order of the config, checksums verified."""
+
+import hashlib
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+from jaxtyping import UInt8
+
+from nextbasis.config import DatasetConfig
+from nextbasis.sources import debian, emoji, idx, journeydb, parquet, webdataset
+from nextbasis.sources.archives import FOLDER_VARIABLE
+from nextbasis.sources.images import load_photo, pad
+from nextbasis.sources.splits import Split, Splits, check_labels, in_threads
+
+IDX_FILES = {"train": "train", "test": "t10k"}  # split -> how MNIST's files name it
+TIMEOUT = 15.0  # seconds without an answer after which torchvision's download is given up
+PHOTO_SUFFIXES = (".jpeg", ".jpg", ".png", ".JPEG", ".JPG", ".PNG")
+
+
+def load(config: DatasetConfig) -> tuple[Splits, str]:
+    """The splits of the first source that works, and that source's name.
+
+    Raises: FileNotFoundError listing every source tried and why it failed.
+    """
+    reasons = []
+    for source in config.sources:
+        name = f"{source.kind} {source.location}".strip()
+        print(f"dataset {config.name}: trying {name}", flush=True)
+        try:
+            splits = READERS[source.kind](config, source.location)
+        except (OSError, ValueError) as error:
+            reasons.append(f"{name}: {error}")
+            print(f"  not usable: {error}", flush=True)
+        else:
+            print(f"  using {name}", flush=True)
+            return splits, name
+    tried = "\n  ".join(reasons)
+    raise FileNotFoundError(
+        f"dataset {config.name}: no source works. Tried:\n  {tried}\n"
+        f"Set {FOLDER_VARIABLE} to a folder that holds its files, or connect to the network."
+    )
+
+
+def _local(config: DatasetConfig, location: str) -> Splits:
+    folders = [os.environ.get(FOLDER_VARIABLE), location]
+    return _read_idx(config, [Path(folder) for folder in folders if folder])
+
+
+def _debian(config: DatasetConfig, location: str) -> Splits:
+    folder = _download_folder(config)
+    debian.fetch(location, "*-ubyte.gz", folder)
+    return _read_idx(config, [folder])
+
+
+def _torchvision(config: DatasetConfig, location: str) -> Splits:
+    from torchvision import datasets
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        getattr(datasets, location)(_download_folder(config), download=True)
+    except (RuntimeError, URLError) as error:
+        raise ValueError(f"torchvision cannot download {location} ({error})") from error
+    finally:
+        socket.setdefaulttimeout(before)
+    return _read_idx(config, [_download_folder(config) / location / "raw"])
+
+
+def _download_folder(config: DatasetConfig) -> Path:
+    return Path("data") / config.name
+
+
+def _read_idx(config: DatasetConfig, folders: list[Path]) -> Splits:
+    """The four idx files, gzipped or not, from the first folder that has all of them."""
+    missing = []
+    for folder in folders:
+        paths = {}
+        for split, prefix in IDX_FILES.items():
+            for what, axes in (("images", 3), ("labels", 1)):
+                stem = f"{prefix}-{what}-idx{axes}-ubyte"
+                found = [path for path in (folder / f"{stem}.gz", folder / stem) if path.is_file()]
+                if found:
+                    paths[split, what] = found[0]
+                else:
+                    missing.append(str(folder / f"{stem}.gz"))
+        if len(paths) == 2 * len(IDX_FILES):
+            arrays = {key: idx.read(path, config.checksums) for key, path in paths.items()}
+            return {
+                split: _from_arrays(config, arrays[split, "images"], arrays[split, "labels"])
+                for split in IDX_FILES
+            }
+    raise FileNotFoundError(f"no file {', '.join(missing)}")
+
+
+def _from_arrays(
+    config: DatasetConfig, images: UInt8[np.ndarray, "n h w *c"], labels: np.ndarray
+) -> Split:
+    """Check counts and labels; pad the images to the configured size.
+
+    Raises: ValueError naming what does not fit.
+    """
+    if len(images) != len(labels):
+        raise ValueError(f"{len(images)} images but {len(labels)} labels")
+    labels = labels.astype(np.int64)
+    check_labels(config, labels, "the files")
+    images = images[..., None] if images.ndim == 3 else images
+    if images.shape[-1] != config.channels:
+        raise ValueError(
+            f"dataset.channels is {config.channels}, but images have shape {images.shape[1:]}"
+        )
+    if max(images.shape[1:3]) > config.image_size:
+        raise ValueError(
+            f"dataset.image_size is {config.image_size}, but images have shape {images.shape[1:]}"
+        )
+    return Split(
+        labels=labels,
+        images=lambda part: (pad(image, config.image_size) for image in images[part]),
+    )
+
+
+def _sklearn(config: DatasetConfig, location: str) -> Splits:
+    """scikit-learn's bundled digits; the last images of each class are the test split."""
+    from sklearn import datasets
+
+    if location != "digits":
+        raise ValueError(f"dataset.sources.location must be digits for sklearn, got '{location}'")
+    if config.num_test % config.num_classes:
+        raise ValueError(
+            f"dataset.num_test must be a multiple of num_classes {config.num_classes}, "
+            f"got {config.num_test}"
+        )
+    bunch = datasets.load_digits()
+    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)  # its pixels are 0 to 16
+    labels = bunch.target.astype(np.int64)
+    for name, array in (("images", images), ("labels", labels)):
+        found = hashlib.sha256(array.tobytes()).hexdigest()
+        idx.check(f"digits {name}", found, config.checksums.get(name))
+    keep = config.num_test // config.num_classes
+    test = np.concatenate([np.flatnonzero(labels == c)[-keep:] for c in range(config.num_classes)])
+    is_test = np.isin(np.arange(len(labels)), test)
+    return {
+        "train": _from_arrays(config, images[~is_test], labels[~is_test]),
+        "test": _from_arrays(config, images[is_test], labels[is_test]),
+    }
+
+
+def _image_folder(config: DatasetConfig, location: str) -> Splits:
+    """ImageNet's layout: <folder>/train/<class>/<image> and <folder>/val/<class>/<image>."""
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or location)
+    splits = {}
+    for split, name in (("train", "train"), ("test", "val")):
+        root = folder / name
+        if not root.is_dir():
+            raise FileNotFoundError(
+                f"no folder {root}; expected {root}/<class>/<image>, one folder a class. "
+                f"{FOLDER_VARIABLE} can name the folder above {name}"
+            )
+        classes = sorted(path.name for path in root.iterdir() if path.is_dir())
+        if len(classes) != config.num_classes:
+            raise ValueError(
+                f"{root} holds {len(classes)} class folders, "
+                f"expected dataset.num_classes = {config.num_classes}"
+            )
+        splits[split] = _photos(config, root, classes)
+    return splits
+
+
+def _photos(config: DatasetConfig, root: Path, classes: list[str]) -> Split:
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = sorted(path for path in (root / name).iterdir() if path.suffix in PHOTO_SUFFIXES)
+        if not found:
+            raise ValueError(f"class folder {root / name} holds no image")
+        paths += found
+        labels += [label] * len(found)
+    load = partial(load_photo, size=config.image_size, channels=config.channels)
+    return Split(
+        labels=np.asarray(labels, np.int64),
+        images=lambda part: in_threads(partial(load, path) for path in paths[part]),
+        captions=config.captions or classes,
+    )
+
+
+READERS: dict[str, Callable[[DatasetConfig, str], Splits]] = {
+    "local": _local,
+    "debian": _debian,
+    "torchvision": _torchvision,
+    "sklearn": _sklearn,
+    "image_folder": _image_folder,
+    "webdataset": webdataset.read,
+    "parquet": parquet.read,
+    "npm": lambda config, location: emoji.read(config, location, _download_folder(config)),
+    "journeydb": journeydb.read,
+}

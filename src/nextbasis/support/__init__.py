@@ -1,0 +1,1 @@
+"""Files, progress, processes, weights and provenance: what every room may use."""

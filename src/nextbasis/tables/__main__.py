@@ -1,0 +1,80 @@
+"""Render one result table, or print one that is rendered: a plain rule, not a DVC stage."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from nextbasis.pipeline.catalog import Catalog, load_catalog, systems_of, table_of
+from nextbasis.pipeline.checks import check_table
+from nextbasis.support.files import result_folder, write_atomic
+from nextbasis.tables import external, header, layout, measured, published, render
+from nextbasis.tables.inputs import FORMATS, PUBLISHED, TEMPLATES, table_evals
+
+
+def build(catalog: Catalog, scale: str, table: str) -> layout.Layout:
+    """Read everything a table shows and lay it out.
+
+    Raises: ValueError for unknown names, FileNotFoundError for results that were not made.
+    """
+    check_table(catalog, table)
+    frame = measured.collect(catalog, scale, systems_of(table_of(catalog, table)))
+    facts = header.facts(catalog, scale, table)
+    numbers = (frame, published.load(PUBLISHED))
+    heading = (facts, header.warning(catalog, scale))
+    outside = external.load(scale)
+    if evals := table_evals(catalog, scale, table):
+        first = measured.read_score(scale, "score", next(iter(evals)))
+        external.check_comparable(outside, first["protocol"])
+    return layout.Builder(catalog, scale, table, numbers, heading, outside).build()
+
+
+def write(catalog: Catalog, scale: str, table: str, folder: Path) -> None:
+    """Write <folder>/<table>.{md,tex,html,csv}."""
+    ready = build(catalog, scale, table)
+    texts = {suffix: render.render(ready, suffix, TEMPLATES) for suffix in FORMATS}
+    for suffix, text in texts.items():
+        write_atomic(folder / f"{table}.{suffix}", partial(_fill, text))
+    print(f"{len(ready.rows)} rows in {folder / table}.{{{','.join(FORMATS)}}}")
+
+
+def _fill(text: str, path: Path) -> None:
+    path.write_text(text)
+
+
+def show(catalog: Catalog, scale: str, table: str) -> str:
+    """The Markdown of a rendered table.
+
+    Raises: FileNotFoundError naming the command that renders it.
+    """
+    table_of(catalog, table)
+    path = result_folder(scale, "tables") / f"{table}.md"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; `snakemake --cores 2 {path}` makes it")
+    return path.read_text()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and do it; bad input ends in one line and status 1."""
+    parser = argparse.ArgumentParser(prog="python -m nextbasis.tables", description=__doc__)
+    parser.add_argument("--scale", default="cpu", help="a folder of config/scales")
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--table", help="table to render, an entry of `tables` in the catalog")
+    choice.add_argument("--print", dest="shown", help="rendered table to print as Markdown")
+    parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/tables")
+    options = parser.parse_args(arguments)
+    try:
+        catalog = load_catalog()
+        if options.shown:
+            print(show(catalog, options.scale, options.shown))
+        else:
+            folder = options.out or result_folder(options.scale, "tables")
+            write(catalog, options.scale, options.table, folder)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

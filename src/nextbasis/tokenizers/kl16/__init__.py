@@ -1,0 +1,5 @@
+"""KL-16: the autoencoder of latent diffusion (Rombach et al. 2022) as retrained for MAR."""
+
+from nextbasis.tokenizers.published import Published
+
+TOKENIZER = Published(name="kl16", tokens="numbers", posterior=True)

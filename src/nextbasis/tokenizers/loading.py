@@ -1,0 +1,78 @@
+"""Build a tokenizer by its kind; write it into a results folder and read it from there."""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from nextbasis.config import TokenizerConfig, as_dict, section
+from nextbasis.support.files import read_json, sha256, write_json
+from nextbasis.tokenizers.kl import KLTokenizer
+from nextbasis.tokenizers.patches import PatchTokenizer
+from nextbasis.tokenizers.published import find
+from nextbasis.tokenizers.rebased import RebasedTokenizer
+from nextbasis.tokenizers.tokenizer import Tokenizer
+from nextbasis.tokenizers.vq import VQTokenizer
+
+MADE_HERE = {"patches": PatchTokenizer, "kl": KLTokenizer, "vq": VQTokenizer}
+WEIGHTS = "tokenizer.safetensors"
+
+
+def build(config: TokenizerConfig, image_size: int, image_channels: int) -> Tokenizer:
+    """A tokenizer without its weights, for square images.
+
+    Raises: ValueError if the grid or the channels do not fit the image.
+    """
+    if image_size % config.downsample:
+        raise ValueError(
+            f"tokenizer.downsample must divide dataset.image_size {image_size}, "
+            f"got {config.downsample}"
+        )
+    kind: Any = MADE_HERE.get(config.kind) or find(config.kind).part("model").TOKENIZER
+    return kind(config, image_size, image_channels)
+
+
+def save_tokenizer(
+    tokenizer: Tokenizer, config: TokenizerConfig, image: dict[str, int], folder: Path
+) -> dict[str, Any]:
+    """Write weights and index.json into `folder`; `image` has size and channels."""
+    state = {name: value.contiguous() for name, value in tokenizer.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    mean, scale = tokenizer.units()
+    index = {
+        "tokenizer": as_dict(config),
+        "rebased": isinstance(tokenizer, RebasedTokenizer),
+        "image": image,
+        "grid": list(tokenizer.grid),
+        "channels": tokenizer.channels,
+        "codebook_size": tokenizer.codebook_size,
+        "mean": mean,
+        "scale": scale,
+        "sha256": sha256(folder / WEIGHTS),
+    }
+    write_json(folder / "index.json", index)
+    return index
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The trained tokenizer of a results folder, for inference.
+
+    Raises: FileNotFoundError or ValueError naming the file that is missing or damaged.
+    """
+    for name in ("index.json", WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"no file {folder / name}; run stage tokenizer or rebase")
+    index, weights = read_json(folder / "index.json"), folder / WEIGHTS
+    if (found := sha256(weights)) != index["sha256"]:
+        raise ValueError(f"{weights} has SHA-256 {found}, expected {index['sha256']}; rerun it")
+    config = section("tokenizer", index["tokenizer"])
+    tokenizer = build(config, index["image"]["size"], index["image"]["channels"])
+    if index["rebased"]:
+        assert isinstance(tokenizer, VQTokenizer)
+        tokenizer = RebasedTokenizer(tokenizer)
+    try:
+        tokenizer.load_state_dict(load_file(weights))
+    except (RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{weights} does not fit {folder / 'index.json'}: {error}") from error
+    return tokenizer.eval().requires_grad_(False)

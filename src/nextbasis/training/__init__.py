@@ -1,0 +1,1 @@
+"""Training: the trainer, its optimiser, and what several processes share."""

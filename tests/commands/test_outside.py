@@ -1,0 +1,226 @@
+"""Samples from outside become rows, samples leave permuted, samplers are compared in pairs."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from command import ROOT, refused
+from nextbasis.commands import compare as module
+from nextbasis.commands.cli import main
+from nextbasis.commands.compare import check_pair
+from nextbasis.pipeline.catalog import load_catalog
+from nextbasis.scoring.brought import choose_evaluation, import_statistics
+from nextbasis.scoring.extractor import Extractor, load_extractor
+from nextbasis.scoring.features import extract
+from nextbasis.scoring.frechet import frechet_distance, influences, paired_error
+from nextbasis.scoring.reference import load_reference
+from nextbasis.scoring.score import score_images
+from nextbasis.support.files import read_json, sha256
+from nextbasis.tables.external import read_rows, slug
+from scoring import CPU, balanced, gaussian, pictures, statistics
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A repository whose cpu evaluation takes 200 reference images; samples.npz is there."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    path = tmp_path / "config/scales/cpu/evaluation.yaml"
+    path.write_text(path.read_text().replace("num_reference: 10000", "num_reference: 200"))
+    monkeypatch.chdir(tmp_path)
+    np.savez("samples.npz", pictures(300, seed=2, contrast=200))
+    np.savez("real.npz", pictures(400, seed=1))
+    np.save("labels.npy", balanced(400))
+    yield tmp_path
+
+
+def make_reference() -> None:
+    options = ("--scale", "cpu", "--classes", "10", "--labels", "labels.npy")
+    assert main(["reference", "real.npz", "ref", "--computed-on", "400 pictures", *options]) == 0
+
+
+def score(*options: str, name: str = "DiT", reference: str = "ref") -> list[str]:
+    words = ["score", "samples.npz", "--reference", reference, "--as", name]
+    return [*words, "--scale", "cpu", "--classes", "10", *options]
+
+
+def test_samples_become_a_row_with_all_that_makes_it_comparable(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_reference()
+    assert main(score("--source", "the authors", "--rounding", "round")) == 0
+    assert "fid" in capsys.readouterr().out
+    row = read_rows()["DiT"]
+    assert row["source"] == "the authors" and row["scale"] == "cpu"
+    found = read_json(Path(row["score"]))
+    protocol = found["protocol"]
+    assert protocol["samples_sha256"] == row["sha256"]
+    assert protocol["samples_file_sha256"] == sha256(Path("samples.npz"))
+    assert protocol["rounding"] == "round" and protocol["per_class"] == "labels not given"
+    assert protocol["reference"] == "400 pictures" and protocol["is_order"].startswith("permuted")
+    config = choose_evaluation("cpu", "", "")
+    wanted = score_images(
+        pictures(300, seed=2, contrast=200), None, load_reference(Path("ref"), config), config, CPU
+    )
+    assert found["values"] == pytest.approx(wanted["values"], rel=1e-6)
+    assert "usage" not in capsys.readouterr().err
+    assert Path("config/external.yaml").read_text().startswith("# Samples made outside")
+
+
+def test_a_row_is_replaced_only_when_told(capsys: pytest.CaptureFixture[str]) -> None:
+    make_reference()
+    assert main(score()) == 0
+    capsys.readouterr()
+    error = refused(capsys, *score(name="dit"))
+    assert "has a row 'DiT' already; --replace" in error
+    assert main(score("--replace", name="dit")) == 0
+    assert list(read_rows()) == ["dit"]
+
+
+def test_bad_samples_write_nothing_and_compute_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_reference()
+    capsys.readouterr()
+    before = Path("config/external.yaml").read_text()
+    monkeypatch.setattr(Extractor, "features", lambda *_: pytest.fail("computed features"))
+    np.savez("float.npz", pictures(300, seed=2) / np.float32(255))
+    np.savez("small.npz", pictures(300, seed=2)[:, :16, :16])
+    np.savez("few.npz", pictures(15, seed=2))
+    np.savez("other.npz", mu=np.zeros(3), sigma=np.eye(3))
+    np.savez("bare.npz", mu=np.zeros(3))
+    np.save("short.npy", balanced(100))
+    for words, message in (
+        (["float.npz", "ref"], "must be uint8, got float32"),
+        (["small.npz", "ref"], r"the reference has (32, 32, 1)"),
+        (["few.npz", "ref"], "15 images are too few"),
+        (["absent.npz", "ref"], "no file or folder absent.npz"),
+        (["samples.npz", "absent"], "--reference: no file or folder absent"),
+        (["samples.npz", "other.npz"], "mu has 3 numbers, the extractor 128 features"),
+        (["samples.npz", "bare.npz"], "bare.npz has no sigma; it has mu"),
+        (["samples.npz", "ref", "--labels", "short.npy"], "must be one integer per image"),
+        (["samples.npz", "ref", "--labels", "none.npy"], "--labels: no file none.npy"),
+        (["samples.npz", "ref", "--protocol", "adm"], "evaluation.extractor must be inception"),
+        (["samples.npz", "ref", "--protocol", "fid"], "evaluation.protocol must be one of"),
+        (["samples.npz", "ref", "--weights", "gone"], "needs the file gone, which is not there"),
+    ):
+        samples, reference, *options = words
+        line = ["score", samples, "--reference", reference, "--as", "X", "--scale", "cpu"]
+        assert message in refused(capsys, *line, "--classes", "10", *options)
+    assert "must be a name such as" in refused(capsys, *score(name="///"))
+    assert Path("config/external.yaml").read_text() == before
+    assert not Path("results").exists()
+
+
+def test_statistics_of_adm_and_mar_are_imported(capsys: pytest.CaptureFixture[str]) -> None:
+    config = choose_evaluation("cpu", "", "")
+    real = pictures(200, seed=1)
+    found = extract(real, load_extractor(config, CPU), 64, "real")
+    stats = found.statistics
+    np.savez("mar.npz", mu=stats.mu, sigma=stats.sigma)
+    spatial = gaussian(12, 3)
+    np.savez(
+        "adm.npz",
+        mu=stats.mu.astype(np.float32),
+        sigma=stats.sigma,
+        mu_s=spatial.mu,
+        sigma_s=spatial.sigma,
+        arr_0=real,
+    )
+    mar = import_statistics(Path("mar.npz"), config, 10, "all")
+    assert mar.features is None and mar.spatial is None and mar.sha256 == sha256(Path("mar.npz"))
+    adm = import_statistics(Path("adm.npz"), config, 10, "all")
+    assert frechet_distance(adm.statistics, mar.statistics) == pytest.approx(0, abs=1e-5)
+    assert adm.spatial is not None and adm.spatial.mu.shape == (12,)
+    np.testing.assert_allclose(adm.features, found.pooled, rtol=1e-5, atol=1e-6)
+    values = score_images(pictures(300, 2), None, mar, config, CPU)["values"]
+    assert "fid" in values and not {"precision", "recall", "kid"} & values.keys()
+    options = ("--scale", "cpu", "--classes", "10")
+    assert main(["reference", "adm.npz", "in", "--computed-on", "200 pictures", *options]) == 0
+    again = load_reference(Path("in"), config)
+    assert again.index["imported_sha256"] == sha256(Path("adm.npz"))
+    np.testing.assert_allclose(again.radii, adm.radii)
+    np.savez("adm.npz", mu=stats.mu, sigma=stats.sigma, arr_0=real[:50])
+    with pytest.raises(ValueError, match="arr_0 must be 200 uint8 images"):
+        import_statistics(Path("adm.npz"), config, 10, "all")
+    capsys.readouterr()
+    assert "in exists already" in refused(
+        capsys, "reference", "adm.npz", "in", "--computed-on", "x", *options
+    )
+
+
+def test_reference_of_few_images_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("reference", "few.npz", "out", "--computed-on", "x", "--scale", "cpu")
+    np.savez("few.npz", pictures(100, seed=1))
+    assert "holds 100 images, evaluation.num_reference is 200" in refused(capsys, *words)
+
+
+def samples(key: str, images: np.ndarray, labels: np.ndarray) -> None:
+    folder = Path("results/cpu/sample") / key
+    folder.mkdir(parents=True)
+    np.save(folder / "samples.npy", images)
+    np.save(folder / "labels.npy", labels)
+
+
+def test_exported_samples_are_permuted_and_score_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images, labels = pictures(200, seed=3), balanced(200)
+    samples("mar_b", images, labels)
+    assert main(["export-samples", "mar_b", "out.npz"]) == 0
+    with np.load("out.npz") as file:
+        order = np.random.RandomState(2020).permutation(200)
+        np.testing.assert_array_equal(file["arr_0"], images[order])
+        np.testing.assert_array_equal(file["labels"], labels[order])
+        assert (np.diff(file["labels"]) < 0).sum() > 50
+    capsys.readouterr()
+    assert "out.npz exists already" in refused(capsys, "export-samples", "mar_b", "out.npz")
+    assert "must end in .npz" in refused(capsys, "export-samples", "mar_b", "out.npy")
+    assert "results/cpu/sample/mar_x/samples.npy" in refused(
+        capsys, "export-samples", "mar_x", "b.npz"
+    )
+
+
+def test_paired_error_is_the_spread_of_differences_over_noise() -> None:
+    """Two variants of one generator on the same noise; far below the error of independent ones."""
+    generator = np.random.default_rng(0)
+    labels, reference = np.repeat(np.arange(4), 150), gaussian(6, 1)
+    means, root = generator.normal(size=(4, 6)), generator.normal(size=(6, 6)) / 3
+    differences, errors = [], []
+    for _ in range(150):
+        noise = generator.normal(size=(600, 6)) @ root
+        sets = [means[labels] + scale * noise for scale in (1.0, 1.05)]
+        stats = [statistics(features) for features in sets]
+        one, two = (influences(x, found, reference) for x, found in zip(sets, stats, strict=True))
+        errors.append(paired_error(one, two, labels))
+        values = [frechet_distance(found, reference) for found in stats]
+        differences.append(values[1] - values[0])
+    assert 0.85 < np.mean(errors) / np.std(differences, ddof=1) < 1.15
+
+
+def test_compare_prints_the_difference_and_its_verdict(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_reference()
+    shutil.copytree("ref", "results/cpu/reference")
+    catalog = load_catalog()
+    catalog["cpu"]["evals"]["mar_b_cold"] = dict(catalog["cpu"]["evals"]["mar_b"])
+    monkeypatch.setattr(module, "load_catalog", lambda: catalog)
+    images = pictures(200, seed=3)
+    samples("mar_b", images, balanced(200))
+    samples("mar_b_cold", images // 2, balanced(200))
+    capsys.readouterr()
+    assert main(["compare", "mar_b", "mar_b_cold"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split() == ["verdict", "worse"] and "paired standard error" in lines[-2]
+    error = refused(capsys, "compare", "mar_b", "mar_b_bar")
+    assert "mar_b and mar_b_bar differ in run" in error
+    with pytest.raises(ValueError, match="no evaluation 'x' at scale cpu; choose among"):
+        check_pair(catalog, "cpu", "mar_b", "x")
+
+
+def test_names_are_compared_without_signs() -> None:
+    assert slug("VAR-d30 (re)") == slug("var_d30_re") != slug("VAR-d30")

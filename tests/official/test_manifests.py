@@ -1,0 +1,57 @@
+"""Models of the papers' sizes: exactly the official tensors, on the meta device."""
+
+import json
+
+import pytest
+import torch
+from yaml import safe_load
+
+from fixtures_at_hand import fixture_path
+from nextbasis.config import section
+from nextbasis.families import find, names
+from nextbasis.families.common.generator import build_backbone
+from nextbasis.families.common.spec import TokenSpec
+from nextbasis.families.xar.official import constants
+from nextbasis.official import official_name
+from nextbasis.official.names import RASTER
+
+# Published configs, their manifests and numbers of parameters.
+PUBLISHED = {
+    "mar_b": ("MAR-B", 207_924_768),
+    "mar_l": ("MAR-L", 478_326_304),
+    "mar_h": ("MAR-H", 942_403_104),
+    "xar_b": ("xAR-B", 172_638_224),
+    "xar_l": ("xAR-L", 608_397_968),
+    "xar_h": ("xAR-H", 1_186_024_096),
+    "rar_b": ("rar_b", 260_923_648),
+    "rar_l": ("rar_l", 461_668_352),
+    "rar_xl": ("rar_xl", 955_425_024),
+    "rar_xxl": ("rar_xxl", 1_498_520_704),
+}
+
+
+def test_every_paper_config_is_compared() -> None:
+    found = [path for name in names() for path in find(name).recipes.glob("model/paper/*.yaml")]
+    assert {path.stem for path in found} == set(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_model_has_exactly_the_official_tensors(name: str) -> None:
+    title, count = PUBLISHED[name]
+    family = name.split("_")[0]
+    model = section(
+        "model", safe_load((find(family).recipes / f"model/paper/{name}.yaml").read_text())
+    )
+    channels, codebook_size = (0, 1024) if family == "rar" else (16, 0)
+    spec = TokenSpec.of_grid(
+        grid=(16, 16), channels=channels, codebook_size=codebook_size, num_classes=1000
+    )
+    with torch.device("meta"):
+        backbone = build_backbone(model, RASTER, spec)
+    assert sum(parameter.numel() for parameter in backbone.parameters()) == count
+    shapes = {official_name(family, n): tuple(t.shape) for n, t in backbone.state_dict().items()}
+    if family == "xar":
+        shapes |= {n: tuple(t.shape) for n, t in constants(model, spec).items()}
+    manifest = json.loads(fixture_path(f"manifests/{title}.json").read_text())
+    entries = manifest.get("tensors", manifest.get("state_dict", manifest))
+    assert shapes == {key: tuple(shape) for key, (shape, *_) in entries.items()}

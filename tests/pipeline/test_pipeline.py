@@ -1,0 +1,422 @@
+"""dvc.yaml and the catalog agree with DVC, with the code and with the configs."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import grimp
+import jsonschema
+import pytest
+import yaml
+from pathspec import GitIgnoreSpec
+
+from nextbasis.pipeline.catalog import load_catalog, scales
+from nextbasis.pipeline.checks import check_references, headline
+from nextbasis.pipeline.schedule import Stages
+from nextbasis.pipeline.stagelist import Stage, load_stages, with_followers
+from nextbasis.tokenizers import published
+
+# A stage need not depend on these: they start it, name its files and say what it was given, and
+# find a family, but compute nothing. What .dvcignore leaves out is no dependency either.
+NEUTRAL = re.compile(
+    r"nextbasis(\.config(\..+)?|\.stages|\.pipeline(\..+)?|\.families(\.family)?"
+    r"|\.support\.(files|folders|progress|provenance))?"
+)
+SCHEMAS = Path("workflow/schemas")
+IGNORED = shutil.ignore_patterns("__pycache__", "dvc.lock")
+GROUPS = {"train": "runs", "sample": "evals", "score": "evals", "diagnose": "diagnoses"}
+CATALOG = load_catalog()
+STAGES = {scale: Stages(scale) for scale in scales(CATALOG)}
+ALL = load_stages(CATALOG)  # with the frozen ones
+
+
+@pytest.fixture(scope="module")
+def dvc_stages() -> dict[str, dict[str, object]]:
+    """DVC's own reading of dvc.yaml, in a process of its own: its import warns."""
+    program = """
+import json
+from dvc.repo import Repo
+print(json.dumps({stage.addressing: {
+    "cmd": stage.cmd.strip(),
+    "deps": sorted({dep.def_path for dep in stage.deps}),
+    "outs": sorted(out.def_path for out in stage.outs),
+    "frozen": stage.frozen,
+    "in git": sorted(out.def_path for out in stage.outs if not out.use_cache),
+} for stage in Repo().index.stages}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return yaml.safe_load(done.stdout)
+
+
+def test_stages_are_those_of_dvc(dvc_stages: dict[str, dict[str, object]]) -> None:
+    assert {stage.address for stage in ALL} == set(dvc_stages)
+
+
+def test_every_stage_reads_as_dvc_reads_it(dvc_stages: dict[str, dict[str, object]]) -> None:
+    for stage in ALL:
+        read = {name: dvc_stages[stage.address][name] for name in ("cmd", "deps", "outs", "frozen")}
+        assert read == {
+            "cmd": stage.cmd,
+            "deps": sorted({*stage.deps, *stage.params}),
+            "outs": sorted(stage.outs),
+            "frozen": stage.frozen,
+        }
+
+
+def test_rules_read_and_write_what_dvc_does() -> None:
+    for stage in ALL:
+        if stage.frozen:
+            continue
+        stages, wildcards = STAGES[stage.scale], _Wildcards(stage)
+        made = [path.format(**vars(wildcards)) for path in stages.outputs(stage.kind)]
+        assert made == list(stage.outs)
+        assert stages.address(stage.kind)(wildcards) == stage.address
+        read = stages.inputs(stage.kind, ancient=str)(wildcards)
+        assert read[-1] == f".snakemake/dvc/{stage.name}"
+        assert read[:-1] == [path for path in stage.deps if path.startswith("results/")]
+
+
+@pytest.mark.parametrize("scale", ["cpu", "imagenet256"])
+def test_git_has_what_dvc_does_not_push(
+    dvc_stages: dict[str, dict[str, list[str]]], scale: str
+) -> None:
+    """A clone gets every output, by `git clone` or `dvc pull`; no output comes both ways."""
+    stages = STAGES[scale].stages
+    outs = [path for stage in stages for path in stage.outs]
+    tables = [f"results/{scale}/tables/any.md", f"results/{scale}/claims/claims.csv"]
+    command = ["git", "check-ignore", "--no-index", "--stdin"]
+    text = "\n".join([*outs, *tables])
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    expected = {path for stage in stages for path in dvc_stages[stage.address]["in git"]}
+    assert {*outs, *tables} - set(done.stdout.split()) == expected | set(tables)
+
+
+def test_what_follows_a_changed_stage_is_due() -> None:
+    rest = {"scale": "s", "key": "", "file": "", "cmd": "", "params": (), "frozen": False}
+    reads = {"c": ("b", "x"), "b": ("a",), "a": ()}
+    chain = [Stage(kind=out, outs=(out,), deps=deps, **rest) for out, deps in reads.items()]
+    assert with_followers(chain, {"a-s"}) == {"a-s", "b-s", "c-s"}
+    assert with_followers(chain, {"b-s"}) == {"b-s", "c-s"}
+    assert with_followers(chain, set()) == set()
+
+
+def test_results_of_scales_and_stages_never_mix() -> None:
+    seen: set[str] = set()
+    for stage in (stage for stage in ALL if not stage.frozen):
+        for path in stage.outs:
+            assert path.startswith(f"results/{stage.scale}/")
+            assert path not in seen, f"{stage.name} writes another stage's {path}"
+            seen.add(path)
+        for path in stage.deps:
+            assert not path.startswith("results/") or path.startswith(f"results/{stage.scale}/")
+
+
+def test_every_result_read_is_made_by_some_stage() -> None:
+    made = {path for stage in ALL for path in stage.outs}
+    for stage in ALL:
+        for path in stage.deps:
+            assert path in made or not path.startswith("results/"), f"{stage.name}: {path}"
+
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph("nextbasis", cache_dir=None)
+
+
+def test_code_dependencies_are_the_imported_rooms(imports: grimp.ImportGraph) -> None:
+    """A stage names every room that holds a module it runs, and no other."""
+    for stage in {(stage.kind, _family(stage)): stage for stage in ALL}.values():
+        needed = imported(imports, f"nextbasis.stages.{stage.kind}")
+        if any("families/" in path for path in stage.deps):  # found by name: nothing imports it
+            family = _family(stage)
+            needed |= imported(imports, f"nextbasis.families.{family}.model")
+        if "src/nextbasis/tokenizers" in stage.deps:
+            for name in published.names():
+                needed |= imported(imports, f"nextbasis.tokenizers.{name}.model")
+        rooms = {path: _modules(path) for path in stage.deps if path.startswith("src/")}
+        missing = needed - set().union(*rooms.values())
+        assert not missing, f"{stage.name}: no dependency holds {sorted(missing)}"
+        for path, modules in rooms.items():
+            chosen = "/constructions/" in path or not modules  # by name at run time, or weights
+            assert chosen or modules & needed, f"{stage.name} does not need {path}"
+
+
+def test_a_stage_names_few_rooms() -> None:
+    for stage in ALL:
+        assert sum(path.startswith("src/") for path in stage.deps) <= 9, stage.name
+
+
+def test_a_new_basis_leaves_other_trainings_up_to_date(tmp_path: Path) -> None:
+    """DVC's own verdict, before and after a file of constructions is added and another edited."""
+    for name in ("src", "config", "workflow"):
+        shutil.copytree(name, tmp_path / name, symlinks=True, ignore=IGNORED)
+    for name in ("dvc.yaml", ".dvcignore", "catalog.yaml"):
+        shutil.copy(name, tmp_path / name, follow_symlinks=False)
+    for command in ("git init --quiet", "dvc init --quiet"):
+        subprocess.run(command.split(), cwd=tmp_path, check=True)
+    rooms = tmp_path / "src/nextbasis/basis/constructions"
+
+    def changed() -> set[str]:
+        status = ["dvc", "status", "--json", "config/scales/tiny/dvc.yaml"]
+        said = subprocess.run(status, cwd=tmp_path, check=True, capture_output=True, text=True)
+        return {
+            address.rpartition(":")[2]
+            for address, what in json.loads(said.stdout).items()
+            for changes in what
+            if any(path.startswith("src/") for path in changes.get("changed deps", {}))
+        }
+
+    keys = ("xar_b_bar", "xar_b_klt", "mar_basis_var")
+    trainings = {f"train@{key}": f"train-tiny@{key}" for key in keys}
+    for stage in (stage for stage in ALL if stage.name in trainings.values()):
+        for path in (*stage.deps, *stage.outs):
+            if path.startswith("results/") and not (tmp_path / path).exists():
+                (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / path).write_text("{}")
+        subprocess.run(["dvc", "commit", "-f", stage.address], cwd=tmp_path, check=True)
+    assert not changed() & trainings.keys()
+    (rooms / "mine.py").write_text('"""A new basis."""\n')
+    assert not changed() & trainings.keys()
+    with (rooms / "tokens.py").open("a") as file:
+        file.write("# edited\n")
+    assert changed() & trainings.keys() == {"train@xar_b_klt"}
+
+
+def test_params_are_the_configs_that_the_command_chooses() -> None:
+    for stage in ALL:
+        words = dict(word.split("=", 1) for word in stage.arguments)
+        groups = {path.name for path in Path("config").iterdir() if path.is_dir()}
+        chosen = {f"config/{group}/{words[group]}.yaml" for group in groups & words.keys()}
+        if family := _family(stage):
+            recipes = f"src/nextbasis/families/{family}/recipes"
+            groups = {"model", "train", "sampler"} & words.keys()
+            chosen |= {f"{recipes}/{group}/{words[group]}.yaml" for group in groups}
+        if "evaluation" in words:
+            chosen.add(f"config/scales/{words['evaluation']}/evaluation.yaml")
+        assert set(stage.params) == chosen, stage.name
+        assert all(Path(path).exists() for path in stage.params), stage.name
+
+
+def test_configs_that_have_not_changed_are_composed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = Stages("tiny")
+    stages.root = _root(tmp_path)
+    stages.check_configs()
+    monkeypatch.setattr("nextbasis.config.compose", None)
+    stages.check_configs()
+    (tmp_path / "dvc.yaml").unlink()
+    (tmp_path / "dvc.yaml").write_text("")
+    with pytest.raises(TypeError):
+        stages.check_configs()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("basis.projektion=hard", "projektion"),
+        ("basis.delta=two", "delta"),
+        ("sampler=tiny/xar", "sampler"),
+    ],
+)
+def test_wrong_overrides_name_stage_and_key(overrides: str, message: str, tmp_path: Path) -> None:
+    stages = Stages("tiny")
+    stages.catalog["tiny"]["runs"]["xar_b_bar"]["overrides"] = overrides
+    stages.root = _root(tmp_path)
+    stages.stages = [
+        stage for stage in load_stages(stages.catalog) if stage.name == "train-tiny@xar_b_bar"
+    ]
+    with pytest.raises(ValueError, match=f"train-tiny@xar_b_bar.*{message}"):
+        stages.check_configs()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("family", "mar", "tiny: train xar_b: family is 'mar' but model 'small/xar_b'"),
+        ("construction", "tokens", "construction is 'tokens' but basis.init=identity is made in"),
+    ],
+)
+def test_entries_say_what_their_recipes_say(
+    key: str, value: str, message: str, tmp_path: Path
+) -> None:
+    stages = Stages("tiny")
+    for group in ("runs", "evals"):
+        stages.section[group]["xar_b"][key] = value
+    stages.root = _root(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        stages.check_configs()
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ("tiny.runs.xar_b.tokens", "tiles", "tiny.runs.xar_b: no tokens 'tiles'"),
+        ("tiny.evals.xar_b.run", "xarb", "tiny.evals.xar_b: no run 'xarb'"),
+        ("tiny.evals.xar_b.family", "mar", "family is 'mar' but run 'xar_b' has 'xar'"),
+        ("tiny.diagnoses.xar_b_bar.run", "xarb", "tiny.diagnoses.xar_b_bar: no run 'xarb'"),
+        ("tiny.diagnoses.xar_b_bar.tokens", "vq", "tokens is 'vq' but run 'xar_b_bar' has"),
+        (
+            "tiny.diagnoses.rar_b",
+            CATALOG["tiny"]["runs"]["rar_b"],
+            "tiny.diagnoses.rar_b: RAR models",
+        ),
+        ("tiny.runs.xar_b.family", "var", "tiny.runs.xar_b: no family 'var'; choose one of mar"),
+        ("tiny.runs.xar_b.captions", "words", "tiny.runs.xar_b: no captions 'words'"),
+        ("tiny.runs.xar_b.run", "mar_b", "tiny.runs.xar_b: run must be the entry's own name"),
+        ("tiny.rebased.vq_klt.parent", "vqq", "no parent 'vqq'"),
+        ("tiny.rebased.vq", {"parent": "vq"}, "a tokenizer's already"),
+        ("tiny.same.rar_b", "xar_b", "evaluations have this system already"),
+        ("tiny.same.other", "nobody", "no system 'nobody'"),
+        ("tables.bar_main.metrics", ["fid", "kdi"], r"tables.bar_main.metrics .* got 'kdi'"),
+        ("tables.bar_main.rows", [{"label": "x", "system": "nobody"}], "system 'nobody'"),
+    ],
+)
+def test_names_that_lead_nowhere_are_named(where: str, value: object, message: str) -> None:
+    catalog = _changed(where, value)
+    with pytest.raises(ValueError, match=message):
+        check_references(catalog)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("tiny.runs.xar_b.sed", 0),
+        ("tiny.runs.xar_b.seed", "zero"),
+        ("tiny.runs.xar_b.family", "v ar"),
+        ("tiny.runs.xar_b.overrides", "basis.delta = 0.5"),
+        ("tiny.runs.x@r", {}),
+        ("tiny.evals.xar_b.images", 0),
+        ("tiny.evals.xar_b.headline", "yes please"),
+        ("tiny.diagnoses.rar_b", {"run": "rar_b"}),
+        ("tiny.rums", {}),
+    ],
+)
+def test_schema_refuses(where: str, value: object) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        _validate(_changed(where, value))
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("tables.bar_main.metric", ["fid"]),
+        ("tables.bar_main.metrics", []),
+        ("tables.bar_main.kind", "system"),
+        ("tables.bar_main.rows", [{"label": "x"}]),
+        ("tables.bar_main.rows", [{"label": "x", "published": "BAR/main"}]),
+        ("tables.bar_main.rows", [{"label": "x", "baseline": "mar_b", "published": "a/b/c"}]),
+    ],
+)
+def test_schema_refuses_tables(where: str, value: object) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        _validate(_changed(where, value))
+
+
+def test_schemas_take_the_catalog() -> None:
+    _validate(CATALOG)
+
+
+@pytest.mark.parametrize("scale", STAGES)
+def test_headline_rows_come_first_and_finish_early(scale: str) -> None:
+    def priority(kind: str, key: str) -> int:
+        return stages.priority(kind)({"scale": scale, "key": key})
+
+    stages = STAGES[scale]
+    needed = headline(CATALOG[scale])
+    others = [key for key in stages.keys("score") if key not in needed["score"]]
+    assert needed["score"] and others
+    for key in needed["score"]:
+        assert priority("score", key) > priority("sample", key)
+        assert priority("sample", key) > max(priority("train", run) for run in needed["train"])
+    late = max(priority(kind, key) for kind in ("train", "score") for key in others)
+    late = max(late, *(priority("diagnose", key) for key in stages.keys("diagnose")))
+    assert late < min(priority("train", run) for run in needed["train"])
+
+
+def test_unknown_placeholder_is_named() -> None:
+    catalog = _changed("tiny.runs.xar_b", {"model": "small/xar_b"})
+    missing = (
+        r"\$\{item.\w+\} of stage 'train-tiny@xar_b' is not in config/scales/tiny/catalog.yaml"
+    )
+    with pytest.raises(ValueError, match=missing):
+        load_stages(catalog)
+
+
+def test_parsing_needs_no_torch() -> None:
+    program = (
+        "import nextbasis.pipeline.schedule, sys; assert not {'torch', 'hydra'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class _Wildcards:
+    def __init__(self, stage: Stage) -> None:
+        self.scale = stage.scale
+        if stage.key:
+            self.key = stage.key
+
+
+def _validate(catalog: dict[str, object]) -> None:
+    for name, part in catalog.items():
+        schema = SCHEMAS / ("tables.schema.yaml" if name == "tables" else "catalog.schema.yaml")
+        jsonschema.validate(part, yaml.safe_load(schema.read_text()))
+
+
+def _root(folder: Path) -> Path:
+    """A root that has this repository's configs, but where no check has passed yet."""
+    for name in ("config", "dvc.yaml", "catalog.yaml"):
+        (folder / name).symlink_to(Path(name).resolve())
+    return folder
+
+
+def _changed(where: str, value: object) -> dict[str, object]:
+    catalog = json.loads(json.dumps(load_catalog()))  # entries are objects of their own
+    *parts, last = where.split(".")
+    inner = catalog
+    for part in parts:
+        inner = inner[part]
+    inner[last] = value
+    return catalog
+
+
+def _family(stage: Stage) -> str:
+    group = GROUPS.get(stage.kind)
+    return CATALOG[stage.scale][group][stage.key]["family"] if group else ""
+
+
+def _modules(path: str) -> set[str]:
+    """Modules with code that a dependency names: its own, those DVC sees in a folder, or none."""
+    if path.startswith("src/") and Path(path).is_dir():
+        ignored = GitIgnoreSpec.from_lines(Path(".dvcignore").read_text().splitlines())
+        files = [file for file in Path(path).rglob("*.py") if not ignored.match_file(file)]
+        return set(filter(_has_code, map(_module, files)))
+    return {_module(Path(path))} if path.endswith(".py") else set()
+
+
+def _module(file: Path) -> str:
+    name = str(file.relative_to("src")).removesuffix(".py").removesuffix("/__init__")
+    return name.replace("/", ".")
+
+
+def imported(graph: grimp.ImportGraph, start: str) -> set[str]:
+    """Modules with code that importing `start` runs, itself included, neutral ones not."""
+    found, left = set(), [start]
+    while left:
+        module = left.pop()
+        if module not in found and not NEUTRAL.fullmatch(module):
+            found.add(module)
+            left += [module.rpartition(".")[0], *graph.find_modules_directly_imported_by(module)]
+    return {module for module in found if _has_code(module)}
+
+
+def _has_code(module: str) -> bool:
+    path = Path("src", *module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return not all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body)

@@ -1,0 +1,178 @@
+"""Training and sampling on a pretend GPU against the CPU; deliberate mistakes are caught."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from builders import (
+    basis_config,
+    generator,
+    model_config,
+    order_config,
+    sampler_config,
+    tokens,
+    train_config,
+)
+from nextbasis.config import TrainStage
+from nextbasis.data.tokens import TokenCache
+from nextbasis.families import find, names
+from nextbasis.families.common.backbone import moved
+from nextbasis.families.common.generator import Generator
+from nextbasis.families.common.noise import ImageNoise
+from nextbasis.support.files import result_folder
+from nextbasis.training.optimiser import moving_average, optimiser
+from nextbasis.training.trainer import Trainer
+from pretend_gpu import COUNTS, DEVICE, CudaTensor, pretend_gpu
+from tokens_at_hand import write_tokens
+
+LABELS = torch.tensor([0, 1, 2, 4])
+BASES = {
+    "none": basis_config(),
+    "soft": basis_config(learned=True, objective="r0"),
+    "hard": basis_config(learned=True, projection="hard"),
+    "kronecker": basis_config(learned=True, structure="kronecker"),
+    "blocks": basis_config(learned=True, structure="blocks"),
+    "householder": basis_config(learned=True, structure="householder", reflections=4),
+}
+CPU = torch.device("cpu")
+CASES = [
+    (family, basis)
+    for family in names()
+    for basis in BASES
+    if basis == "none" or find(family).has_basis
+]
+
+
+def trained(family: str, basis: str, device: torch.device) -> tuple[Generator, list[float]]:
+    """The moving average of two steps of training, and their losses."""
+    made = generator(family, BASES[basis]).to(device).train()
+    average = moving_average(made, 0.5, False)
+    optim = optimiser(made, train_config(steps=2, batch_size=4, lr=1e-3))
+    random, losses = torch.Generator().manual_seed(0), []
+    for step in range(2):
+        draws = moved(made.draw(4, step / 2, random).part(slice(0, 4)), device)
+        optim.zero_grad()
+        loss = made.loss(tokens(family).to(device), LABELS.to(device), draws)
+        loss.value.backward()
+        if made.basis is not None:
+            made.basis.tangent_()
+        optim.step()
+        if made.basis is not None:
+            made.basis.project_()
+        average.update_parameters(made)
+        losses.append(loss.value.item())
+    averaged = average.module
+    assert isinstance(averaged, Generator)
+    return averaged.eval(), losses
+
+
+def on_the_cpu(value: Any) -> Any:
+    return value.cpu().clone() if isinstance(value, Tensor) else value
+
+
+def sampled(made: Generator, family: str, device: torch.device, guidance: float) -> Tensor:
+    noise = ImageNoise(0, range(4), device)
+    return made.sample(LABELS.to(device), noise, sampler_config(family, guidance=guidance))
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize(("family", "basis"), CASES)
+def test_training_and_sampling_equal_those_of_the_cpu(
+    family: str, basis: str, deterministic: bool
+) -> None:
+    here, losses = trained(family, basis, CPU)
+    plain = sampled(here, family, CPU, 1.0), sampled(here, family, CPU, 2.0)
+    with pretend_gpu(deterministic):
+        there, their_losses = trained(family, basis, DEVICE)
+        drawn = [sampled(there, family, DEVICE, guidance).cpu() for guidance in (1.0, 2.0)]
+        assert all(isinstance(p, CudaTensor) for p in there.parameters())
+    assert their_losses == pytest.approx(losses, rel=1e-5)
+    for ours, theirs in zip(plain, drawn, strict=True):
+        # MAR's first denoising steps multiply rounding by thousands.
+        assert (theirs - ours).abs().max() <= 5e-3 * ours.abs().max()
+
+
+@pytest.mark.parametrize("family", names())
+def test_a_loss_reads_no_number_from_the_gpu(family: str) -> None:
+    """Every read makes the CPU wait for the GPU."""
+    with pretend_gpu():
+        made = generator(family).to(DEVICE)
+        draws = moved(made.draw(4, 0.5, torch.Generator().manual_seed(0)), DEVICE)
+        x, labels = tokens(family).to(DEVICE), LABELS.to(DEVICE)
+        COUNTS.clear()
+        made.loss(x, labels, draws).value.backward()
+        assert not COUNTS
+
+
+def test_the_pretence_catches_mixed_devices() -> None:
+    with pretend_gpu():
+        there, here = torch.ones(3, device=DEVICE), torch.ones(3)
+        with pytest.raises(RuntimeError, match="add mixes a CUDA tensor and one of the CPU"):
+            there + here
+        assert (there + torch.tensor(1.0)).cpu().tolist() == [2.0] * 3
+        with pytest.raises(RuntimeError, match="index of a CPU tensor by CUDA indices"):
+            here[torch.tensor([1], device=DEVICE)]
+        with pytest.raises(TypeError, match="no .numpy()"):
+            there.numpy()
+
+
+def test_the_pretence_catches_what_is_not_deterministic() -> None:
+    with pretend_gpu(deterministic=True):
+        with pytest.raises(RuntimeError, match="cumsum does not have a deterministic"):
+            torch.ones(3, device=DEVICE).cumsum(0)
+        assert torch.ones(3, device=DEVICE, dtype=torch.long).cumsum(0).tolist() == [1, 2, 3]
+        assert (torch.ones(2, 2, device=DEVICE) @ torch.ones(2, 2, device=DEVICE)).sum().item() == 8
+    with pretend_gpu(deterministic=True, workspace=False):
+        with pytest.raises(RuntimeError, match="deterministic on CUDA only with CUBLAS_WORKSPACE"):
+            torch.ones(2, 2, device=DEVICE) @ torch.ones(2, 2, device=DEVICE)
+    with pretend_gpu(workspace=False):
+        assert (torch.ones(2, 2, device=DEVICE) @ torch.ones(2, 2, device=DEVICE)).sum().item() == 8
+
+
+def test_the_pretence_counts_what_is_read() -> None:
+    with pretend_gpu():
+        value: Any = torch.ones(2, device=DEVICE).sum()
+        assert value.item() == 2 and value.tolist() == 2
+        assert COUNTS == {"item": 1, "tolist": 1}
+
+
+@pytest.mark.parametrize("family", names())
+def test_a_trainer_resumes_on_the_gpu_as_on_the_cpu(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four steps, of which the last two go on from a saved state."""
+    monkeypatch.chdir(tmp_path)
+    write_tokens(not find(family).has_basis)
+    basis = basis_config(learned=find(family).has_basis, projection="hard")
+    config = TrainStage(
+        captions="classes",
+        scale="test",
+        key="run",
+        seed=0,
+        tokens="tokens",
+        model=model_config(family),
+        basis=basis,
+        order=order_config(),
+        train=train_config(steps=4, batch_size=4, lr=1e-3),
+    )
+
+    def losses() -> list[float]:
+        cache, found = TokenCache(result_folder("test", "tokens", "tokens")), []
+        trainer = Trainer(config, cache)
+        for step in range(4):
+            if step == 2:
+                state = tree_map(on_the_cpu, trainer.state())  # as torch.load gives it back
+                trainer = Trainer(config, cache)
+                trainer.restore(state)
+            trainer.advance()
+            found.append(trainer.loss)
+        return found
+
+    here = losses()
+    monkeypatch.setattr("nextbasis.training.trainer.device", lambda: DEVICE)
+    with pretend_gpu(deterministic=True):
+        assert losses() == pytest.approx(here, rel=1e-4)

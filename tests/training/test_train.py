@@ -1,0 +1,289 @@
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from builders import basis_config, model_config, order_config, train_config
+from nextbasis.basis import make
+from nextbasis.config import BasisConfig, TrainStage
+from nextbasis.data.tokens import TokenCache
+from nextbasis.families.common.checkpoint import Resumable, load_generator
+from nextbasis.stages import train
+from nextbasis.support.files import result_folder
+from nextbasis.training.optimiser import moving_average, rate_factor
+from nextbasis.training.trainer import build_at_start
+from tokens_at_hand import write_tokens
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def stage(family: str, steps: int = 12, **changes: float | str) -> TrainStage:
+    values: dict[str, Any] = {"steps": steps, "batch_size": 8, "lr": 1e-3}
+    basis = basis_config() if family == "rar" else basis_config(learned=True, objective="r0")
+    return TrainStage(
+        captions="classes",
+        scale="test",
+        key="run",
+        seed=0,
+        tokens="tokens",
+        model=model_config(family, dropout=0.1),
+        basis=basis,
+        order=order_config(),
+        train=train_config(**values | changes),
+    )
+
+
+def outputs() -> dict[str, bytes]:
+    folder = Path("results/test/train/run")
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("family", ["mar", "xar", "rar"])
+def test_a_killed_training_ends_in_the_same_bits(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tokens(family == "rar")
+    train.main(stage(family))
+    uninterrupted = outputs()
+    assert set(uninterrupted) == {"model.safetensors", "config.json", "metrics.csv", "metrics.json"}
+    for path in Path("results/test/train/run").iterdir():
+        path.unlink()
+
+    advance = train.Trainer.advance
+
+    def killed(trainer: train.Trainer) -> None:
+        if trainer.step == 8:
+            raise KeyboardInterrupt
+        advance(trainer)
+
+    monkeypatch.setattr(train.Trainer, "advance", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(stage(family))
+    assert not outputs()
+    steps = []
+
+    def counted(trainer: train.Trainer) -> None:
+        steps.append(trainer.step)
+        advance(trainer)
+
+    monkeypatch.setattr(train.Trainer, "advance", counted)
+    train.main(stage(family))
+    assert steps == list(range(8, 12)), "it goes on from the last state"
+    assert outputs() == uninterrupted
+    assert not list(Path("scratch").rglob("state.pt"))
+
+
+def test_a_changed_config_does_not_resume(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tokens(False)
+    advance = train.Trainer.advance
+
+    def killed(trainer: train.Trainer) -> None:
+        if trainer.step == 8:
+            raise KeyboardInterrupt
+        advance(trainer)
+
+    monkeypatch.setattr(train.Trainer, "advance", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(stage("xar"))
+    steps = []
+    monkeypatch.setattr(train.Trainer, "advance", lambda t: (steps.append(t.step), advance(t)))
+    train.main(stage("xar", lr=2e-3))
+    assert steps[0] == 0
+
+
+def test_recomputing_trains_the_same_model_and_bfloat16_another() -> None:
+    write_tokens(False)
+    models = {}
+    for key, value in (("recompute", False), ("recompute", True), ("precision", "bfloat16")):
+        train.main(stage("mar", **{key: value}))
+        models[value] = outputs()["model.safetensors"]
+    assert models[False] == models[True] != models["bfloat16"]
+    assert json.loads(outputs()["metrics.json"])["dtype"] == "bfloat16"
+
+
+def test_a_loss_that_is_not_finite_names_run_and_step_and_keeps_old_outputs() -> None:
+    write_tokens(False)
+    train.main(stage("xar"))
+    before = outputs()
+    with pytest.raises(
+        ValueError, match=r"the loss of run run is nan and .* at step \d+; train.nan_budget=0"
+    ):
+        train.main(stage("xar", lr=1e30))
+    assert outputs() == before
+
+
+def with_nan_at(monkeypatch: pytest.MonkeyPatch, *steps: int) -> None:
+    """Let one number of these steps' tokens be NaN."""
+    batch = train.Trainer.batch
+
+    def broken(trainer: train.Trainer) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens, labels = batch(trainer)
+        if trainer.step in steps:
+            tokens[0, 0, 0] = torch.nan
+        return tokens, labels
+
+    monkeypatch.setattr(train.Trainer, "batch", broken)
+
+
+def test_steps_that_are_not_finite_change_nothing_within_their_budget(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tokens(False)
+    config = stage("xar", nan_budget=2)
+    with_nan_at(monkeypatch, 3, 7)
+    trainer = train.Trainer(config, TokenCache(result_folder("test", "tokens", "tokens")))
+    for step in range(5):
+        before = {name: value.clone() for name, value in trainer.state()["generator"].items()}
+        average = {name: value.clone() for name, value in trainer.state()["ema"].items()}
+        trainer.advance()
+        stays = all(torch.equal(before[n], v) for n, v in trainer.generator.state_dict().items())
+        assert stays == (step == 3)
+        stays = all(torch.equal(average[n], v) for n, v in trainer.ema.state_dict().items())
+        assert stays == (step == 3)
+    train.main(config)
+    assert json.loads(outputs()["metrics.json"])["skipped_steps"] == 2
+    assert b"nan" not in outputs()["metrics.csv"]
+    assert "is nan" in capsys.readouterr().out
+    with_nan_at(monkeypatch, 3, 5, 7)
+    with pytest.raises(ValueError, match=r"at step 7; train.nan_budget=2 such steps are allowed"):
+        train.main(config)
+
+
+def test_sigterm_saves_a_state_and_ends_with_its_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tokens(False)
+    config = stage("xar", checkpoint_minutes=60.0)
+    train.main(config)
+    uninterrupted = outputs()
+    (Path("results/test/train/run") / "model.safetensors").unlink()
+    advance = train.Trainer.advance
+
+    def told(trainer: train.Trainer) -> None:
+        if trainer.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        advance(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Trainer, "advance", told)
+        with pytest.raises(SystemExit) as exit:
+            train.main(config)
+    assert exit.value.code == 143 and "stopped at step 7 of 12" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    train.main(config)
+    assert "resuming at step 7" in capsys.readouterr().out
+    assert outputs() == uninterrupted
+
+
+def test_the_state_before_the_last_one_helps_if_that_is_corrupt(tmp_path: Path) -> None:
+    states = Resumable(tmp_path / "states")
+    assert states.load() is None
+    for step in range(4):
+        states.save({"step": step})
+    found = sorted(path.name for path in states.folder.iterdir())
+    assert found == ["before.pt", "state.pt"]
+    assert states.load() == {"step": 3}
+    states.path.write_bytes(states.path.read_bytes()[:50])
+    assert states.load() == {"step": 2}
+    states.before.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"state.pt is corrupt .*before.pt is corrupt .*delete"):
+        states.load()
+
+
+def test_a_multiple_of_the_identity_keeps_the_hosts_order() -> None:
+    write_tokens(False)
+    config = stage("xar")
+    config.basis = basis_config(init="scaled", options={"scale": 0.5})
+    cache = TokenCache(result_folder("test", "tokens", "tokens"))
+    generator, _ = build_at_start(config, cache)
+    assert generator.basis is not None
+    assert generator.host_order.tolist()[:4] == [0, 1, 4, 5], "cells of xAR are squares"
+    assert torch.equal(generator.basis.matrix(), 0.5 * torch.eye(16))
+    assert torch.equal(generator.basis.decode_matrix(), 2 * torch.eye(16))
+    config.basis = basis_config(init="alternate")  # a named order stays what it is in the raster
+    generator, _ = build_at_start(config, cache)
+    assert generator.basis is not None
+    in_raster = torch.empty(16, 16)
+    in_raster[:, generator.host_order] = generator.basis.matrix()
+    assert torch.equal(in_raster, make("alternate", 4, 4).A.float())
+
+
+def test_missing_or_corrupt_tokens_are_named() -> None:
+    with pytest.raises(FileNotFoundError, match="tokens/tokens/index.json"):
+        train.main(stage("xar"))
+    write_tokens(False)
+    path = Path("results/test/tokens/tokens/shards/00001.npy")
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ValueError, match="shards/00001.npy is not a complete"):
+        train.main(stage("xar"))
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="no file .*shards/00001.npy"):
+        train.main(stage("xar"))
+
+
+def test_a_trained_generator_loads_and_a_corrupt_one_is_named() -> None:
+    write_tokens(False)
+    train.main(stage("xar"))
+    folder = Path("results/test/train/run")
+    generator, config = load_generator(folder)
+    assert config["model"]["family"] == "xar" and generator.basis is not None
+    raw, _ = load_generator(folder, "raw")
+    assert not torch.equal(raw.basis.matrix(), generator.basis.matrix())
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="model.safetensors is corrupt"):
+        load_generator(folder)
+
+
+def test_learned_basis_moves_and_a_fixed_one_does_not() -> None:
+    write_tokens(False)
+    train.main(stage("xar"))
+    learned = json.loads(Path("results/test/train/run/metrics.json").read_text())["basis"]
+    assert learned["distance_from_start"] > 1e-4
+    config = stage("xar")
+    config.basis = basis_config(init="klt")
+    train.main(config)
+    fixed = json.loads(Path("results/test/train/run/metrics.json").read_text())["basis"]
+    assert fixed["distance_from_start"] == 0 and fixed["orthogonality_error"] < 1e-8
+
+
+def test_rate_warms_up_stays_and_decays_to_its_floor() -> None:
+    config = stage("xar", steps=100, min_lr=1e-4).train
+    factors = [rate_factor(config, step) for step in range(101)]
+    assert factors[0] == 0 and factors[5] == pytest.approx(0.5) and factors[10] == 1
+    assert factors[50] == 1 and factors[75] == pytest.approx(0.55) and factors[100] == 0.1
+
+
+def test_moving_average_averages_from_the_first_step() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(module.weight)
+    ema = moving_average(module, 0.9)
+    torch.nn.init.ones_(module.weight)
+    for _ in range(3):
+        ema.update_parameters(module)
+    assert ema.module.weight.item() == pytest.approx(1 - 0.9**3)
+
+
+def test_the_default_soft_projection_seldom_needs_singular_values() -> None:
+    # White tokens, few steps: the easy case. On few and correlated tokens training does push sigma
+    # to its lower limit, and then more steps need a projection than these.
+    write_tokens(False)
+    values = yaml.safe_load((ROOT / "config/basis/bar.yaml").read_text())
+    config = replace(stage("xar", steps=60), basis=BasisConfig(**values))
+    assert config.basis.learned and config.basis.projection == "soft"
+    train.main(config)
+    metrics = json.loads(Path("results/test/train/run/metrics.json").read_text())
+    assert metrics["basis"]["distance_from_start"] > 0.1  # A did move
+    assert metrics["basis"]["svd_share"] <= 0.05
