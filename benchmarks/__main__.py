@@ -12,12 +12,12 @@ import torch
 
 from benchmarks import basis_report, loader
 from benchmarks.basis_cost import SIDES, basis_costs
-from benchmarks.definition import ROWS, Row
 from benchmarks.loader import LOADER, LoaderRow
 from benchmarks.measure import machine, measure
 from benchmarks.report import page, record, scoring_record
 from benchmarks.scoring import SCORING, ScoringRow, measure_row
-from benchmarks.work import work
+from benchmarks.work import ROWS, work
+from nextbasis.families.common.speed import Row
 from nextbasis.support.files import read_json, write_atomic, write_json
 
 SCORING_REPEATS = 2  # at most: a row of scores takes minutes

@@ -17,7 +17,7 @@ import yaml
 from torch import Tensor
 
 from benchmarks.measure import measure
-from benchmarks.work import IDENTITY, NUM_CLASSES, ORDER, labels_of
+from benchmarks.work import IDENTITY, ORDER, labels_of
 from nextbasis.basis.objective import Seen, total_loss
 from nextbasis.basis.projection import clamp
 from nextbasis.basis.transform import BasisTransform
@@ -25,6 +25,7 @@ from nextbasis.config import BasisConfig
 from nextbasis.families import find
 from nextbasis.families.common.generator import build
 from nextbasis.families.common.spec import TokenSpec
+from nextbasis.families.common.speed import NUM_CLASSES
 from nextbasis.families.mar.config import MARConfig
 from nextbasis.families.mar.cost import hidden_tokens
 from nextbasis.families.xar.config import XARConfig

@@ -6,9 +6,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.definition import PARAMETERS, Row
 from benchmarks.measure import MLP_SHAPE, Timing
 from benchmarks.scoring import ScoringRow
+from benchmarks.work import speed_of
+from nextbasis.families.common.speed import Row
 
 NOTE = """\
 CPU s is the process's time for one training step or one batch of samples (median of {repeats}
@@ -52,7 +53,7 @@ def record(row: Row, timing: Timing, images: int, parameters: int) -> dict[str, 
         "met": None if row.target is None else ratio >= row.target,
         "matmul_gflop_per_cpu_second": statistics.median(timing.gflops),
         "parameters": parameters,
-        "official_parameters": PARAMETERS[row.family],
+        "official_parameters": speed_of(row.family).PARAMETERS,
     }
 
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 from benchmarks import basis_cost, basis_report, loader
 from benchmarks.__main__ import chosen, with_earlier
-from benchmarks.definition import PARAMETERS, ROWS
 from benchmarks.measure import Timing
 from benchmarks.report import page, record, scoring_record
 from benchmarks.scoring import SCORING, check_equal, measure_row
-from benchmarks.work import work
+from benchmarks.work import ROWS, speed_of, work
+
+from nextbasis.families import names
 
 MACHINE = {
     "processor": "a processor",
@@ -30,11 +31,11 @@ def timing(*cpu: float) -> Timing:
     return Timing(cpu=list(cpu), wall=[2 * seconds for seconds in cpu], gflops=[50.0] * len(cpu))
 
 
-@pytest.mark.parametrize("family", PARAMETERS)
+@pytest.mark.parametrize("family", names())
 def test_models_have_the_defined_size(family: str) -> None:
     row = next(row for row in ROWS if row.family == family)
     _, images, parameters = work(row)
-    assert parameters == PARAMETERS[family]
+    assert parameters == speed_of(family).PARAMETERS
     assert images == {"mar": 8, "xar": 2, "rar": 16}[family]
 
 
@@ -55,7 +56,9 @@ def test_row_without_target_is_neither_met_nor_missed() -> None:
 
 def test_page_shows_rates_ratio_and_target() -> None:
     row = next(row for row in ROWS if row.key == "rar-sample")
-    text = page(MACHINE, [record(row, timing(4.0), images=16, parameters=PARAMETERS["rar"])])
+    text = page(
+        MACHINE, [record(row, timing(4.0), images=16, parameters=speed_of("rar").PARAMETERS)]
+    )
     cells = [cell.strip() for line in text.splitlines() for cell in line.split("|")]
     for expected in ("rar-sample", "4.000", "8.000", "4.00", "0.66", "6.06", "4", "yes", "50"):
         assert expected in cells

@@ -16,6 +16,7 @@ PARTS = {  # module of a family's folder: what is in it
     "model": "MODEL, its class",
     "official": "SIGNATURE, RENAMES, SECTIONS, sizes, constants, host_order: official checkpoints",
     "cost": "FLOPs and memory",
+    "speed": "SPEC, batches, RECIPE, PARAMETERS, ROWS, model, sampler, fix, prepare: benchmarks",
     "parity": "knows and run, for fixtures of the official model",
 }
 FOLDERS = Folders("families", "family", PARTS)
