@@ -1,8 +1,10 @@
-"""Settings of the tests: one thread, hypothesis without a clock, and what takes long first."""
+"""Settings of the tests: the package's instruction set, one thread, no clock, slow files first."""
 
 import pytest
 import torch
 from hypothesis import settings
+
+import nextbasis  # noqa: F401  # before torch, whose instruction set it chooses
 
 torch.set_num_threads(1)
 settings.register_profile("nextbasis", deadline=None, derandomize=True)

@@ -13,6 +13,7 @@ from PIL import Image
 from command import ROOT
 from nextbasis.commands.cli import main
 from nextbasis.diff.causes import Causes, flatten
+from nextbasis.diff.numbers import _machines
 from results_tree import write_catalog
 
 MAKE = """
@@ -220,3 +221,21 @@ def test_causes_go_upstream() -> None:
     assert "run again" in Causes(old, old).explain("s")
     assert "one of the versions only" in Causes({}, new).explain("s")
     assert flatten({"a": {"b": 1, "c": [2]}}) == {"a.b": 1, "a.c": [2]}
+
+
+def test_another_machine_is_a_cause_where_nothing_else_differs() -> None:
+    stages = {"score-a": {"cmd": "x", "outs": [{"path": "results/a/score.json"}]}}
+    machines = ({"results/a/score.json": "one (AVX2, pinned)"}, {"results/a/score.json": "two"})
+    same = "score-a has the same code, parameters and data: "
+    path = "results/a/score.json"
+    assert Causes(stages, stages, machines).explain(path) == f"{same}one (AVX2, pinned) → two"
+    assert Causes(stages, stages, (machines[0], machines[0])).explain(path) == (
+        f"{same}it was run again"
+    )
+    assert Causes(stages, stages).explain(path) == f"{same}it was run again"
+
+
+def test_machines_are_read_from_the_files_that_name_them() -> None:
+    made = {"processor": "CPU", "instructions": "AVX2", "pinned": False}
+    files = {"a": made, "b": {"provenance": made | {"pinned": True}}, "c": {"values": {}}}
+    assert _machines(files) == {"a": "CPU (AVX2, not pinned)", "b": "CPU (AVX2, pinned)"}

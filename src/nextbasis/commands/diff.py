@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--threshold", type=float, default=2.0, help="in standard deviations over seeds (2)"
     )
+    command.add_argument("--speeds", action="store_true", help="also those, never the same twice")
     command.add_argument("--html", metavar="FILE", type=Path, help="write a page with pictures")
     command.add_argument("--json", action="store_true", help="all of it, for programs")
     command.set_defaults(action=run, bad_input=BAD_INPUT)
@@ -33,6 +34,7 @@ def run(given: argparse.Namespace) -> int:
     """Print the report; 1 if something moved."""
     from nextbasis.diff import diff
 
-    text, moved = diff(given.old, given.new, given.threshold, given.html, given.json)
+    told = (given.threshold, given.html, given.json, given.speeds)
+    text, moved = diff(given.old, given.new, *told)
     print(text)
     return int(moved)

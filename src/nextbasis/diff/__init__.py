@@ -11,14 +11,21 @@ __all__ = ["diff"]
 
 
 def diff(
-    old: str, new: str, threshold: float, html: Path | None, as_json: bool, root: Path = Path()
+    old: str,
+    new: str,
+    threshold: float,
+    html: Path | None,
+    as_json: bool,
+    speeds: bool = False,
+    root: Path = Path(),
 ) -> tuple[str, bool]:
-    """The report on what differs from `old` to `new` (empty: the working tree).
+    """The report on what differs from `old` to `new` (empty: the working tree); speeds on request.
 
     Returns the text and whether a number moved by more than `threshold` spreads or a verdict
     flipped. Raises: ValueError for an unknown revision or one without recorded results.
     """
-    found: Difference = compare(open_version(root, old), open_version(root, new), threshold)
+    versions = open_version(root, old), open_version(root, new)
+    found: Difference = compare(*versions, threshold, speeds)
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(page(found, root))

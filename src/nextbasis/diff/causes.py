@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Stages = dict[str, dict[str, Any]]  # dvc.lock, by stage
+Machines = dict[str, str]  # processor and instruction set, by file
 
 
 @dataclass
@@ -30,9 +31,11 @@ class Cause:
 class Causes:
     """Explains outputs of two versions."""
 
-    def __init__(self, old: Stages, new: Stages) -> None:
-        """Take what DVC recorded at both."""
-        self.old, self.new = old, new
+    def __init__(
+        self, old: Stages, new: Stages, machines: tuple[Machines, Machines] = ({}, {})
+    ) -> None:
+        """Take what DVC recorded at both, and the machines that made their files."""
+        self.old, self.new, self.machines = old, new, machines
         self.makers = {
             out["path"]: name
             for stages in (old, new)
@@ -75,6 +78,9 @@ class Causes:
             return f"{name} was run in one of the versions only"
         if causes := self.roots(name):
             return ", ".join(cause.stage for cause in causes)
+        before, after = (machines.get(path, "") for machines in self.machines)
+        if before and after and before != after:
+            return f"{name} has the same code, parameters and data: {before} → {after}"
         return f"{name} has the same code, parameters and data: it was run again"
 
     def _compare(self, name: str) -> Cause:

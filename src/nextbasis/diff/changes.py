@@ -111,14 +111,14 @@ def _by_path(changes: list[Change]) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-def compare(old: Version, new: Version, threshold: float) -> Difference:
-    """Everything that differs.
+def compare(old: Version, new: Version, threshold: float, speeds: bool = False) -> Difference:
+    """Everything that differs; speeds on request.
 
     Raises: ValueError for a version without recorded results.
     """
     stages = locked_stages(old), locked_stages(new)
-    numbers = read_numbers(old, stages[0]), read_numbers(new, stages[1])
-    causes = Causes(*stages)
+    numbers = read_numbers(old, stages[0], speeds), read_numbers(new, stages[1], speeds)
+    causes = Causes(*stages, (numbers[0].machines, numbers[1].machines))
     changes, same = _changes(numbers, causes, threshold)
     versions = list(zip((old, new), numbers, strict=True))
     verdicts = [_verdicts(version, found) for version, found in versions]

@@ -16,7 +16,8 @@ from nextbasis.pipeline.catalog import TABLES, Catalog, assemble, catalog_file
 
 Number = int | float
 Cells = dict[tuple[str, str], tuple[float, float]]  # file and row: value and spread
-FILES = ("metrics.json", "score.json", "speed.json")
+FILES = ("metrics.json", "score.json")
+SPEEDS = ("speed.json",)  # never the same twice
 ONE_CATALOG = "config/catalog.yaml"
 
 
@@ -26,23 +27,28 @@ class Numbers:
 
     values: dict[str, dict[str, Number]]
     catalog: dict[str, Any]
+    machines: dict[str, str]  # by file: the processor and instruction set that made it, if recorded
 
 
-def read_numbers(version: Version, stages: Stages) -> Numbers:
+def read_numbers(version: Version, stages: Stages, speeds: bool) -> Numbers:
     """Every number of every metrics file that DVC recorded and the version holds.
+
+    Of files of speeds only with `speeds`.
 
     Raises: ValueError if it holds none.
     """
     outs = [out["path"] for stage in stages.values() for out in stage.get("outs", [])]
-    paths = sorted(path for path in outs if path.endswith(FILES))
-    values = {path: _numbers(text) for path, text in version.read(paths).items()}
+    names = FILES + SPEEDS if speeds else FILES
+    paths = sorted(path for path in outs if path.endswith(names))
+    files = {path: json.loads(text) for path, text in version.read(paths).items()}
+    values = {path: _numbers(content) for path, content in files.items()}
     if not values:
         raise ValueError(
             f"{version.name} holds none of the {len(paths)} metrics files that its dvc.lock "
             "records; `make tables` makes them, or `git log --oneline -- results` lists commits "
             "that have them"
         )
-    return Numbers(values, _catalog(version))
+    return Numbers(values, _catalog(version), _machines(files))
 
 
 def _catalog(version: Version) -> Catalog:
@@ -54,8 +60,18 @@ def _catalog(version: Version) -> Catalog:
     return assemble(parts, parsed.get(str(TABLES), {})) if parts else parsed.get(ONE_CATALOG, {})
 
 
-def _numbers(text: str) -> dict[str, Number]:
-    leaves = flatten(json.loads(text))
+def _machines(files: dict[str, dict[str, Any]]) -> dict[str, str]:
+    found = {}
+    for path, content in files.items():
+        made = content.get("provenance", content)
+        if "instructions" in made:
+            pinned = "pinned" if made["pinned"] else "not pinned"
+            found[path] = f"{made['processor']} ({made['instructions']}, {pinned})"
+    return found
+
+
+def _numbers(content: dict[str, Any]) -> dict[str, Number]:
+    leaves = flatten(content)
     return {
         key: value
         for key, value in leaves.items()

@@ -1,4 +1,4 @@
-"""What made a file: the config's hash, the versions of the libraries, the device."""
+"""What made a file: the config's hash, versions of libraries, device and instruction set."""
 
 import hashlib
 import json
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from nextbasis.support.instructions import described
 
 LIBRARIES = ("nextbasis", "torch", "torchvision", "torch-fidelity", "numpy")
 
@@ -40,5 +42,6 @@ def record(config: Any) -> dict[str, Any]:
         "versions": {name: version(name) for name in LIBRARIES}
         | {"python": platform.python_version()},
         "device": device().type,
+        "processor": processor(),
         "dtype": "float32",
-    }
+    } | described()
