@@ -1,10 +1,11 @@
 """Settings of the tests: the package's instruction set, one thread, no clock, slow files first."""
 
+import nextbasis  # noqa: F401  # before torch, whose instruction set it chooses
+
+# isort: split
 import pytest
 import torch
 from hypothesis import settings
-
-import nextbasis  # noqa: F401  # before torch, whose instruction set it chooses
 
 torch.set_num_threads(1)
 settings.register_profile("nextbasis", deadline=None, derandomize=True)

@@ -47,8 +47,9 @@ def test_stages_use_avx2_unless_told_otherwise() -> None:
     assert plain == {"instructions": "DEFAULT", "pinned": False}
 
 
+@pytest.mark.skipif(KEY in os.environ, reason=f"{KEY} is set")
 def test_the_tests_themselves_are_held_to_it() -> None:
-    assert described()["pinned"]
+    assert described() == {"instructions": "AVX2", "pinned": True}
 
 
 def test_sums_depend_on_the_instruction_set_that_is_held() -> None:
