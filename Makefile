@@ -2,6 +2,7 @@
 #               EXTRA=true adds every basis on one budget, readings of the objective and MAR's steps
 # make test     lint, dry runs of every scale, the whole pipeline at scale tiny, all tests
 # make test-slurm   the pipeline at scale tiny through a real Slurm of one node; needs slurm-wlm, munge, root
+# make verify   remakes an evaluation of the committed results in a clone and compares every digit (minutes)
 # make bench    speed of training and sampling on one thread, beside the official code's
 # make setup, make lint: the first steps of these alone
 SCALE ?= cpu
@@ -18,7 +19,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: tables test test-slurm bench lint dry-runs $(DRY_RUNS) dry-run-slurm setup repository
+.PHONY: tables test verify test-slurm bench lint dry-runs $(DRY_RUNS) dry-run-slurm setup repository
 tables: setup repository
 	$(SNAKEMAKE) --cores $(CORES)
 	$(SNAKEMAKE) --report results/$(SCALE)/report.html
@@ -31,6 +32,9 @@ test: setup repository
 	snakemake --cores 2 --config scale=tiny extra=true
 	snakemake --cores 2 --config scale=tiny_text
 	pytest -m "not cluster" -n 2 --dist loadfile --no-loadscope-reorder
+
+verify: setup repository
+	nextbasis verify --scale $(SCALE)
 
 test-slurm: setup repository
 	pytest -m cluster -rs

@@ -20,6 +20,7 @@ from nextbasis.commands import (
     reference,
     score,
     share,
+    verify,
 )
 
 
@@ -45,6 +46,7 @@ COMMANDS: tuple[Command, ...] = (
     plan,
     bases,
     diff,
+    verify,
     doctor,
     completion,
     score,

@@ -13,6 +13,7 @@ from nextbasis.claims.effects import Values, pooled
 from nextbasis.diff.causes import Stages, flatten
 from nextbasis.diff.history import Version
 from nextbasis.pipeline.catalog import TABLES, Catalog, assemble, catalog_file
+from nextbasis.support.instructions import machine
 
 Number = int | float
 Cells = dict[tuple[str, str], tuple[float, float]]  # file and row: value and spread
@@ -61,13 +62,8 @@ def _catalog(version: Version) -> Catalog:
 
 
 def _machines(files: dict[str, dict[str, Any]]) -> dict[str, str]:
-    found = {}
-    for path, content in files.items():
-        made = content.get("provenance", content)
-        if "instructions" in made:
-            pinned = "pinned" if made["pinned"] else "not pinned"
-            found[path] = f"{made['processor']} ({made['instructions']}, {pinned})"
-    return found
+    found = {path: machine(content) for path, content in files.items()}
+    return {path: text for path, text in found.items() if text}
 
 
 def _numbers(content: dict[str, Any]) -> dict[str, Number]:

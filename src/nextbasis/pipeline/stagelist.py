@@ -101,6 +101,19 @@ def with_followers(stages: list[Stage], changed: set[str]) -> set[str]:
     return found
 
 
+def with_makers(stages: list[Stage], target: Stage) -> list[Stage]:
+    """A stage and those that make, directly or not, what it reads; in their order."""
+    makers = {path: stage for stage in stages for path in stage.outs if not stage.frozen}
+    found, waiting = {target.name}, [target]
+    while waiting:
+        for path in waiting.pop().deps:
+            maker = makers.get(path)
+            if maker is not None and maker.name not in found:
+                found.add(maker.name)
+                waiting.append(maker)
+    return [stage for stage in stages if stage.name in found]
+
+
 def code_of(kind: str, root: Path = ROOT, **item: str) -> list[Path]:
     """The source files that stages of a kind depend on, as dvc.yaml and .dvcignore say it.
 

@@ -7,7 +7,7 @@ versions of the libraries.
 """
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 KEY = "NEXTBASIS_INSTRUCTIONS"  # a variable of the environment
@@ -42,3 +42,12 @@ def described() -> dict[str, Any]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "pinned": all(os.environ.get(name) == value for name, value in VARIABLES.items()),
     }
+
+
+def machine(content: Mapping[str, Any]) -> str:
+    """Processor and instruction set that a result's file says made it; nothing if it does not."""
+    made = content.get("provenance", content)
+    if "instructions" not in made:
+        return ""
+    pinned = "pinned" if made["pinned"] else "not pinned"
+    return f"{made['processor']} ({made['instructions']}, {pinned})"
