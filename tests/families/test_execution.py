@@ -1,6 +1,7 @@
 """Precision, recomputation and compilation against the plain run of the same network."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -147,7 +148,9 @@ def test_compiling_without_a_compiler_says_what_is_missing() -> None:
 def test_compiled_equals_eager(family: str) -> None:
     """In a process of its own: checks of shapes, which run in tests, are not compiled."""
     command = [sys.executable, __file__, family]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": paths}  # of what tests share
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found.pop("graphs") <= 12, "blocks are not compiled again and again"
