@@ -39,9 +39,9 @@ WAIT = 3600  # seconds
 def clone(folder: Path) -> tuple[Path, dict[str, str]]:
     """The last commit with one longer training, and an environment that runs its code."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
-    catalog = folder / "config/catalog.yaml"
+    catalog = folder / "config/scales/tiny/catalog.yaml"
     text = catalog.read_text()
-    short = f"    {LONG}: {{<<: *tiny_mar, model: small/mar_b}}\n"
+    short = f"run: {LONG}, model: small/mar_b, headline: true}}\n"
     assert text.count(short) == 1
     longer = short.replace("}", f', overrides: "train.steps={STEPS}"}}')
     catalog.write_text(text.replace(short, longer))
@@ -50,8 +50,8 @@ def clone(folder: Path) -> tuple[Path, dict[str, str]]:
 
 def outputs(folder: Path) -> dict[str, bytes]:
     """Everything that stages of tiny wrote but speeds: tokens, models, samples, metrics, scores."""
-    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
-    outs = [out["path"] for name in stages if "-tiny" in name for out in stages[name]["outs"]]
+    stages = yaml.safe_load((folder / "config/scales/tiny/dvc.lock").read_text())["stages"]
+    outs = [out["path"] for stage in stages.values() for out in stage["outs"]]
     paths = [path for out in outs for path in (folder / out, *(folder / out).rglob("*"))]
     files = [path for path in paths if path.is_file() and path.name != "speed.json"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
