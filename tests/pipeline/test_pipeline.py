@@ -341,6 +341,24 @@ def test_headline_rows_come_first_and_finish_early(scale: str) -> None:
     assert late < min(priority("train", run) for run in needed["train"])
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": "cpu"}, "tiny/catalog.yaml: scale must be the folder's name, tiny; got 'cpu'"),
+        ({"rank": "first"}, "tiny/catalog.yaml: rank must be a whole number; got 'first'"),
+        ({"evals": None}, "tiny/catalog.yaml: evals must be entries by name; got 'None'"),
+    ],
+)
+def test_a_folder_that_is_no_scale_is_named(
+    change: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    shutil.copytree("config", tmp_path / "config", symlinks=True)
+    path = tmp_path / "config/scales/tiny/catalog.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
+    with pytest.raises(ValueError, match=message):
+        load_catalog(tmp_path)
+
+
 def test_unknown_placeholder_is_named() -> None:
     catalog = _changed("tiny.runs.xar_b", {"model": "small/xar_b"})
     missing = (

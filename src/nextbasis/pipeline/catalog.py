@@ -8,6 +8,7 @@ import yaml
 
 SCALES = Path("config/scales")  # a folder each
 TABLES = Path("config/tables.yaml")
+NEEDED = {"rank": int, "evals": dict}  # before the schema is asked
 
 Catalog = dict[str, Any]  # sections of the scales by name, and "tables"
 Table = dict[str, Any]
@@ -32,10 +33,12 @@ def load_catalog(root: Path = Path()) -> Catalog:
                 f"{catalog_file(scale)}: scale must be the folder's name, {scale}; "
                 f"got '{part.get('scale')}'"
             )
-        if not isinstance(part.get("rank"), int):
-            raise ValueError(
-                f"{catalog_file(scale)}: rank must be a whole number; got '{part.get('rank')}'"
-            )
+        for key, kind in NEEDED.items():
+            if not isinstance(part.get(key), kind):
+                what = "a whole number" if kind is int else "entries by name"
+                raise ValueError(
+                    f"{catalog_file(scale)}: {key} must be {what}; got '{part.get(key)}'"
+                )
     return assemble(parts, _load(root / TABLES))
 
 

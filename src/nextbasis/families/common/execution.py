@@ -48,7 +48,7 @@ def compile_blocks(network: nn.Module) -> None:
             "(CXX may name it), or set compile=false"
         ) from error
     if torch.are_deterministic_algorithms_enabled():
-        torch.use_deterministic_algorithms(True)  # nextbasis.launch does not tell the compiler
+        torch.use_deterministic_algorithms(True)  # nextbasis.stages.run does not tell the compiler
     for block in blocks(network):
         for name in ENTRIES:
             if hasattr(block, name):
