@@ -75,6 +75,8 @@ class CudaTensor(Tensor):
             return moved(*args, **kwargs) if func == Tensor.to else moved(args[0], "cpu")
         if func == Tensor.__deepcopy__:
             return _copied(*args)
+        if func == torch.nn.functional.one_hot:  # which asks torch itself for the device
+            return cls(func(args[0].numbers, *args[1:], **kwargs))
         return super().__torch_function__(func, types, args, kwargs)
 
     @classmethod

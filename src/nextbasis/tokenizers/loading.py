@@ -37,7 +37,7 @@ def save_tokenizer(
     tokenizer: Tokenizer, config: TokenizerConfig, image: dict[str, int], folder: Path
 ) -> dict[str, Any]:
     """Write weights and index.json into `folder`; `image` has size and channels."""
-    state = {name: value.contiguous() for name, value in tokenizer.state_dict().items()}
+    state = {name: value.cpu().contiguous() for name, value in tokenizer.state_dict().items()}
     save_file(state, folder / WEIGHTS)
     mean, scale = tokenizer.units()
     index = {
