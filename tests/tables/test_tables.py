@@ -185,6 +185,18 @@ def test_flags_become_one_footnote_each(catalog: dict[str, Any]) -> None:
     assert ready.footnotes == [("a", "two values, 2.5 | 2.6")]
 
 
+def test_the_header_names_processors_and_instruction_sets(catalog: dict[str, Any]) -> None:
+    evals = inputs.table_evals(catalog, "small", "systems")
+    assert "scores made on" not in dict(header.facts(catalog, "small", "systems"))
+    for number, key in enumerate(evals):
+        path = Path("results/small/score", key, "score.json")
+        made = {"processor": f"CPU {number % 2}", "instructions": "AVX2", "pinned": True}
+        score = read_json(path)
+        write_json(path, score | {"provenance": score.get("provenance", {}) | made})
+    found = dict(header.facts(catalog, "small", "systems"))["scores made on"]
+    assert found == "CPU 0 (AVX2, pinned); CPU 1 (AVX2, pinned)"
+
+
 def test_system_of_no_scale_is_an_error(
     catalog: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

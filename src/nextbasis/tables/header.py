@@ -7,6 +7,7 @@ from typing import Any
 
 from nextbasis.pipeline.catalog import Catalog, Evals, section
 from nextbasis.support.files import result_folder
+from nextbasis.support.instructions import machine
 from nextbasis.tables.inputs import table_evals, table_tokenizers
 from nextbasis.tables.measured import read_result, read_score
 
@@ -44,7 +45,7 @@ def facts_of(scale: str, evals: Evals, tokenizers: list[str]) -> list[tuple[str,
             ),
             ("reference", _reference(scale)),
         ]
-        found += _speed(scale, evals)
+        found += [*_machines(scale, evals), *_speed(scale, evals)]
     for tokenizer in tokenizers:
         values = read_score(scale, "reconstruct", tokenizer)["values"]
         text = f"{values['fid']:.2f} ± {values['fid_se']:.2f}"
@@ -119,6 +120,12 @@ def _anchors(scale: str) -> list[tuple[str, str]]:
         )
         for key, text in names.items()
     ]
+
+
+def _machines(scale: str, evals: Iterable[str]) -> list[tuple[str, str]]:
+    """Processors and instruction sets that made the scores, if they say so."""
+    made = {machine(read_score(scale, "score", key)) for key in evals} - {""}
+    return [("scores made on", "; ".join(sorted(made)))] if made else []
 
 
 def _speed(scale: str, evals: Iterable[str]) -> list[tuple[str, str]]:
