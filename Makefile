@@ -3,7 +3,7 @@
 # make test     lint, dry runs of every scale, the whole pipeline at scale tiny, all tests
 # make test-slurm   the pipeline at scale tiny through a real Slurm of one node; needs slurm-wlm, munge, root
 # make verify   remakes an evaluation of the committed results in a clone and compares every digit (minutes)
-# make bench    speed of training and sampling on one thread, beside the official code's
+# make bench    speed of training and sampling on one thread
 # make setup, make lint: the first steps of these alone
 SCALE ?= cpu
 EXTRA ?= false

@@ -1,1 +1,1 @@
-"""Speed of training steps and samplers on one thread beside the official code's; cost of A."""
+"""Speed of training steps and samplers on one thread; cost of A."""

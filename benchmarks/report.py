@@ -1,4 +1,4 @@
-"""The table: our rates, the official ones, their ratio and the target."""
+"""The tables of rates, and of scores beside torch-fidelity's."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,15 +13,11 @@ from nextbasis.families.common.speed import Row
 
 NOTE = """\
 CPU s is the process's time for one training step or one batch of samples (median of {repeats}
-repeats), wall s the least elapsed time. img/CPU s is images per CPU second; official is the same of
-the unmodified official code, as measured in the benchmark definition on another machine (a 2-core
-Xeon, fp32 unless bf16 RAR), where it moves by 10-25 % between runs.
+repeats), wall s the least elapsed time, img/CPU s images per CPU second.
 
 GFLOP/s is this machine's fp32 rate of torch's own [{rows}, {inner}] x [{inner}, {columns}] product,
 measured between the repeats of the row: where it is lower than in the head of this page, other work
 was slowing the machine down. This package's linear layers use another library than torch's in fp32.
-Where the head of this page shows that to be faster, part of a ratio is due to it; where both are
-equal, ratios are smaller.
 """
 
 
@@ -38,7 +34,6 @@ here. Inception's weights are random.
 def record(row: Row, timing: Timing, images: int, parameters: int) -> dict[str, Any]:
     """One row's numbers."""
     cpu = statistics.median(timing.cpu)
-    ratio = images / cpu / row.official
     return {
         "key": row.key,
         "family": row.family,
@@ -47,10 +42,6 @@ def record(row: Row, timing: Timing, images: int, parameters: int) -> dict[str, 
         "cpu_seconds": timing.cpu,
         "wall_seconds": timing.wall,
         "images_per_cpu_second": images / cpu,
-        "official_images_per_cpu_second": row.official,
-        "ratio": ratio,
-        "target": row.target,
-        "met": None if row.target is None else ratio >= row.target,
         "matmul_gflop_per_cpu_second": statistics.median(timing.gflops),
         "parameters": parameters,
         "official_parameters": speed_of(row.family).PARAMETERS,
@@ -107,16 +98,12 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{statistics.median(row['cpu_seconds']):.3f}",
             f"{min(row['wall_seconds']):.3f}",
             f"{row['images_per_cpu_second']:.2f}",
-            f"{row['official_images_per_cpu_second']:.2f}",
-            f"{row['ratio']:.2f}",
-            "-" if row["target"] is None else f"{row['target']:g}",
-            verdict(row["met"]),
             f"{row['matmul_gflop_per_cpu_second']:.0f}",
         ]
         for row in rows
     ]
-    head = ["key", "work", "CPU s", "wall s", "img/CPU s", "official", "ratio", "target", "met"]
-    return tabulate(lines, [*head, "GFLOP/s"], tablefmt="github", disable_numparse=True)
+    head = ["key", "work", "CPU s", "wall s", "img/CPU s", "GFLOP/s"]
+    return tabulate(lines, head, tablefmt="github", disable_numparse=True)
 
 
 def page(

@@ -39,28 +39,19 @@ def test_models_have_the_defined_size(family: str) -> None:
     assert images == {"mar": 8, "xar": 2, "rar": 16}[family]
 
 
-def test_record_compares_the_median_with_the_official_rate() -> None:
+def test_a_record_has_the_median_rate() -> None:
     row = next(row for row in ROWS if row.key == "mar-sample")
-    # Median 1.0 s for 4 images: 4 images per CPU second against 2.38, so 1.68 times.
     numbers = record(row, timing(0.5, 1.0, 8.0), images=4, parameters=1)
-    assert numbers["images_per_cpu_second"] == 4.0
-    assert numbers["ratio"] == pytest.approx(4 / 2.38)
-    assert numbers["met"] is True
-    assert record(row, timing(2.0), images=4, parameters=1)["met"] is False
+    assert numbers["images_per_cpu_second"] == 4.0 and numbers["cpu_seconds"] == [0.5, 1.0, 8.0]
 
 
-def test_row_without_target_is_neither_met_nor_missed() -> None:
-    row = next(row for row in ROWS if row.target is None)
-    assert record(row, timing(1.0), images=16, parameters=1)["met"] is None
-
-
-def test_page_shows_rates_ratio_and_target() -> None:
+def test_a_page_shows_rates() -> None:
     row = next(row for row in ROWS if row.key == "rar-sample")
     text = page(
         MACHINE, [record(row, timing(4.0), images=16, parameters=speed_of("rar").PARAMETERS)]
     )
     cells = [cell.strip() for line in text.splitlines() for cell in line.split("|")]
-    for expected in ("rar-sample", "4.000", "8.000", "4.00", "0.66", "6.06", "4", "yes", "50"):
+    for expected in ("rar-sample", "4.000", "8.000", "4.00", "50"):
         assert expected in cells
     assert "rar 11,137,280 (official 11,137,280)" in text
 

@@ -14,10 +14,10 @@ TRAINING_BATCH, SAMPLING_BATCH = 2, 2
 RECIPE = {"beta2": 0.96, "weight_decay": 0.02, "clip": 1.0, "ema_decay": 0.9999}
 PARAMETERS = 10_060_464  # of the official model of these sizes, too, so that the work is the same
 ROWS = [
-    training("xar-train", "xar", 4.55, 1.2, dropout=0.1),
-    training("xar-train-nodrop", "xar", 5.83, 1.2, dropout=0.0),
-    sampling("xar-sample", "xar", 1.16, 1.4, guidance=2.7),
-    sampling("xar-sample-cfg1", "xar", 1.15, 2.0, guidance=1.0),
+    training("xar-train", "xar", dropout=0.1),
+    training("xar-train-nodrop", "xar", dropout=0.0),
+    sampling("xar-sample", "xar", guidance=2.7),
+    sampling("xar-sample-cfg1", "xar", guidance=1.0),
 ]
 
 
