@@ -219,6 +219,23 @@ def test_configs_that_have_not_changed_are_composed_once(
 
 
 @pytest.mark.parametrize(
+    "path",
+    ["config/model.py", "families/xar/config.py", "families/xar/recipes/model/small/xar_b.yaml"],
+)
+def test_a_schema_or_recipe_that_has_changed_is_composed_again(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "nextbasis"
+    shutil.copytree("src/nextbasis", package, ignore=IGNORED)
+    monkeypatch.setattr("nextbasis.pipeline.schedule.PACKAGE", package)
+    stages = Stages("tiny")
+    before = stages._digest_of_configs()
+    with (package / path).open("a", encoding="utf-8") as file:
+        file.write("# edited\n")
+    assert stages._digest_of_configs() != before
+
+
+@pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ("basis.projektion=hard", "projektion"),

@@ -34,6 +34,12 @@ BUSY_ADVICE = (
 RESOURCES = "resources.yaml"  # of a scale's folder
 RUNTIMES = "runtimes.yaml"  # and GPUs of single jobs, where the scale's plan has them
 MARKERS = Path(".snakemake/dvc")
+PACKAGE = Path(__file__).parents[1]
+# What a configuration is made of besides config/, in this package: schemas, and families' recipes.
+CHECKED = (
+    *("config/*.py", "families/*/config.py", "tokenizers/*/config.py"),
+    "families/*/recipes/**/*.yaml",
+)
 # Within one urgency a row is finished before the next one starts; upstream stages come first of
 # all, because everything waits for them.
 URGENCY = (
@@ -147,7 +153,7 @@ class Stages:
     def check_configs(self) -> None:
         """Compose the configuration of every stage, so a typo costs no computed result.
 
-        A tenth of a second each, so it is skipped while nothing under config/ has changed.
+        A tenth of a second each, so it is skipped while nothing that they are made of has changed.
         Raises: ValueError naming stage, key and value.
         """
         # Imported here: Hydra is not needed once the check has passed.
@@ -210,7 +216,8 @@ class Stages:
 
     def _digest_of_configs(self) -> str:
         files = [self.root / "dvc.yaml", *sorted((self.root / "config").rglob("*.yaml"))]
-        files += sorted(Path(__file__).parents[1].glob("config/*.py"))
+        for pattern in CHECKED:
+            files += sorted(PACKAGE.glob(pattern))
         digest = hashlib.sha256(self.scale.encode())
         for path in files:
             digest.update(str(path).encode() + path.read_bytes())
