@@ -2,11 +2,9 @@
 
 import ast
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,6 +20,7 @@ from nextbasis.families.common.noise import ImageNoise
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.official.names import official_name, official_shapes, our_name
 from nextbasis.official.sizes import infer
+from toy_package import run_with_toy
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "nextbasis"
@@ -267,22 +266,8 @@ except FileNotFoundError as error:
 
 def test_the_readme_adds_a_family(tmp_path: Path) -> None:
     """A copy of the package with one new folder: it trains, samples, and lacks a part by name."""
-    package = tmp_path / "nextbasis"
-    shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__", "weights"))
-    readme = (SOURCE / "families" / "README.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^- `(\w+\.py)`", readme, re.MULTILINE)
-    assert set(listed) == {"__init__.py", *(f"{part}.py" for part in seam.PARTS)}
-    folder = package / "families" / "toy"
-    folder.mkdir()
-    for name, text in TOY.items():
-        assert name in listed
-        lines = text.strip("\n").splitlines()
-        (folder / name).write_text("\n".join(line[8:] for line in lines), encoding="utf-8")
-    command: list[Any] = [sys.executable, "-c", TOY_RUN]
-    paths = {"PYTHONPATH": f"{tmp_path}:{ROOT / 'tests'}", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, env=paths, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "write src/nextbasis/families/toy/cost.py (FLOPs and memory)" in done.stdout
+    said = run_with_toy(tmp_path, "families", TOY, seam.PARTS, TOY_RUN)
+    assert "write src/nextbasis/families/toy/cost.py (FLOPs and memory)" in said
 
 
 def test_models_are_backbones() -> None:

@@ -2,8 +2,6 @@
 
 import ast
 import json
-import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ from nextbasis.tokenizers import published as seam
 from nextbasis.tokenizers.loading import build
 from nextbasis.tokenizers.published import find, names
 from nextbasis.tokenizers.tokenizer import PosteriorTokenizer, Tokenizer
+from toy_package import run_with_toy
 from toy_tokenizers import workspace
 
 __all__ = ["workspace"]  # a fixture
@@ -244,19 +243,5 @@ except FileNotFoundError as error:
 
 def test_the_readme_adds_a_tokenizer(workspace: Path) -> None:
     """A copy of the package with one new folder: stage tokenizer runs; it lacks a part by name."""
-    package = workspace / "nextbasis"
-    shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__", "extractors"))
-    readme = (SOURCE / "tokenizers" / "README.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^- `(\w+\.py)`:", readme, re.MULTILINE)
-    assert set(listed) == {"__init__.py", *(f"{part}.py" for part in seam.PARTS)}
-    folder = package / "tokenizers" / "toy"
-    folder.mkdir()
-    for name, text in TOY.items():
-        assert name in listed
-        lines = text.strip("\n").splitlines()
-        (folder / name).write_text("\n".join(line[8:] for line in lines), encoding="utf-8")
-    paths = {"PYTHONPATH": str(workspace), "PATH": "/usr/bin:/bin"}
-    command = [sys.executable, "-c", TOY_RUN]
-    done = subprocess.run(command, env=paths, cwd=workspace, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "write src/nextbasis/tokenizers/toy/parity.py (knows and run" in done.stdout
+    said = run_with_toy(workspace, "tokenizers", TOY, seam.PARTS, TOY_RUN)
+    assert "write src/nextbasis/tokenizers/toy/parity.py (knows and run" in said

@@ -75,10 +75,8 @@ def _open(scale: str, key: str) -> "Samples":
     """What the sample stage of an evaluation made."""
     import numpy as np
 
-    from nextbasis.data.arrays import open_array
+    from nextbasis.data.arrays import open_samples
     from nextbasis.scoring.paired import Samples
 
-    folder = result_folder(scale, "sample", key)
-    images = open_array(folder / "samples.npy", np.uint8, (None, None, None, None))
-    labels = open_array(folder / "labels.npy", np.int64, (len(images),))
+    images, labels = open_samples(result_folder(scale, "sample", key))
     return Samples(name=key, images=images, labels=np.array(labels))

@@ -68,7 +68,7 @@ def examine(scale: str) -> list[Check]:
     """
     catalog = load_catalog()
     part = section(catalog, scale)
-    stages = [stage for stage in load_stages(catalog) if stage.scale == scale]
+    stages = load_stages(catalog, only=[scale])
     checks = [_python(), _packages(), _torch(), *_tools(), _clone(), _disk(scale)]
     return [*checks, _data(stages, scale), *_weights(stages, part)]
 

@@ -36,7 +36,7 @@ def run(given: argparse.Namespace) -> int:
     import numpy as np
 
     from nextbasis.config import compose
-    from nextbasis.data.arrays import open_array
+    from nextbasis.data.arrays import open_samples
     from nextbasis.scoring.rules import permutation
 
     out, scale = given.out, given.scale
@@ -44,9 +44,7 @@ def run(given: argparse.Namespace) -> int:
         raise ValueError(f"{out} exists already")
     if out.suffix != ".npz":
         raise ValueError(f"{out} must end in .npz")
-    source = result_folder(scale, "sample", given.key)
-    images = open_array(source / "samples.npy", np.uint8, (None, None, None, None))
-    labels = open_array(source / "labels.npy", np.int64, (len(images),))
+    images, labels = open_samples(result_folder(scale, "sample", given.key))
     seed = compose("reference", [f"scale={scale}", f"evaluation={scale}"]).evaluation.seed
     order = permutation(len(images), seed)
 

@@ -111,7 +111,7 @@ def _evaluation(scale: str, key: str) -> "SampleStage":
     catalog = load_catalog()
     evaluation_of(catalog, scale, key)
     name = stage_name("sample", scale, key)
-    stage = next(stage for stage in load_stages(catalog) if stage.name == name)
+    stage = next(stage for stage in load_stages(catalog, only=[scale]) if stage.name == name)
     config = compose("sample", stage.arguments)
     assert isinstance(config, SampleStage)
     return config

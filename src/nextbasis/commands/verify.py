@@ -14,7 +14,6 @@ from nextbasis.commands.arguments import add_scale
 from nextbasis.support.instructions import machine
 
 EXAMPLE = "nextbasis verify rar_b --scale cpu"
-FILES = ("metrics.json", "score.json")  # of numbers that must come back; speeds need not
 EVALUATION = "rar_b"
 SHOWN = 10  # differing numbers of a file
 
@@ -42,6 +41,7 @@ def add(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Remake and compare; 1 if a number differs."""
+    from nextbasis.diff.numbers import FILES
     from nextbasis.pipeline.catalog import evaluation_of, load_catalog
     from nextbasis.pipeline.stagelist import load_stages, stage_name, with_makers
 
@@ -78,12 +78,13 @@ def remake(clone: Path, address: str, paths: list[str]) -> dict[str, Any]:
 
     Raises: ValueError if a stage fails; what it said stands above.
     """
+    from nextbasis.pipeline.schedule import prepare_environment
+
     subprocess.run(["git", "clone", "--quiet", ".", str(clone)], check=True)
     if (data := Path("data")).is_dir():  # downloads need not be repeated
         (clone / "data").symlink_to(data.resolve())
-    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = os.environ | {"PATH": tools, "PYTHONPATH": str(clone / "src")}
-    environment.setdefault("OMP_NUM_THREADS", "1")
+    prepare_environment()
+    environment = os.environ | {"PYTHONPATH": str(clone / "src")}
     command = [sys.executable, "-m", "dvc", "repro", address]
     if subprocess.run(command, cwd=clone, env=environment).returncode:
         raise ValueError(f"`dvc repro {address}` failed in a clone of this commit")

@@ -61,6 +61,15 @@ def open_array(path: Path, dtype: type, shape: Shape, checksum: str = "") -> np.
     return array
 
 
+def open_samples(folder: Path) -> tuple[UInt8[np.ndarray, "n h w c"], Int64[np.ndarray, " n"]]:
+    """Images and labels of results/<scale>/sample/<evaluation>, mapped.
+
+    Raises: FileNotFoundError or ValueError naming the file, expected and found.
+    """
+    images = open_array(folder / "samples.npy", np.uint8, (None, None, None, None))
+    return images, open_array(folder / "labels.npy", np.int64, (len(images),))
+
+
 class Dataset:
     """The arrays and captions of results/<scale>/dataset, checked against their index.
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from nextbasis.config import compose
-from nextbasis.data.arrays import Dataset, open_array
+from nextbasis.data.arrays import Dataset, open_samples
 from nextbasis.figures import feature_plots
 from nextbasis.figures.plots import save
 from nextbasis.pipeline.catalog import Catalog, headline_evals, load_catalog
@@ -64,9 +64,7 @@ def read_samples(catalog: Catalog, scale: str) -> dict[str, tuple[np.ndarray, np
     """
     found = {}
     for system, key in headline_evals(catalog, scale).items():
-        folder = result_folder(scale, "sample", key)
-        images = open_array(folder / "samples.npy", np.uint8, (None, None, None, None))
-        labels = open_array(folder / "labels.npy", np.int64, (len(images),))
+        images, labels = open_samples(result_folder(scale, "sample", key))
         chosen = evenly(len(images), CHECKED)
         found[system] = images[chosen], labels[chosen]
     return found

@@ -67,7 +67,7 @@ def address(kind: str, scale: str, key: str = "") -> str:
 
 def stage_file(scale: str, root: Path = Path()) -> str:
     """The dvc.yaml that defines a scale's stages: the one at the top for the default scale."""
-    return FILE if scale == default_scale(root) else f"{SCALES}/{scale}/{FILE}"
+    return _file(scale, default_scale(root))
 
 
 def load_stages(
@@ -77,11 +77,11 @@ def load_stages(
 
     Raises: ValueError if a placeholder leads nowhere.
     """
-    groups = _groups(root)
+    groups, default = _groups(root), default_scale(root)
     found = []
     for scale in scales(catalog) if only is None else only:
         for kind, group in groups.items():
-            found += _stages(kind, group, catalog[scale], stage_file(scale, root))
+            found += _stages(kind, group, catalog[scale], _file(scale, default))
     return found
 
 
@@ -148,6 +148,10 @@ def code_hash(kind: str, root: Path = ROOT, **item: str) -> str:
     for path in code_of(kind, root, **item):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _file(scale: str, default: str) -> str:
+    return FILE if scale == default else f"{SCALES}/{scale}/{FILE}"
 
 
 def _address(file: str, kind: str, key: str) -> str:

@@ -61,7 +61,7 @@ def runs_of(scale: str, keys: Sequence[str] = ()) -> list[Run]:
     part = section(catalog, scale)
     for key in keys:
         choose("run", key, tuple(part["runs"]))
-    stages = {(s.kind, s.key): s for s in load_stages(catalog) if s.scale == scale}
+    stages = {(s.kind, s.key): s for s in load_stages(catalog, only=[scale])}
     return [_run(name, part, stages) for name in keys or part["runs"]]
 
 

@@ -7,10 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nextbasis.config import SampleStage, ScoreStage, as_dict
-from nextbasis.data.arrays import open_array
+from nextbasis.data.arrays import open_samples
 from nextbasis.scoring.reference import load_reference
 from nextbasis.scoring.rules import check_rounding
 from nextbasis.scoring.score import score_images
@@ -25,8 +23,7 @@ FROM_SAMPLING = ("rounding", "weights", "dtype")  # of the protocol, decided by 
 def main(config: ScoreStage) -> None:
     """Write results/<scale>/score/<key>/score.json."""
     source = result_folder(config.scale, "sample", config.key)
-    samples = open_array(source / "samples.npy", np.uint8, (None, None, None, None))
-    labels = open_array(source / "labels.npy", np.int64, (len(samples),))
+    samples, labels = open_samples(source)
     sampling = describe_sampling(config, source / "metrics.json")
     check_rounding(config.evaluation, sampling["rounding"])
     reference = load_reference(result_folder(config.scale, "reference"), config.evaluation)
