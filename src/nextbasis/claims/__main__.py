@@ -44,7 +44,7 @@ def write(catalog: Catalog, scale: str, folder: Path) -> None:
 
 
 def _fill(text: str, path: Path) -> None:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -24,7 +24,7 @@ def load_claims(path: Path = CLAIMS) -> Claims:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: it holds the papers' claims")
-    return yaml.safe_load(path.read_text())
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def check_claims(claims: Claims, catalog: Catalog) -> None:

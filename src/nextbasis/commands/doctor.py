@@ -96,7 +96,7 @@ def _python() -> Check:
 
 
 def _packages() -> Check:
-    pins = [line.split("==") for line in LOCK.read_text().split() if "==" in line]
+    pins = [line.split("==") for line in LOCK.read_text(encoding="utf-8").split() if "==" in line]
     other = []
     for name, pinned in pins:
         try:
@@ -138,7 +138,11 @@ def _clone() -> Check:
 def _disk(scale: str) -> Check:
     """Free space against what the recorded results of the scale take, in cache and workspace."""
     lock = Path(stage_file(scale)).with_suffix(".lock")
-    stages = yaml.load(lock.read_text(), Loader=yaml.CSafeLoader) if lock.is_file() else {}
+    stages = (
+        yaml.load(lock.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        if lock.is_file()
+        else {}
+    )
     outs = [
         out.get("size", 0)
         for stage in (stages or {}).get("stages", {}).values()
@@ -156,7 +160,7 @@ def _data(stages: list[Stage], scale: str) -> Check:
     stage = next(stage for stage in stages if stage.kind == "dataset")
     if all(Path(path).is_file() for path in stage.outs):
         return Check("data", f"made already, in results/{scale}/dataset")
-    config = yaml.safe_load(Path(stage.params[0]).read_text())
+    config = yaml.safe_load(Path(stage.params[0]).read_text(encoding="utf-8"))
     own = os.environ.get("NEXTBASIS_DATA", "")
     folders = [own] if own else []
     folders += [s["location"] for s in config["sources"] if s["kind"] in ("local", "image_folder")]
@@ -187,7 +191,7 @@ def _weights(stages: list[Stage], part: dict[str, Any]) -> list[Check]:
 
 
 def _weight(config: Path) -> Check | None:
-    values = yaml.safe_load(config.read_text())
+    values = yaml.safe_load(config.read_text(encoding="utf-8"))
     if not values.get("weights"):
         return None
     path, name = Path(values["weights"]), f"weights of {config.stem}"

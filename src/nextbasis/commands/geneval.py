@@ -93,7 +93,7 @@ def read_results(path: Path) -> list[Image]:
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; evaluate_images.py --outfile writes it")
     images = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.strip():
             images.append(_image(line, f"{path}, line {number}"))
     if not images:

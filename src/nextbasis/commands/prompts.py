@@ -138,7 +138,7 @@ def _write(folder: Path, line: dict[str, Any], images: "list[np.ndarray]") -> No
     from PIL import Image
 
     with staged_folder(folder) as temporary:
-        (temporary / "metadata.jsonl").write_text(json.dumps(line) + "\n")
+        (temporary / "metadata.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
         (temporary / "samples").mkdir()
         for index, image in enumerate(images):
             shown = image[..., 0] if image.shape[-1] == 1 else image

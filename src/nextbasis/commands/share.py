@@ -82,11 +82,11 @@ def share(scale: str, run: str, out: Path) -> dict[str, str]:
         for legal in LEGAL:
             shutil.copyfile(legal, folder / legal)
         shutil.copyfile(FORMS / "references.bib", folder / "references.bib")
-        (folder / "README.md").write_text(_card(facts))
-        (folder / "cite.tex").write_text(citation(facts["name"], facts["run"]))
+        (folder / "README.md").write_text(_card(facts), encoding="utf-8")
+        (folder / "cite.tex").write_text(citation(facts["name"], facts["run"]), encoding="utf-8")
         write_json(folder / "metrics.json", {"training": facts["training"], **facts["results"]})
         sums = [f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
-        (folder / "SHA256SUMS").write_text("".join(sums))
+        (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
     return {"run": f"{scale} {run}", "evaluations": ", ".join(evals), "folder": str(out)}
 
 

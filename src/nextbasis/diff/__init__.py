@@ -28,6 +28,6 @@ def diff(
     found: Difference = compare(*versions, threshold, speeds)
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(page(found, root))
+        html.write_text(page(found, root), encoding="utf-8")
     text = json.dumps(found.as_dict(), indent=2) if as_json else markdown(found, root)
     return text, found.moved

@@ -126,7 +126,7 @@ def _import_tokenizer(
 
 
 def _group(name: str, choice: str) -> dict[str, Any]:
-    return yaml.safe_load((CONFIG_FOLDER / name / f"{choice}.yaml").read_text())
+    return yaml.safe_load((CONFIG_FOLDER / name / f"{choice}.yaml").read_text(encoding="utf-8"))
 
 
 def _read(family: str, path: Path, source: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:

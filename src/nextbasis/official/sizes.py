@@ -165,7 +165,7 @@ def _fits(family: str, shapes: Shapes, paper: Mapping[str, Any]) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    raw = yaml.safe_load(path.read_text())
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(raw, dict):
         raise ValueError(f"{path} is no config: it holds no keys")
     return raw

@@ -161,7 +161,7 @@ class Stages:
 
         stamp = self.root / MARKERS / f"{self.scale}.checked"
         digest = self._digest_of_configs()
-        if stamp.exists() and stamp.read_text() == digest:
+        if stamp.exists() and stamp.read_text(encoding="utf-8") == digest:
             return
         done: set[tuple[str, ...]] = set()
         for stage in self.stages:
@@ -177,7 +177,7 @@ class Stages:
                 raise ValueError(f"{stage.name}: {error}") from error
             self._check_entry(stage, config)
         stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(digest)
+        stamp.write_text(digest, encoding="utf-8")
 
     def refresh_markers(self) -> None:
         """Ask DVC which stages have changed; renew their markers, and age all others.
@@ -201,15 +201,15 @@ class Stages:
         for stage in self.stages:
             marker = folder / stage.name
             if stage.name in changed:
-                marker.write_text(f"{time.time_ns()}\n")
+                marker.write_text(f"{time.time_ns()}\n", encoding="utf-8")
             else:
-                marker.write_text("unchanged\n")
+                marker.write_text("unchanged\n", encoding="utf-8")
                 os.utime(marker, (0, 0))
 
     def being_run(self) -> bool:
         """Whether another Snakemake holds this scale, or died without `--unlock`."""
         locks = self.root.glob(".snakemake/locks/*")
-        return any(f"results/{self.scale}/" in path.read_text() for path in locks)
+        return any(f"results/{self.scale}/" in path.read_text(encoding="utf-8") for path in locks)
 
     def _stage(self, kind: str, wildcards: Any) -> Stage:
         return self._by_name[stage_name(kind, self.scale, getattr(wildcards, "key", ""))]

@@ -130,7 +130,9 @@ def code_of(kind: str, root: Path = ROOT, **item: str) -> list[Path]:
         for path in body["deps"]
         if path.startswith("src/")
     ]
-    ignored = pathspec.GitIgnoreSpec.from_lines((root / ".dvcignore").read_text().splitlines())
+    ignored = pathspec.GitIgnoreSpec.from_lines(
+        (root / ".dvcignore").read_text(encoding="utf-8").splitlines()
+    )
     found = {dep for dep in deps if dep.is_file()}  # one that is named counts, ignored or not
     for file in (file for dep in deps if dep.is_dir() for file in dep.rglob("*")):
         if file.is_file() and not ignored.match_file(file.relative_to(root)):

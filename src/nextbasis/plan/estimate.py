@@ -42,7 +42,7 @@ def assumptions(scale: str, count: int | None) -> Assumptions:
 
     The scale's resources.yaml says how many GPUs a node has.
     """
-    given = yaml.safe_load(ASSUMPTIONS.read_text())
+    given = yaml.safe_load(ASSUMPTIONS.read_text(encoding="utf-8"))
     resources = yaml.safe_load((SCALES / scale / "resources.yaml").read_text(encoding="utf-8"))
     usual = max(1, (resources["default"] | resources.get("train", {}))["gpu"])
     nodes = given.pop("nodes")

@@ -77,7 +77,7 @@ class Paper:
 
 def read_page() -> dict[str, Any]:
     """`page` of config/plan.yaml."""
-    return yaml.safe_load(ASSUMPTIONS.read_text())["page"]
+    return yaml.safe_load(ASSUMPTIONS.read_text(encoding="utf-8"))["page"]
 
 
 def paper(scale: str, gpus: int | None = None) -> Paper:

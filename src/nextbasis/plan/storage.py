@@ -24,7 +24,7 @@ def images(scale: str, counts: list[int]) -> int:
 def tokens(encoder: dict[str, Any], spec: TokenSpec, count: int) -> int:
     """Bytes of the tokens of all views of this many training images: of a posterior two moments."""
     path = Path(f"config/tokenizer/{encoder['tokenizer']}.yaml")
-    kind = yaml.safe_load(path.read_text())["kind"]
+    kind = yaml.safe_load(path.read_text(encoding="utf-8"))["kind"]
     moments = 2 if kind in published.names() and published.find(kind).posterior else 1
     numbers = 1 if spec.codebook_size else moments * spec.channels
     grid = spec.grid[0] * spec.grid[1]
@@ -59,5 +59,5 @@ def samples(scale: str, run: Run) -> int:
 
 def _pixels(scale: str) -> int:
     """Bytes of one image; the scales of the papers are named after their datasets."""
-    config = yaml.safe_load(Path(f"config/dataset/{scale}.yaml").read_text())
+    config = yaml.safe_load(Path(f"config/dataset/{scale}.yaml").read_text(encoding="utf-8"))
     return config["image_size"] ** 2 * config["channels"]

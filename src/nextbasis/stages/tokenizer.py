@@ -139,7 +139,7 @@ def measure(tokenizer: Tokenizer, data: Dataset, batch_size: int) -> dict[str, f
 
 
 def _write_curve(path: Path, curve: Curve) -> None:
-    with path.open("w", newline="") as stream:
+    with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(("step", "loss"))
         writer.writerows(curve)

@@ -82,7 +82,7 @@ def _say(text: str) -> None:
 
 def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
     """Write rows as CSV with a header."""
-    with path.open("w", newline="") as stream:
+    with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -51,7 +51,7 @@ def write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
     def write(temporary: Path) -> None:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
     write_atomic(path, write)
 
@@ -62,7 +62,7 @@ def read_json(path: Path) -> Any:
     Raises: FileNotFoundError naming the file; ValueError if it is not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not valid JSON ({error}); delete it and rerun") from error
 

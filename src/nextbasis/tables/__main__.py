@@ -40,7 +40,7 @@ def write(catalog: Catalog, scale: str, table: str, folder: Path) -> None:
 
 
 def _fill(text: str, path: Path) -> None:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 def show(catalog: Catalog, scale: str, table: str) -> str:
@@ -52,7 +52,7 @@ def show(catalog: Catalog, scale: str, table: str) -> str:
     path = result_folder(scale, "tables") / f"{table}.md"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; `snakemake --cores 2 {path}` makes it")
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -62,7 +62,7 @@ def read_rows(path: Path = EXTERNAL) -> dict[str, dict[str, str]]:
     """
     if not path.is_file():
         return {}
-    rows = (yaml.safe_load(path.read_text()) or {}).get("rows") or {}
+    rows = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("rows") or {}
     for name, row in rows.items():
         if lacking := [key for key in KEYS if key not in row]:
             raise ValueError(f"{path}: row '{name}' has no {', '.join(lacking)}")
@@ -75,7 +75,7 @@ def add_row(name: str, row: dict[str, str], path: Path = EXTERNAL) -> None:
     text = HEAD + yaml.safe_dump({"rows": rows | {name: row}}, allow_unicode=True, sort_keys=False)
 
     def write(temporary: Path) -> None:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
     write_atomic(path, write)
 

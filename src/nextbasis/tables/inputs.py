@@ -94,7 +94,7 @@ def external_scores(scale: str) -> list[str]:
     """The file that lists samples from outside, and the scores of those of one scale."""
     if not EXTERNAL.is_file():
         return []
-    rows = (yaml.safe_load(EXTERNAL.read_text()) or {}).get("rows") or {}
+    rows = (yaml.safe_load(EXTERNAL.read_text(encoding="utf-8")) or {}).get("rows") or {}
     return [str(EXTERNAL), *(row["score"] for row in rows.values() if row["scale"] == scale)]
 
 
