@@ -22,7 +22,7 @@ from nextbasis.stages import diagnose
 from nextbasis.support.files import read_json
 from nextbasis.tokenizers.loading import build as build_tokenizer
 from nextbasis.tokenizers.loading import save_tokenizer
-from pretend_gpu import DEVICE, pretend_gpu
+from pretend_gpu import pretend_gpu
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path("results/test/diagnose/one")
@@ -221,12 +221,11 @@ def test_ids_have_no_basis() -> None:
         diagnose.main(stage())
 
 
-def test_a_diagnosis_on_a_gpu_is_that_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diagnosis_on_a_gpu_is_that_of_the_cpu() -> None:
     basis = basis_config(learned=True, init="random", projection="hard")
     save(trained("xar", basis), "xar", basis)
     diagnose.main(stage())
     here, picture = read_json(FOLDER / "metrics.json"), (FOLDER / "grid.png").read_bytes()
-    monkeypatch.setattr(diagnose, "device", lambda: DEVICE)
     with pretend_gpu(deterministic=True):
         diagnose.main(stage())
     there = read_json(FOLDER / "metrics.json")

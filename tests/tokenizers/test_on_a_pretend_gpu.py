@@ -12,7 +12,6 @@ from networks import SMALL_CONFIGS
 from nextbasis.config import RebaseStage
 from nextbasis.data.tokens import TokenCache
 from nextbasis.stages import rebase, tokens
-from nextbasis.stages import tokenizer as stage
 from nextbasis.tokenizers.loading import build
 from pretend_gpu import DEVICE, CudaTensor, pretend_gpu
 from toy_tokenizers import (
@@ -30,13 +29,6 @@ __all__ = ["workspace"]  # a fixture
 CONFIGS = {"patches": PATCHES, "kl": KL, "vq": token_config("vq")}
 
 
-class HostGenerator(torch.Generator):
-    """Random numbers of the CPU, whatever device is asked for: a GPU has others of its own."""
-
-    def __new__(cls, *_: object) -> "HostGenerator":
-        return super().__new__(cls)
-
-
 def made(kind: str) -> tuple[dict[str, torch.Tensor], np.ndarray]:
     """The weights of a trained tokenizer, and the tokens of all images."""
     folder = run_tokenizer("a", CONFIGS[kind])
@@ -49,12 +41,9 @@ def made(kind: str) -> tuple[dict[str, torch.Tensor], np.ndarray]:
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_tokenizer_made_there_is_that_of_the_cpu(
-    kind: str, deterministic: bool, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, deterministic: bool, workspace: Path
 ) -> None:
     weights, encoded = made(kind)
-    for module in (stage, tokens):
-        monkeypatch.setattr(module, "device", lambda: DEVICE)
-    monkeypatch.setattr(torch, "Generator", HostGenerator)
     with pretend_gpu(deterministic):
         their_weights, their_encoded = made(kind)
     assert weights.keys() == their_weights.keys()
@@ -84,15 +73,12 @@ def test_published_tokenizers_encode_and_decode_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("init", ["identity", "klt"])
-def test_a_rebased_tokenizer_made_there_is_that_of_the_cpu(
-    init: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rebased_tokenizer_made_there_is_that_of_the_cpu(init: str, workspace: Path) -> None:
     run_tokenizer("vq", token_config("vq"))
     config = RebaseStage(scale="toy", key="b", seed=0, parent="vq", basis=basis_config(init))
     weights = Path("results/toy/tokenizer/b/tokenizer.safetensors")
     rebase.main(config)
     here = load_file(weights)
-    monkeypatch.setattr(rebase, "device", lambda: DEVICE)
     with pretend_gpu(deterministic=True):
         rebase.main(config)
     for name, value in load_file(weights).items():

@@ -141,6 +141,5 @@ def test_a_trainer_resumes_on_the_gpu_as_on_the_cpu(
         return found
 
     here = losses()
-    monkeypatch.setattr("nextbasis.training.trainer.device", lambda: DEVICE)
     with pretend_gpu(deterministic=True):
         assert losses() == pytest.approx(here, rel=1e-4)
