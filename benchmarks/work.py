@@ -15,7 +15,7 @@ from nextbasis.families.common.noise import ImageNoise
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.common.speed import NUM_CLASSES, Row
 from nextbasis.parity.training import recipe
-from nextbasis.training.optimiser import moving_average, optimiser
+from nextbasis.training.optimiser import MovingAverage, optimiser
 
 PROGRESS = 0.5  # of the annealing: half of RAR's orders are random
 ORDER = OrderConfig(scan="raster", anneal_start=0.0, anneal_end=1.0)
@@ -73,7 +73,7 @@ def training_step(row: Row, generator: Generator) -> Callable[[], Any]:
     config, batch = recipe(steps=1, lr=1e-4, beta1=0.9, **speed.RECIPE), speed.TRAINING_BATCH
     tokens, labels = tokens_of(speed.SPEC, batch), labels_of(batch)
     optim, random = optimiser(generator, config), torch.Generator().manual_seed(3)
-    ema = moving_average(generator, config.ema_decay) if config.ema_decay else None
+    ema = MovingAverage(generator, config.ema_decay) if config.ema_decay else None
     generator.train()
 
     def step() -> None:
@@ -85,7 +85,7 @@ def training_step(row: Row, generator: Generator) -> Callable[[], Any]:
         clip_grad_norm_(generator.parameters(), config.clip)
         optim.step()
         if ema is not None:
-            ema.update_parameters(generator)
+            ema.update(generator)
 
     return step
 

@@ -38,7 +38,7 @@ def config(kind: str, location: str, **changes: Any) -> DatasetConfig:
 
 
 def run(data: DatasetConfig) -> Dataset:
-    stage.main(DatasetStage(scale="toy", key="", dataset=data))
+    stage.main(DatasetStage(reproducible=True, scale="toy", key="", dataset=data))
     return Dataset(FOLDER)
 
 

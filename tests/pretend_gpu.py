@@ -16,6 +16,8 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad
+from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -235,6 +237,17 @@ def _autocast_device(device: str = "cpu") -> str:
     return "cpu" if device == "cuda" else device
 
 
+_group = optimizer._group_tensors_by_device_and_dtype
+
+
+def _grouped(lists: Any, with_indices: bool = False) -> Any:
+    """Lists of tensors by device and dtype; torch's C++ knows these tensors as those of a CPU."""
+    groups = _group(lists, with_indices)
+    if isinstance(lists[0][0], CudaTensor):
+        return {(DEVICE, dtype): group for (_, dtype), group in groups.items()}
+    return groups
+
+
 @contextmanager
 def pretend_gpu(deterministic: bool = False, workspace: bool = True) -> Iterator[None]:
     """A block in which there is a GPU, DEVICE; without `workspace` cuBLAS is not deterministic."""
@@ -263,6 +276,8 @@ def pretend_gpu(deterministic: bool = False, workspace: bool = True) -> Iterator
                 get_autocast_dtype=lambda name: dtype(_autocast_device(name)),
             )
         )
+        for user in (clip_grad, optimizer):
+            stack.enter_context(patch.object(user, "_group_tensors_by_device_and_dtype", _grouped))
         stack.enter_context(patch.dict(os.environ, {WORKSPACE: ":4096:8"}))
         if not workspace:
             del os.environ[WORKSPACE]

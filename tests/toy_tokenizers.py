@@ -77,10 +77,17 @@ def pixels(count: int = COUNT) -> torch.Tensor:
 def tokens_stage(shard_images: int = 20) -> TokensStage:
     """Three shards, the last of them of eight images."""
     return TokensStage(
-        scale="toy", key="a", dataset=DATASET, views="flip", shard_images=shard_images
+        reproducible=True,
+        scale="toy",
+        key="a",
+        dataset=DATASET,
+        views="flip",
+        shard_images=shard_images,
     )
 
 
 def run_tokenizer(key: str, config: TokenizerConfig, seed: int = 0) -> Path:
-    tokenizer.main(TokenizerStage(scale="toy", key=key, seed=seed, tokenizer=config))
+    tokenizer.main(
+        TokenizerStage(reproducible=True, scale="toy", key=key, seed=seed, tokenizer=config)
+    )
     return Path("results/toy/tokenizer") / key

@@ -31,6 +31,7 @@ def one_step() -> None:
     for each in config:
         trainer = Trainer(each, TokenCache(result_folder("test", "tokens", "tokens")))
         trainer.advance()
+        trainer.read()
         found, name = gradients(trainer), each.train.parallel
         if processes.rank() == 0:
             torch.save({"gradients": found, "values": trainer.values}, f"step-{name}.pt")

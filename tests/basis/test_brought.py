@@ -53,6 +53,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(init: str, **changes: Any) -> tuple[Tensor, dict[str, Any]]:
     """Two images sampled from a model trained for three steps, and its metrics."""
     config = TrainStage(
+        reproducible=True,
         captions="classes",
         scale="test",
         key="run",

@@ -13,7 +13,7 @@ from nextbasis.basis.listing import field
 from nextbasis.basis.statistics import with_unit_rows
 from nextbasis.basis.structure import Kronecker
 from nextbasis.basis.transform import BasisTransform
-from nextbasis.training.optimiser import moving_average
+from nextbasis.training.optimiser import MovingAverage
 
 LAYOUT = (2, 3)
 
@@ -101,22 +101,22 @@ def test_projection_none_fixed_and_householder_change_nothing() -> None:
     for basis in (dense(a, projection="none"), dense(a, learned=False), structured("householder")):
         before = basis.matrix().detach().clone()
         basis.project_()
-        assert torch.equal(basis.matrix(), before) and basis.num_svd == 0
+        assert torch.equal(basis.matrix(), before) and basis.num_projected == 0
 
 
 def test_certificate_spares_the_decomposition_and_is_counted() -> None:
     basis = dense(random_matrix(6, 0.9, 1.1))
     inside = basis.matrix().detach().clone()
     basis.project_()
-    assert torch.equal(basis.matrix(), inside) and basis.num_svd == 0
+    assert torch.equal(basis.matrix(), inside) and basis.num_projected == 0
     with torch.no_grad():
         basis.structure.factors()[0].mul_(3)
     basis.project_()
-    assert basis.num_svd == 1 and basis.num_steps == 2
-    assert basis.diagnostics()["svd_share"] == 0.5
+    assert basis.num_projected == 1 and basis.num_steps == 2
+    assert basis.diagnostics()["projected_share"] == 0.5
     again = dense(torch.eye(6).double())
     again.load_state_dict(basis.state_dict())
-    assert again.num_svd == 1 and again.num_steps == 2
+    assert again.num_projected == 1 and again.num_steps == 2
 
 
 def test_average_of_two_rotations_is_put_back_by_a_projection() -> None:
@@ -124,10 +124,10 @@ def test_average_of_two_rotations_is_put_back_by_a_projection() -> None:
     angle = torch.tensor(1.2)
     c, s = torch.cos(angle), torch.sin(angle)
     basis = dense(torch.eye(2).double(), projection="hard")
-    ema = moving_average(basis, 0.5)
+    ema = MovingAverage(basis, 0.5)
     with torch.no_grad():
         basis.structure.factors()[0].copy_(torch.stack([c, -s, s, c]).view(1, 2, 2))
-    ema.update_parameters(basis)
+    ema.update(basis)
     averaged: Any = ema.module
     sigma = torch.linalg.svdvals(averaged.matrix().detach())
     torch.testing.assert_close(sigma, torch.cos(angle / 2).expand(2))
@@ -177,7 +177,7 @@ def test_diagnostics_tell_singular_values_and_the_way_from_the_start() -> None:
     assert told["sigma_mean"] == pytest.approx(3.5 / 3)
     assert told["distance_from_start"] == pytest.approx((0.25 + 1) ** 0.5)
     assert told["orthogonality_error"] == pytest.approx(0.75**2 + 3**2)
-    assert told["svd_share"] == 0
+    assert told["projected_share"] == 0
 
 
 def test_a_learned_matrix_is_not_inverted_by_a_stored_decoder() -> None:

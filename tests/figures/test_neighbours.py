@@ -126,7 +126,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(stage, "load_catalog", lambda: catalog)
     monkeypatch.chdir(tmp_path)
     config = compose("reference", ["scale=tiny", "evaluation=tiny"]).evaluation
-    reference.main(ReferenceStage(scale="tiny", key="", evaluation=config))
+    reference.main(ReferenceStage(reproducible=True, scale="tiny", key="", evaluation=config))
     return folder
 
 

@@ -154,7 +154,7 @@ def test_environment_variable_is_looked_in_first(workspace, monkeypatch):
 
 def test_stage_pads_and_writes_what_the_files_hold(workspace):
     written = write_idx(workspace / "here")
-    stage.main(DatasetStage(scale="toy", key="", dataset=data_config()))
+    stage.main(DatasetStage(reproducible=True, scale="toy", key="", dataset=data_config()))
     data = arrays.Dataset(Path("results/toy/dataset"))
     images = written["train-images-idx3-ubyte"]
     assert data.train_images.shape == (6, 4, 4, 1)
@@ -165,7 +165,7 @@ def test_stage_pads_and_writes_what_the_files_hold(workspace):
 
 def test_stage_leaves_nothing_behind_when_it_fails(workspace):
     with pytest.raises(FileNotFoundError):
-        stage.main(DatasetStage(scale="toy", key="", dataset=data_config()))
+        stage.main(DatasetStage(reproducible=True, scale="toy", key="", dataset=data_config()))
     assert not Path("results/toy/dataset").exists()
 
 
@@ -231,7 +231,7 @@ def test_image_folder_labels_follow_sorted_class_names(workspace):
         num_classes=2,
         sources=[SourceConfig(kind="image_folder", location="photos")],
     )
-    stage.main(DatasetStage(scale="toy", key="", dataset=config))
+    stage.main(DatasetStage(reproducible=True, scale="toy", key="", dataset=config))
     data = arrays.Dataset(Path("results/toy/dataset"))
     np.testing.assert_array_equal(data.train_labels, [0, 0, 0, 1, 1, 1])
     expected = load_photo(workspace / "photos/train/n02/1.png", 8, 3)
@@ -288,7 +288,7 @@ def test_open_array_finds_missing_truncated_and_changed_files(tmp_path):
 
 def test_dataset_with_changed_pixels_is_refused(workspace):
     write_idx(workspace / "here")
-    stage.main(DatasetStage(scale="toy", key="", dataset=data_config()))
+    stage.main(DatasetStage(reproducible=True, scale="toy", key="", dataset=data_config()))
     path = Path("results/toy/dataset/test_images.npy")
     images = np.load(path)
     images[0, 0, 0, 0] += 1

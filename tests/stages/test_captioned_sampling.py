@@ -59,7 +59,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stage(num_images: int) -> SampleStage:
     sampler = sampler_config("xar", num_images=num_images, batch_size=100)
-    return SampleStage(scale="test", key="eval", seed=0, run="run", sampler=sampler)
+    return SampleStage(
+        reproducible=True, scale="test", key="eval", seed=0, run="run", sampler=sampler
+    )
 
 
 def test_captions_are_those_of_the_test_images() -> None:

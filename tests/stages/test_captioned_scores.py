@@ -141,7 +141,9 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_reference(protocol: str) -> dict[str, Any]:
-    reference.main(ReferenceStage(scale="cpu", key="", evaluation=config(protocol)))
+    reference.main(
+        ReferenceStage(reproducible=True, scale="cpu", key="", evaluation=config(protocol))
+    )
     return read_json(result_folder("cpu", "reference") / "metrics.json")
 
 

@@ -75,7 +75,9 @@ def save(made: Generator, family: str, basis: Any, num_rows: int = 0) -> None:
 
 
 def stage(num_images: int = NUM_IMAGES) -> DiagnoseStage:
-    return DiagnoseStage(scale="test", key="one", run="run", num_images=num_images)
+    return DiagnoseStage(
+        reproducible=True, scale="test", key="one", run="run", num_images=num_images
+    )
 
 
 def learned_xar() -> torch.Tensor:

@@ -68,7 +68,9 @@ def generator_like(made: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def stage(**changes: Any) -> SampleStage:
     sampler = sampler_config("xar", **{"num_images": 20, "batch_size": 8} | changes)
-    return SampleStage(scale="test", key="eval", seed=0, run="run", sampler=sampler)
+    return SampleStage(
+        reproducible=True, scale="test", key="eval", seed=0, run="run", sampler=sampler
+    )
 
 
 def samples() -> np.ndarray:

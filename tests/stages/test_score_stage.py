@@ -34,7 +34,9 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "src").symlink_to(ROOT / "src")
     monkeypatch.chdir(tmp_path)
     write_samples(sampling)
-    reference.main(ReferenceStage(scale="cpu", key="", evaluation=CONFIG.evaluation))
+    reference.main(
+        ReferenceStage(reproducible=True, scale="cpu", key="", evaluation=CONFIG.evaluation)
+    )
     return tmp_path / "results/cpu"
 
 

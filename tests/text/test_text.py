@@ -52,7 +52,7 @@ def dataset(captions: list[str] = CAPTIONS) -> Path:
 
 
 def run(config: WordsConfig | FrozenConfig) -> Texts:
-    stage.main(TextStage(scale="tiny", key="t", text=config))
+    stage.main(TextStage(reproducible=True, scale="tiny", key="t", text=config))
     return load_texts(result_folder("tiny", "text", "t"))
 
 
@@ -81,7 +81,7 @@ def test_words_are_numbered_padded_cut_off_and_unknown() -> None:
     expected = [[3, 2, 0, 0], [2, 2, 4, 3], [1, 4, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
     assert texts.tokens.dtype == np.int32 and texts.tokens.tolist() == expected
     assert texts.lengths.dtype == np.int64 and texts.lengths.tolist() == [2, 4, 2, 1, 1]
-    tokens, lengths = texts.take(np.array([2, 0, 2]))
+    tokens, lengths = texts.take(torch.tensor([2, 0, 2]))
     assert tokens.dtype == torch.int64
     assert tokens.tolist() == [expected[2], expected[0], expected[2]]
     assert lengths.tolist() == [2, 2, 2]
@@ -244,7 +244,7 @@ def test_frozen_states_are_the_librarys(
         expected = states_of(transformers, folder, caption)
         np.testing.assert_allclose(rows[:length], expected.numpy(), rtol=2e-3, atol=1e-3)
         assert not rows[length:].any()
-    taken, lengths = texts.take(np.array([3, 0]))
+    taken, lengths = texts.take(torch.tensor([3, 0]))
     assert taken.dtype == torch.float16 and lengths.tolist() == texts.lengths[[3, 0]].tolist()
     assert texts.index["vocabulary"] == [] and texts.index["width"] == 16
     measured = read_json(result_folder("tiny", "text", "t") / "metrics.json")

@@ -75,7 +75,9 @@ def test_published_tokenizers_encode_and_decode_there(name: str) -> None:
 @pytest.mark.parametrize("init", ["identity", "klt"])
 def test_a_rebased_tokenizer_made_there_is_that_of_the_cpu(init: str, workspace: Path) -> None:
     run_tokenizer("vq", token_config("vq"))
-    config = RebaseStage(scale="toy", key="b", seed=0, parent="vq", basis=basis_config(init))
+    config = RebaseStage(
+        reproducible=True, scale="toy", key="b", seed=0, parent="vq", basis=basis_config(init)
+    )
     weights = Path("results/toy/tokenizer/b/tokenizer.safetensors")
     rebase.main(config)
     here = load_file(weights)

@@ -118,7 +118,7 @@ def test_absent_weights_name_the_key_before_the_images_are_opened(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where there is no dataset either
     Path(saved.weights).unlink()
-    config = TokenizerStage(scale="toy", key="a", seed=0, tokenizer=saved)
+    config = TokenizerStage(reproducible=True, scale="toy", key="a", seed=0, tokenizer=saved)
     with pytest.raises(FileNotFoundError, match="tokenizer.weights: no file .*weights.safetensors"):
         tokenizer.main(config)
 
@@ -254,13 +254,17 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetConfig:
         sources=[SourceConfig(kind="image_folder", location="photos")],
         checksums={},
     )
-    dataset.main(DatasetStage(scale="toy", key="", dataset=config))
+    dataset.main(DatasetStage(reproducible=True, scale="toy", key="", dataset=config))
     return config
 
 
 def make_tokens(config: Published, data: DatasetConfig, views: str) -> TokenCache:
-    tokenizer.main(TokenizerStage(scale="toy", key="a", seed=0, tokenizer=config))
-    stage = TokensStage(scale="toy", key="a", dataset=data, views=views, shard_images=7)
+    tokenizer.main(
+        TokenizerStage(reproducible=True, scale="toy", key="a", seed=0, tokenizer=config)
+    )
+    stage = TokensStage(
+        reproducible=True, scale="toy", key="a", dataset=data, views=views, shard_images=7
+    )
     tokens.main(stage)
     return TokenCache(Path("results/toy/tokens/a"))
 
@@ -348,4 +352,6 @@ def test_unknown_views_are_named(data: DatasetConfig) -> None:
     with pytest.raises(
         ValueError, match="views must be one of single, flip, ten_crop; got 'five_crop'"
     ):
-        TokensStage(scale="toy", key="a", dataset=data, views="five_crop", shard_images=7)
+        TokensStage(
+            reproducible=True, scale="toy", key="a", dataset=data, views="five_crop", shard_images=7
+        )

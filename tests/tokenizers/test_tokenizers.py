@@ -239,7 +239,11 @@ def test_token_cache_holds_plain_and_mirrored_images(workspace, config):
 def test_rebased_ids_are_the_nearest_codes_of_the_coefficients(workspace, init):
     run_tokenizer("vq", token_config())
     np.save("turned.npy", np.linalg.qr(np.arange(16.0).reshape(4, 4) ** 0.5).Q)
-    rebase.main(RebaseStage(scale="toy", key="b", seed=0, parent="vq", basis=basis_config(init)))
+    rebase.main(
+        RebaseStage(
+            reproducible=True, scale="toy", key="b", seed=0, parent="vq", basis=basis_config(init)
+        )
+    )
     model = load_tokenizer(Path("results/toy/tokenizer/b"))
     assert isinstance(model, RebasedTokenizer) and isinstance(model.parent, VQTokenizer)
     weight = model.weight
@@ -283,14 +287,23 @@ def test_rebase_refuses_a_basis_it_cannot_use(workspace, basis, message):
     run_tokenizer("vq", token_config())
     np.save("scaled.npy", 0.9 * np.eye(4))
     with pytest.raises(ValueError, match=message):
-        rebase.main(RebaseStage(scale="toy", key="b", seed=0, parent="vq", basis=basis))
+        rebase.main(
+            RebaseStage(reproducible=True, scale="toy", key="b", seed=0, parent="vq", basis=basis)
+        )
 
 
 def test_rebase_refuses_a_continuous_parent(workspace):
     run_tokenizer("kl", KL)
     with pytest.raises(ValueError, match="parent must be a tokenizer of kind vq, got 'kl'"):
         rebase.main(
-            RebaseStage(scale="toy", key="b", seed=0, parent="kl", basis=basis_config("klt"))
+            RebaseStage(
+                reproducible=True,
+                scale="toy",
+                key="b",
+                seed=0,
+                parent="kl",
+                basis=basis_config("klt"),
+            )
         )
 
 

@@ -30,6 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def stage(family: str, **changes: Any) -> TrainStage:
     learned = {"learned": True, "objective": "r0", "projection": "soft", "delta": 1e-4, "lr": 1e-2}
     return TrainStage(
+        reproducible=True,
         captions="classes",
         scale="test",
         key="run",
@@ -104,7 +105,9 @@ def test_scores_of_two_processes_are_those_of_one() -> None:
     sampling: SampleStage = compose("sample", told)
     config: ScoreStage = compose("score", [*told, "evaluation=cpu", "evaluation.num_reference=200"])
     write_samples(sampling)
-    reference.main(ReferenceStage(scale="cpu", key="", evaluation=config.evaluation))
+    reference.main(
+        ReferenceStage(reproducible=True, scale="cpu", key="", evaluation=config.evaluation)
+    )
     path = result_folder("cpu", "score", "mar_b") / "score.json"
     score.main(config)
     single = read_json(path)

@@ -17,16 +17,17 @@ from builders import (
     tokens,
     train_config,
 )
-from nextbasis.config import TrainStage
+from host_syncs import counting_syncs
+from nextbasis.config import BasisConfig, TrainStage
 from nextbasis.data.tokens import TokenCache
 from nextbasis.families import find, names
 from nextbasis.families.common.backbone import moved
 from nextbasis.families.common.generator import Generator
 from nextbasis.families.common.noise import ImageNoise
 from nextbasis.support.files import result_folder
-from nextbasis.training.optimiser import moving_average, optimiser
+from nextbasis.training.optimiser import MovingAverage, optimiser
 from nextbasis.training.trainer import Trainer
-from pretend_gpu import DEVICE, CudaTensor, counting_syncs, pretend_gpu
+from pretend_gpu import DEVICE, CudaTensor, pretend_gpu
 from tokens_at_hand import write_tokens
 
 LABELS = torch.tensor([0, 1, 2, 4])
@@ -50,7 +51,7 @@ CASES = [
 def trained(family: str, basis: str, device: torch.device) -> tuple[Generator, list[float]]:
     """The moving average of two steps of training, and their losses."""
     made = generator(family, BASES[basis]).to(device).train()
-    average = moving_average(made, 0.5, False)
+    average = MovingAverage(made, 0.5)
     optim = optimiser(made, train_config(steps=2, batch_size=4, lr=1e-3))
     random, losses = torch.Generator().manual_seed(0), []
     for step in range(2):
@@ -63,7 +64,7 @@ def trained(family: str, basis: str, device: torch.device) -> tuple[Generator, l
         optim.step()
         if made.basis is not None:
             made.basis.project_()
-        average.update_parameters(made)
+        average.update(made)
         losses.append(loss.value.item())
     averaged = average.module
     assert isinstance(averaged, Generator)
@@ -108,6 +109,56 @@ def test_a_loss_reads_no_number_from_the_gpu(family: str) -> None:
         assert not syncs
 
 
+def on_a_gpu(basis: BasisConfig, family: str, monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    """A training that has taken one step on the pretend GPU."""
+    write_tokens(not find(family).has_basis)
+    config = TrainStage(
+        reproducible=True,
+        captions="classes",
+        scale="test",
+        key="run",
+        seed=0,
+        tokens="tokens",
+        model=model_config(family),
+        basis=basis,
+        order=order_config(),
+        train=train_config(steps=8, batch_size=4, lr=1e-3),
+    )
+    monkeypatch.setattr("nextbasis.training.trainer.device", lambda: DEVICE)
+    trainer = Trainer(config, TokenCache(result_folder("test", "tokens", "tokens")))
+    trainer.advance()
+    return trainer
+
+
+@pytest.mark.parametrize(("family", "basis"), CASES)
+def test_the_host_waits_for_the_gpu_at_log_lines_only(
+    family: str, basis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pretend_gpu(deterministic=True):
+        trainer = on_a_gpu(BASES[basis], family, monkeypatch)
+        with counting_syncs() as syncs:
+            for _ in range(3):
+                trainer.advance()
+        assert not syncs
+        with counting_syncs() as syncs:
+            trainer.log()
+        assert syncs and trainer.rows[-1]["step"] == 4
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+@pytest.mark.parametrize("family", names())
+def test_sampling_waits_at_most_once_a_batch_for_its_distinct_classes(
+    family: str, guidance: float
+) -> None:
+    with pretend_gpu(deterministic=True):
+        made = generator(family).to(DEVICE).eval()
+        noise, labels = ImageNoise(0, range(4), DEVICE), LABELS.to(DEVICE)
+        with counting_syncs() as syncs:
+            made.sample(labels, noise, sampler_config(family, guidance=guidance))
+    assert len(syncs) <= 1 and all(sync.operation == "_unique2" for sync in syncs), syncs
+
+
 @pytest.mark.parametrize("family", names())
 def test_a_trainer_resumes_on_the_gpu_as_on_the_cpu(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -117,6 +168,7 @@ def test_a_trainer_resumes_on_the_gpu_as_on_the_cpu(
     write_tokens(not find(family).has_basis)
     basis = basis_config(learned=find(family).has_basis, projection="hard")
     config = TrainStage(
+        reproducible=True,
         captions="classes",
         scale="test",
         key="run",
@@ -137,6 +189,7 @@ def test_a_trainer_resumes_on_the_gpu_as_on_the_cpu(
                 trainer = Trainer(config, cache)
                 trainer.restore(state)
             trainer.advance()
+            trainer.read()
             found.append(trainer.loss)
         return found
 

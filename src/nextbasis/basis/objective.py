@@ -55,7 +55,7 @@ def total_loss(
     name, share = config.objective, config.residual_weight
     if name == "l_bar":
         return host_loss, {}
-    steps = step_of if name == "r2" else torch.arange(len(step_of)).to(step_of)
+    steps = step_of if name == "r2" else torch.arange(len(step_of), device=step_of.device)
     counts = prefix_counts(steps)
     scale = 1 / (seen.y.shape[2] * counts.sum())
     if name in ("r0", "r0_inverse", "r2"):

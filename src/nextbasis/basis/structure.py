@@ -117,7 +117,7 @@ class Householder(nn.Module):
     def matrix(self) -> Float[Tensor, "n n"]:
         """A."""
         size = self.vectors.shape[1]
-        return self(torch.eye(size).to(self.vectors)[None])[0]
+        return self(torch.eye(size, dtype=self.vectors.dtype, device=self.vectors.device)[None])[0]
 
     def factors(self) -> list[Float[Tensor, "k s s"]]:
         """None."""

@@ -24,7 +24,7 @@ class BasisTransform(nn.Module):
     decoder: Tensor
     step_of: Tensor
     num_steps: Tensor
-    num_svd: Tensor
+    num_projected: Tensor
 
     def __init__(
         self, config: BasisConfig, layout: tuple[int, int], num_rows: int = 0, seed: int = 0
@@ -46,7 +46,7 @@ class BasisTransform(nn.Module):
         self.register_buffer("decoder", decoder)
         self.register_buffer("step_of", torch.arange(self.num_rows))
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.long))
-        self.register_buffer("num_svd", torch.zeros((), dtype=torch.long))
+        self.register_buffer("num_projected", torch.zeros((), dtype=torch.long))
 
     def _build(self, layout: tuple[int, int], generator: torch.Generator) -> Structure:
         config, n = self.config, self.num_tokens
@@ -107,8 +107,9 @@ class BasisTransform(nn.Module):
     def project_(self) -> None:
         """Clamp the singular values of A: to 1 (hard) or to [1 - delta, 1 + delta] (soft).
 
-        A singular value decomposition is made only where the certificate does not hold;
-        `num_svd` of `num_steps` calls made one.
+        A changes only where the certificate does not hold: in `num_projected` of `num_steps`
+        calls. A CPU computes nothing more where it holds; a GPU does, since the host would have
+        to wait for its answer.
         """
         config = self.config
         if not config.learned or config.projection == "none":
@@ -117,11 +118,15 @@ class BasisTransform(nn.Module):
         factors = self.structure.factors()
         share = 1 / max(1, len(factors))  # singular values of factors multiply
         low, high = (1 - delta) ** share, (1 + delta) ** share
-        needed = [factor for factor in factors if not certified(factor, low, high)]
-        for factor in needed:
-            factor.copy_(clamp(factor, low, high))
+        outside = torch.zeros_like(self.num_projected, dtype=torch.bool)
+        for factor in factors:
+            inside = certified(factor, low, high)
+            if factor.device.type == "cpu" and inside:
+                continue
+            factor.copy_(torch.where(inside, factor, clamp(factor, low, high)))
+            outside |= ~inside
         self.num_steps += 1
-        self.num_svd += bool(needed)
+        self.num_projected += outside
 
     @torch.no_grad()
     def tangent_(self) -> None:
@@ -152,7 +157,7 @@ class BasisTransform(nn.Module):
             "sigma_max": sigma.max().item(),
             "distance_from_start": (a - self.start).double().norm().item(),
             "orthogonality_error": orthogonality_error(a.double()[None]).item(),
-            "svd_share": (self.num_svd / self.num_steps.clamp(min=1)).item(),
+            "projected_share": (self.num_projected / self.num_steps.clamp(min=1)).item(),
         }
 
 

@@ -34,14 +34,15 @@ class Texts:
         """How many captions there are."""
         return len(self.lengths)
 
-    def take(self, labels: Int64[np.ndarray, " b"]) -> tuple[Tensor, Int64[Tensor, " b"]]:
+    def take(self, labels: Int64[Tensor, " b"]) -> tuple[Tensor, Int64[Tensor, " b"]]:
         """Tokens and lengths of these captions: int64 ids (b, n) or float16 states (b, n, width).
 
-        Memory holds these only.
+        Memory holds these only; they are on the CPU wherever the labels are.
         """
-        assert not len(labels) or labels.min() >= 0
-        tokens = torch.from_numpy(np.array(self.tokens[labels]))
-        lengths = torch.from_numpy(np.array(self.lengths[labels]))
+        numbers = labels.cpu().numpy()
+        assert not len(numbers) or numbers.min() >= 0
+        tokens = torch.from_numpy(np.array(self.tokens[numbers]))
+        lengths = torch.from_numpy(np.array(self.lengths[numbers]))
         return tokens if self.index["width"] else tokens.long(), lengths
 
 

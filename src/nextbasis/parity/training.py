@@ -12,7 +12,7 @@ from nextbasis.families.common.generator import Backbone, Generator
 from nextbasis.families.common.loss import Loss
 from nextbasis.official import official_name
 from nextbasis.parity.fixture import Fixture
-from nextbasis.training.optimiser import moving_average, optimiser, rate_factor
+from nextbasis.training.optimiser import MovingAverage, optimiser, rate_factor
 
 
 def recipe(**values: Any) -> TrainConfig:
@@ -46,7 +46,7 @@ def train(
     """Losses, gradient norms before clipping, and the moving average of all steps."""
     generator = Generator(model, None)
     optim = optimiser(generator, config)
-    ema = moving_average(generator, config.ema_decay)
+    ema = MovingAverage(generator, config.ema_decay)
     losses, norms = [], []
     for step in range(config.steps):
         optim.zero_grad(set_to_none=True)
@@ -54,7 +54,7 @@ def train(
         loss.backward()
         norms.append(clip_grad_norm_(generator.parameters(), config.clip).item())
         optim.step()
-        ema.update_parameters(generator)
+        ema.update(generator)
         losses.append(loss.item())
     averaged = ema.module
     assert isinstance(averaged, Generator)

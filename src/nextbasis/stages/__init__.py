@@ -11,6 +11,8 @@ import torch
 from nextbasis.config import SCHEMAS, SECTIONS, choices, compose
 from nextbasis.support import processes
 
+NOT_DETERMINISTIC = "deterministic"  # in what torch says of an algorithm that is refused
+
 
 def run(stage: str, main: Callable[[Any], None], doc: str | None) -> None:
     """Compose the config from the command line's overrides and run `main` with it.
@@ -24,19 +26,39 @@ def run(stage: str, main: Callable[[Any], None], doc: str | None) -> None:
     # The shell that starts a stage may ignore SIGTERM; a stage answers it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    try:
+        with processes.joined():
+            config = compose(stage, arguments)
+            choose_algorithms(config.reproducible)
+            main(config)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except RuntimeError as error:
+        if NOT_DETERMINISTIC not in str(error):
+            raise
+        first = str(error).split(". ")[0]
+        print(
+            f"error: {first}; reproducible=false lets stage {stage} use what gives other last "
+            "digits each time",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+def choose_algorithms(reproducible: bool) -> None:
+    """Use deterministic algorithms alone, or whatever is fastest on a GPU.
+
+    A CPU's are deterministic either way.
+    """
     # Without it cuBLAS refuses matrix products while algorithms must be deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # use_deterministic_algorithms would import the compiler: a second or two that no stage needs
     # but those whose optimiser or torchvision does so anyway.
-    torch.set_deterministic_debug_mode("error")
+    torch.set_deterministic_debug_mode("error" if reproducible else "default")
     # Off because it costs time and only hides reads of memory that nobody wrote.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    try:
-        with processes.joined():
-            main(compose(stage, arguments))
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    torch.backends.cudnn.benchmark = not reproducible
 
 
 def _help(stage: str, doc: str) -> str:

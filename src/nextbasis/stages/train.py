@@ -48,11 +48,11 @@ def fit(trainer: Trainer, resumable: Resumable) -> None:
     with told_to_stop() as stop:
         while trainer.step < train.steps:
             trainer.advance()
-            progress.update(1, loss=trainer.loss)
             if trainer.step % train.log_every == 0 or trainer.step == train.steps:
                 trainer.log()
+            progress.update(1, **({"loss": trainer.loss} if trainer.rows else {}))
             due = time.monotonic() - saved >= 60 * train.checkpoint_minutes
-            due, stopping = processes.any_of([due, stop.is_set()], trainer.device)
+            due, stopping = processes.any_of([due, stop.is_set()])
             if due or stopping:
                 state = trainer.state()
                 if processes.rank() == 0:
@@ -134,8 +134,8 @@ def metrics(trainer: Trainer, ema: Generator) -> dict[str, Any]:
     }
     raw = trainer.generator.basis
     if ema.basis is not None and raw is not None:
-        share = raw.diagnostics()["svd_share"]  # the average is projected once, at the end
-        result["basis"] = ema.basis.diagnostics() | {"svd_share": share}
+        share = raw.diagnostics()["projected_share"]  # the average is projected once, at the end
+        result["basis"] = ema.basis.diagnostics() | {"projected_share": share}
     return result
 
 

@@ -27,7 +27,7 @@ def rank() -> int:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join torchrun's processes: NCCL with one GPU each where there are GPUs, else Gloo.
+    """Join torchrun's processes: by Gloo, and of tensors on GPUs, one a process, by NCCL.
 
     Raises: ValueError if there are fewer GPUs than processes on this machine.
     """
@@ -42,7 +42,7 @@ def joined() -> Iterator[None]:
                 f"{torch.cuda.device_count()} GPUs; use --nproc-per-node=gpu"
             )
         torch.cuda.set_device(local)
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
     finally:
@@ -79,10 +79,10 @@ def copy_from_first_(tensors: Iterable[Tensor]) -> None:
             dist.broadcast(tensor.detach(), 0)
 
 
-def any_of(flags: list[bool], device: torch.device) -> list[bool]:
-    """Each flag, set if it is set in any process."""
+def any_of(flags: list[bool]) -> list[bool]:
+    """Each flag, set if it is set in any process; asked between CPUs, so no GPU is waited for."""
     if not dist.is_initialized():
         return flags
-    values = torch.tensor(flags, dtype=torch.uint8, device=device)
+    values = torch.tensor(flags, dtype=torch.uint8)
     dist.all_reduce(values, dist.ReduceOp.MAX)
     return [bool(value) for value in values.tolist()]

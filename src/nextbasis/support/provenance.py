@@ -44,4 +44,5 @@ def record(config: Any) -> dict[str, Any]:
         "device": device().type,
         "processor": processor(),
         "dtype": "float32",
+        "reproducible": device().type == "cpu" or torch.are_deterministic_algorithms_enabled(),
     } | described()

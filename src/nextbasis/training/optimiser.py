@@ -1,11 +1,12 @@
 """Optimiser groups, learning rates and the moving average of a training."""
 
+import copy
 import math
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn
+from torch.distributed.tensor import DTensor
 
 from nextbasis.config import TrainConfig
 from nextbasis.families.common.generator import Generator
@@ -48,14 +49,24 @@ def set_rates(optim: torch.optim.Optimizer, config: TrainConfig, step: int) -> N
         group["lr"] = group["peak"] * rate_factor(config, step)
 
 
-def moving_average(module: nn.Module, decay: float, sharded: bool = False) -> AveragedModel:
-    """An EMA that averages from the first step on (torch's default copies the first update).
+class MovingAverage(nn.Module):
+    """A copy of a model whose weights follow it: w <- decay w + (1 - decay) w of the model, a step.
 
-    All weights are averaged at once, or one after the other where some of them are `sharded`.
+    It starts as the model does; buffers are those of the model.
     """
-    if sharded:
-        ema = AveragedModel(module, avg_fn=get_ema_avg_fn(decay))
-    else:
-        ema = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay))
-    ema.n_averaged.fill_(1)
-    return ema
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        """Copy the model."""
+        super().__init__()
+        self.module, self.decay = copy.deepcopy(model).requires_grad_(False), decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Follow the model after a step; the host does not wait for a GPU."""
+        pairs = list(zip(self.module.parameters(), model.parameters(), strict=True))
+        sharded = [pair for pair in pairs if isinstance(pair[0], DTensor)]
+        whole = [pair for pair in pairs if not isinstance(pair[0], DTensor)]
+        for kept, new in (tuple(zip(*some, strict=True)) for some in (sharded, whole) if some):
+            torch._foreach_lerp_(kept, new, 1 - self.decay)
+        for buffer, value in zip(self.module.buffers(), model.buffers(), strict=True):
+            buffer.copy_(value)

@@ -12,15 +12,15 @@ from nextbasis.data.epochs import Epochs
 from nextbasis.data.texts import FIRST, Texts
 from nextbasis.data.tokens import TokenCache
 from nextbasis.families.common.backbone import moved
-from nextbasis.families.common.execution import compile_blocks, precision, recompute_blocks
+from nextbasis.families.common.execution import compile_blocks, precision, recompute_blocks, sent
 from nextbasis.families.common.generator import Generator, build
 from nextbasis.families.common.noise import stream_seed
 from nextbasis.families.common.spec import TokenSpec
-from nextbasis.families.common.text import TextSpec
+from nextbasis.families.common.text import SentCaptions, TextSpec
 from nextbasis.support import processes
 from nextbasis.support.provenance import device
 from nextbasis.training import parallel
-from nextbasis.training.optimiser import moving_average, optimiser, set_rates
+from nextbasis.training.optimiser import MovingAverage, optimiser, set_rates
 
 BASIS_IMAGES = 10_000  # evenly spaced ones, from which a basis of the tokens is computed
 
@@ -46,9 +46,7 @@ class Trainer:
         self.is_sharded = train.parallel == "fsdp" and processes.count() > 1
         generator, self.spec = build_at_start(config, cache, texts)
         self.generator = generator.to(self.device)
-        self.ema = moving_average(self.generator, train.ema_decay, self.is_sharded)
-        if texts is not None:  # not before the average, which would copy them
-            self.generator.attach(texts)
+        self.ema = MovingAverage(self.generator, train.ema_decay)
         if train.compile:
             compile_blocks(self.generator.backbone)
         if train.recompute:
@@ -59,9 +57,11 @@ class Trainer:
         seed = stream_seed("epochs", config.seed)
         self.epochs = Epochs(len(cache.labels), train.batch_size, seed)
         self.step = self.skipped = 0
-        self.loss = float("nan")  # of the last step
+        self.loss = float("nan")  # of the last step that was read
         self.rows: list[dict[str, float]] = []  # of the curves
-        self.values: list[dict[str, float]] = []  # since the last row
+        self.values: list[dict[str, float]] = []  # of the steps that were read since the last row
+        self.unread: list[Tensor] = []  # the same of later steps, by `names`, on the device
+        self.names: tuple[str, ...] = ()
         self.last_basis = self.learned_basis()  # A at the last row
 
     @property
@@ -72,17 +72,24 @@ class Trainer:
         return ema
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Tokens and labels of this process's part of the step, a random view of each image."""
+        """Tokens and labels of this process's part of the step, a random view of each image.
+
+        Labels that stand for captions are numbers in the batch, whose captions are attached.
+        """
         items = self.epochs.batch(self.step)
-        tokens = self.cache.draw(items, self.random, self.part)
+        tokens = sent(self.cache.draw(items, self.random, self.part), self.device)
         labels = torch.from_numpy(np.asarray(self.cache.labels[items[self.part]]))
-        return tokens.to(self.device), labels.to(self.device)
+        if self.texts is None:
+            return tokens, sent(labels, self.device)
+        taken, lengths = (sent(part, self.device) for part in self.texts.take(labels))
+        self.generator.attach(SentCaptions(tokens=taken, lengths=lengths))
+        return tokens, torch.arange(len(labels), device=self.device)
 
     def advance(self) -> None:
-        """One optimiser step; notes what the curves show of it.
+        """One optimiser step; the host does not wait for a GPU, so `read` tells what came of it.
 
-        A step whose loss or gradient is not finite anywhere changes no weights.
-        Raises: ValueError if there have been more of them than train.nan_budget.
+        A step whose loss or gradient is not finite anywhere changes no weights; their moving
+        average follows them all the same.
         """
         train, basis = self.config.train, self.generator.basis
         tokens, labels = self.batch()
@@ -99,23 +106,38 @@ class Trainer:
         self.step += 1
         seen = {"loss": loss.value, "gradient_norm": norm} | loss.notes
         means = processes.mean_(torch.stack([value.detach().float() for value in seen.values()]))
-        values = dict(zip(seen, means.tolist(), strict=True))
-        self.loss = values["loss"]
-        if not np.isfinite([values["loss"], values["gradient_norm"]]).all():
-            self._skip(values)
-            return
+        self.names = tuple(seen)
+        self.unread.append(means)
+        # What torch's scaler of gradients tells a fused optimiser: to leave this step out.
+        self.optim.found_inf = (~means[:2].isfinite().all()).float()  # type: ignore[attr-defined]
         self.optim.step()
         if basis is not None:
             self._project()
-        self.ema.update_parameters(self.generator)
-        self.values.append(values)
+        self.ema.update(self.generator)
 
-    def _skip(self, values: dict[str, float]) -> None:
+    def read(self) -> None:
+        """Wait for the steps since the last reading, and note what the curves show of them.
+
+        Raises: ValueError if more steps than train.nan_budget were not finite.
+        """
+        if not self.unread:
+            return
+        found = torch.stack(self.unread).tolist()
+        self.unread = []
+        for step, numbers in enumerate(found, self.step - len(found)):
+            values = dict(zip(self.names, numbers, strict=True))
+            if np.isfinite([values["loss"], values["gradient_norm"]]).all():
+                self.values.append(values)
+            else:
+                self._skip(step, values)
+            self.loss = values["loss"]
+
+    def _skip(self, step: int, values: dict[str, float]) -> None:
         train = self.config.train
         self.skipped += 1
         found = (
             f"the loss of run {self.config.key} is {values['loss']} and the norm of its gradient "
-            f"{values['gradient_norm']} at step {self.step - 1}"
+            f"{values['gradient_norm']} at step {step}"
         )
         if self.skipped > train.nan_budget:
             raise ValueError(
@@ -132,7 +154,11 @@ class Trainer:
         processes.copy_from_first_([*basis.parameters(), *basis.buffers()])
 
     def log(self) -> None:
-        """Add a row to the curves: means since the last row, and the state of A."""
+        """Add a row to the curves: means since the last row, and the state of A.
+
+        Raises: ValueError if more steps than train.nan_budget were not finite.
+        """
+        self.read()
         if not self.values:
             return
         names = self.values[0]
@@ -158,7 +184,11 @@ class Trainer:
         return basis.diagnostics() | {"drift": drift}
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed training needs, of however many processes; all must ask for it."""
+        """All that a resumed training needs, of however many processes; all must ask for it.
+
+        Raises: ValueError if more steps than train.nan_budget were not finite.
+        """
+        self.read()
         return {
             "generator": parallel.whole_state(self.generator.state_dict()),
             "ema": parallel.whole_state(self.ema.state_dict()),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nextbasis.families.common.diffusion import DiffusionHead, ResidualBlock
-from nextbasis.families.common.execution import precision
+from nextbasis.families.common.execution import precision, sent
 from nextbasis.families.common.linear import linear
 from nextbasis.families.common.parts import NORM_EPS, Modulation
 from nextbasis.families.common.schedule import Schedule, space_steps
@@ -124,7 +124,8 @@ class AncestralSampler:
         self.steps = denoising_steps(schedule)
         self.num_precise = sum(step.gain > LARGEST_GAIN for step in self.steps)
         self.modulations = Modulations(head)
-        time = schedule.original_step.flip(0).to(head.cond_embed.weight)
+        weight = head.cond_embed.weight
+        time = sent(schedule.original_step.flip(0).to(weight.dtype), weight.device)
         with precision("float32", time.device):
             self.times = head.time_embed(time)
 

@@ -9,6 +9,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from nextbasis.config import OrderConfig
+from nextbasis.families.common.execution import sent
 from nextbasis.families.common.loss import Loss
 from nextbasis.families.common.noise import ImageNoise
 from nextbasis.families.common.spec import TokenSpec
@@ -28,7 +29,7 @@ class Draws(Protocol):
 def moved(draws: Any, device: torch.device) -> Any:
     """Draws, a dataclass, with all tensors on this device; numbers are drawn on the CPU."""
     tensors = {name: value for name, value in vars(draws).items() if isinstance(value, Tensor)}
-    return replace(draws, **{name: value.to(device) for name, value in tensors.items()})
+    return replace(draws, **{name: sent(value, device) for name, value in tensors.items()})
 
 
 class Backbone(nn.Module):

@@ -7,7 +7,7 @@ results by more than rounding; weights, losses and the samplers' arithmetic stay
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nextbasis.config.checks import choose
@@ -23,6 +23,13 @@ def precision(name: str, device: torch.device) -> torch.autocast:
     """
     choose("precision", name, PRECISIONS)
     return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on this device; the host does not wait for a copy to a GPU."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def blocks(network: nn.Module) -> list[nn.Module]:

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nextbasis.families.common.execution import sent
+
 
 def stream_seed(*parts: int | str) -> int:
     """A 63-bit seed from named parts, far apart for neighbouring parts."""
@@ -27,14 +29,14 @@ class ImageNoise:
     def normal(self, *shape: int) -> Float[Tensor, "b ..."]:
         """Standard normal numbers of this shape for every image."""
         draws = [torch.randn(shape, generator=generator) for generator in self.generators]
-        return torch.stack(draws).to(self.device)
+        return sent(torch.stack(draws), self.device)
 
     def uniform(self, *shape: int) -> Float[Tensor, "b ..."]:
         """Uniform numbers in [0, 1) of this shape for every image."""
         draws = [torch.rand(shape, generator=generator) for generator in self.generators]
-        return torch.stack(draws).to(self.device)
+        return sent(torch.stack(draws), self.device)
 
     def orders(self, num_tokens: int) -> Int[Tensor, "b n"]:
         """A uniformly random order for every image."""
         draws = [torch.randperm(num_tokens, generator=generator) for generator in self.generators]
-        return torch.stack(draws).to(self.device)
+        return sent(torch.stack(draws), self.device)

@@ -6,9 +6,8 @@ b captions, s tokens each, f numbers of a frozen encoder's token, w the backbone
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nextbasis.families.common.linear import Linear
@@ -33,8 +32,27 @@ class Captions(Protocol):
     def __len__(self) -> int:
         """How many there are."""
 
-    def take(self, labels: Int64[np.ndarray, " b"]) -> tuple[Tensor, Tensor]:
+    def take(self, labels: Int[Tensor, " b"]) -> tuple[Tensor, Tensor]:
         """Tokens (b, s), or (b, s, f), and how many of them are no padding (b,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentCaptions:
+    """The captions of one batch, numbered by their places in it, on the model's device.
+
+    A model that looked them up by labels on a GPU would have to wait for these.
+    """
+
+    tokens: Tensor
+    lengths: Int[Tensor, " b"]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.lengths)
+
+    def take(self, labels: Int[Tensor, " b"]) -> tuple[Tensor, Tensor]:
+        """Tokens (b, s), or (b, s, f), and how many of them are no padding (b,)."""
+        return self.tokens[labels], self.lengths[labels]
 
 
 class TextEmbedding(nn.Module):
@@ -89,8 +107,8 @@ class TextEmbedding(nn.Module):
         """Means of captions (`pooled`), or all their tokens."""
         assert self.captions is not None, "attach captions first"
         known = labels < len(self.captions)
-        numbers = torch.where(known, labels, 0).cpu().numpy()
-        tokens, lengths = (part.to(labels.device) for part in self.captions.take(numbers))
+        taken = self.captions.take(torch.where(known, labels, 0))
+        tokens, lengths = (part.to(labels.device) for part in taken)
         h = self._embedded(tokens) + self.pos
         for block in self.blocks:
             h = block(h)

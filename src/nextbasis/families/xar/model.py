@@ -20,6 +20,7 @@ from nextbasis.config import OrderConfig
 from nextbasis.families.common import flow
 from nextbasis.families.common.attention import KVCache, grid_rotation
 from nextbasis.families.common.backbone import Backbone
+from nextbasis.families.common.execution import sent
 from nextbasis.families.common.linear import Linear
 from nextbasis.families.common.loss import Loss
 from nextbasis.families.common.noise import ImageNoise
@@ -238,7 +239,7 @@ class XAR(Backbone):
         """Modulations of all distinct classes at all times, with one product per block."""
         distinct, rows = classes.unique(return_inverse=True)
         # Differs from a double-precision clock: the official network is told float32 times.
-        told = torch.tensor([times], dtype=torch.float32, device=classes.device)
+        told = sent(torch.tensor([times], dtype=torch.float32), classes.device)
         condition = self.condition(distinct, told)
         tables = [block.ada_lin(condition) for block in self._blocks()]
         return Modulations(tables=tables, classes=rows, steps={t: i for i, t in enumerate(times)})

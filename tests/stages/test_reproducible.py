@@ -1,0 +1,66 @@
+"""The choice between the same bits again on a GPU and its fastest algorithms."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from nextbasis import stages
+from pretend_gpu import DEVICE, pretend_gpu
+
+TOLD = ["scale=toy", "dataset=digits"]
+
+
+@pytest.fixture(autouse=True)
+def algorithms_as_before() -> Iterator[None]:
+    before = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    yield
+    torch.set_deterministic_debug_mode(before[0])
+    torch.backends.cudnn.benchmark = before[1]
+
+
+def started(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[Any]:
+    """What a stage's main sees that sums floats on a GPU, in an order of the GPU's own."""
+    seen: list[Any] = []
+
+    def main(config: Any) -> None:
+        seen.append((config.reproducible, torch.are_deterministic_algorithms_enabled()))
+        with pretend_gpu(torch.are_deterministic_algorithms_enabled()):
+            seen.append(torch.ones(3, device=DEVICE).cumsum(0).tolist())
+
+    monkeypatch.setattr("sys.argv", ["stage", *TOLD, *words])
+    stages.run("dataset", main, None)
+    return seen
+
+
+def test_what_has_no_deterministic_algorithm_is_refused_by_default_and_says_what_to_change(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        started(monkeypatch)
+    said = capsys.readouterr().err
+    assert stopped.value.code == 1 and len(said.splitlines()) == 1
+    assert "cumsum" in said and "reproducible=false" in said
+
+
+def test_a_stage_that_need_not_be_reproducible_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert started(monkeypatch, "reproducible=false") == [(False, False), [1.0, 2.0, 3.0]]
+    assert torch.backends.cudnn.benchmark
+
+
+def test_another_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main(config: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("sys.argv", ["stage", *TOLD])
+    with pytest.raises(RuntimeError, match="a bug"):
+        stages.run("dataset", main, None)
+
+
+def test_a_word_that_is_neither_true_nor_false_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        started(monkeypatch, "reproducible=maybe")
+    assert "reproducible must be true or false, got maybe" in capsys.readouterr().err
