@@ -18,8 +18,9 @@ import torch
 from tabulate import tabulate
 
 from nextbasis.data.arrays import create
+from nextbasis.data.layout import TokenLayout
 from nextbasis.data.shards import FOLDER, name_of, ranges
-from nextbasis.data.tokens import TokenCache
+from nextbasis.data.tokens import TokenCache, stored
 from nextbasis.plan.estimate import assumptions, estimate
 from nextbasis.plan.runs import runs_of
 from nextbasis.support.files import write_json
@@ -52,21 +53,17 @@ class LoaderRow:
     runs: tuple[str, ...]
 
     @property
-    def dtype(self) -> type:
-        """Of a token's numbers."""
-        return np.int32 if self.index["codebook_size"] else np.float32
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of what is stored of an image."""
-        width = () if self.index["codebook_size"] else (2 * self.index["channels"],)
-        return (self.views, 256, *width)
+    def stored(self) -> tuple[type, tuple[int, ...]]:
+        """Type and shape of what is stored of a view."""
+        return stored(TokenLayout.of(self.index["layout"]), self.index["posterior"])
 
 
-COMMON = {"grid": [16, 16], "num_classes": 1000, "tokens_sha256": ""}
-KL16 = COMMON | {"channels": 16, "codebook_size": 0, "posterior": True}
+NUMBERS = TokenLayout.of_grid((16, 16), channels=16).as_dict()
+CODES = TokenLayout.of_grid((16, 16), codebook_size=1024).as_dict()
+COMMON = {"num_classes": 1000, "tokens_sha256": ""}
+KL16 = COMMON | {"layout": NUMBERS, "posterior": True}
 KL16 |= {"mean": [0.0] * 16, "scale": [0.2325] * 16}
-IDS = COMMON | {"channels": 256, "codebook_size": 1024, "posterior": False, "mean": [], "scale": []}
+IDS = COMMON | {"layout": CODES, "posterior": False, "mean": [], "scale": []}
 LOADER = [
     LoaderRow(
         key="loader-kl16",
@@ -82,10 +79,10 @@ LOADER = [
 def write_set(row: LoaderRow, folder: Path, images: int, fill: bool = False) -> TokenCache:
     """A token set of the real shape: holes, or ones that are on the disk and in no cache."""
     (folder / FOLDER).mkdir(parents=True)
-    entries = []
+    entries, (dtype, shape) = [], row.stored
     for number, part in enumerate(ranges(images, SHARD)):
         path, size = folder / FOLDER / name_of(number), part.stop - part.start
-        array = create(path, (size, *row.shape), row.dtype)
+        array = create(path, (size, row.views, *shape), dtype)
         if fill:
             array[:] = 1
             array.flush()

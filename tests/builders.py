@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from nextbasis.config import BasisConfig, OrderConfig, TrainConfig
+from nextbasis.data.layout import TokenLayout
 from nextbasis.data.shards import FOLDER, entry, name_of, ranges, sha256_of
 from nextbasis.families.common.generator import Generator, build
 from nextbasis.families.common.spec import TokenSpec
@@ -105,7 +106,12 @@ def tokens(family: str, batch: int = 4) -> torch.Tensor:
 
 
 def write_cache(
-    folder: Path, tokens: np.ndarray, labels: np.ndarray, shard_images: int = 1000, **index: Any
+    folder: Path,
+    tokens: np.ndarray,
+    labels: np.ndarray,
+    layout: TokenLayout,
+    shard_images: int = 1000,
+    **index: Any,
 ) -> None:
     """A token cache as stage tokens leaves it; `index` changes what its index.json says."""
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -115,6 +121,6 @@ def write_cache(
         np.save(path, tokens[part])
         entries.append(entry(path, part.stop - part.start))
     np.save(folder / "labels.npy", labels)
-    values: dict[str, Any] = {"codebook_size": 0, "posterior": False, "num_classes": 5}
+    values: dict[str, Any] = {"layout": layout.as_dict(), "posterior": False, "num_classes": 5}
     values |= {"num_views": tokens.shape[1], "mean": [], "scale": [], "shards": entries}
     write_json(folder / "index.json", values | {"tokens_sha256": sha256_of(entries)} | index)

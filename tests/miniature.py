@@ -124,7 +124,7 @@ class Project:
     def set_runs(self, *keys: str) -> None:
         """Let the catalog have exactly these runs and their evaluations."""
         runs = {key: _run(key) for key in keys}
-        rebased = {"parent": "kl", "basis": "klt", "construction": "tokens"}
+        rebased = {"parent": "kl", "coder": "kl", "basis": "klt", "construction": "tokens"}
         section = {
             "scale": SCALE,
             "rank": 0,
@@ -133,7 +133,7 @@ class Project:
             "dataset": "any",
             "weights": "weights.safetensors",
             "texts": {"classes": {"text": "classes"}},
-            "tokenizers": {"kl": {"tokenizer": "any", "views": "flip", "seed": 0}},
+            "tokenizers": {"kl": {"tokenizer": "any", "coder": "kl", "views": "flip", "seed": 0}},
             "rebased": {"vq_klt": rebased | {"views": "flip", "seed": 0}},
             "extractors": {},
             "runs": runs,
@@ -283,6 +283,6 @@ def _run(key: str) -> dict[str, object]:
     family = key.partition("_")[0]
     choices = {"model": f"small/{family}_b", "train": f"{SCALE}/{family}", "basis": "identity"}
     choices |= {"construction": "controls", "order": "raster", "sampler": f"{SCALE}/{family}"}
-    made = {"tokens": "kl", "captions": "classes", "images": 10, "seed": 0}
+    made = {"tokens": "kl", "coder": "kl", "captions": "classes", "images": 10, "seed": 0}
     told = {"overrides": f"run={key}", "sampling": ""}
     return {"family": family, "run": key} | choices | made | told

@@ -18,9 +18,9 @@ from nextbasis.families.common.checkpoint import load_generator
 from nextbasis.official.autoencoders import load_tokenizer
 from nextbasis.official.sizes import PAPER, complete, model_config
 from nextbasis.support.weights import read_checkpoint
+from nextbasis.tokenizers.common.pretrained import read_weights
 from nextbasis.tokenizers.kl16.config import KL16TokenizerConfig
 from nextbasis.tokenizers.kl16.model import KL16Autoencoder
-from nextbasis.tokenizers.pretrained import read_weights
 
 NAMES = "import export share plan bases diff doctor completion".split()
 NAMES += "score reference export-samples compare prompts geneval".split()

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import write_cache
+from nextbasis.data.layout import TokenLayout
 from nextbasis.data.shards import FOLDER, Shards, entry, name_of, ranges
 from nextbasis.data.tokens import TokenCache
 from nextbasis.stages import tokens
@@ -34,7 +35,8 @@ def test_ranges_cover_every_row_once(count: int, size: int) -> None:
 def test_rows_are_those_of_the_whole_array(tmp_path: Path, size: int) -> None:
     random = np.random.default_rng(0)
     whole = random.normal(size=(30, 2, 3, 4)).astype(np.float32)
-    write_cache(tmp_path, whole, np.zeros(30, np.int64), size, grid=[1, 3], channels=4)
+    layout = TokenLayout.of_grid((1, 3), channels=4)
+    write_cache(tmp_path, whole, np.zeros(30, np.int64), layout, size)
     cache = TokenCache(tmp_path)
     rows, columns = random.integers(30, size=50), random.integers(2, size=50)
     assert cache.tokens.shape == whole.shape
@@ -47,12 +49,12 @@ def test_rows_are_those_of_the_whole_array(tmp_path: Path, size: int) -> None:
 def test_parts_of_a_batch_get_what_they_get_in_the_whole(tmp_path: Path, kind: str) -> None:
     random = np.random.default_rng(0)
     rows = random.normal(size=(40, 2, 4, 6)).astype(np.float32)
-    index = {"grid": [2, 2], "channels": 6, "mean": [0.5] * 3, "scale": [2.0] * 3}
+    index = {"posterior": kind == "moments", "mean": [0.5] * 3, "scale": [2.0] * 3}
+    layout = TokenLayout.of_grid((2, 2), channels=3 if kind == "moments" else 6)
     if kind == "ids":
-        rows, index["codebook_size"] = random.integers(9, size=(40, 2, 4), dtype=np.int32), 9
-    if kind == "moments":
-        index |= {"channels": 3, "posterior": True}
-    write_cache(tmp_path, rows, np.zeros(40, np.int64), 11, **index)
+        rows = random.integers(9, size=(40, 2, 4), dtype=np.int32)
+        layout = TokenLayout.of_grid((2, 2), codebook_size=9)
+    write_cache(tmp_path, rows, np.zeros(40, np.int64), layout, 11, **index)
     cache, items = TokenCache(tmp_path), random.permutation(40)[:12]
 
     def drawn(part: slice) -> tuple[torch.Tensor, torch.Tensor]:

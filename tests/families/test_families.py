@@ -12,6 +12,7 @@ import yaml
 
 from builders import generator, model_config, order_config, sampler_config, token_spec, tokens
 from nextbasis.config import section
+from nextbasis.data.layout import KINDS
 from nextbasis.families import family as seam
 from nextbasis.families import find, names
 from nextbasis.families.common.backbone import Backbone, Draws
@@ -32,7 +33,7 @@ NAMES_OF_OTHER_THINGS = ("basis", "scoring/rules.py")
 @pytest.mark.parametrize("name", names())
 def test_a_family_has_every_part(name: str) -> None:
     family = find(name)
-    assert family.name == name and family.tokens in seam.KINDS
+    assert family.name == name and family.tokens in KINDS
     for part in seam.PARTS:
         assert family.part(part).__doc__
 
@@ -162,16 +163,16 @@ def test_nothing_outside_the_families_names_one() -> None:
 
 @pytest.mark.parametrize("levels", [((4, 4),), tuple((n, n) for n in (1, 2, 3, 4, 5, 6, 8, 10))])
 def test_a_spec_survives_json(levels: tuple[tuple[int, int], ...]) -> None:
-    spec = TokenSpec(kind="ids", levels=levels, size=4096, depth=4, num_classes=1000)
+    spec = TokenSpec(kind="ids", levels=levels, sizes=(4096,) * 4, num_classes=1000)
     assert TokenSpec.of(spec.as_dict()) == spec
     assert spec.num_tokens == sum(a * b for a, b in levels)
 
 
 def test_tokens_without_a_place_are_a_row() -> None:
-    spec = TokenSpec(kind="ids", levels=(), length=32, size=4096, num_classes=1000)
+    spec = TokenSpec(kind="ids", levels=(), length=32, sizes=(4096,), num_classes=1000)
     assert (spec.num_tokens, spec.sequence) == (32, (1, 32))
     with pytest.raises(ValueError, match="levels or a length"):
-        TokenSpec(kind="ids", levels=(), size=4096, num_classes=1000)
+        TokenSpec(kind="ids", levels=(), sizes=(4096,), num_classes=1000)
     with pytest.raises(ValueError, match="an older version of this package made it"):
         TokenSpec.of({"grid": [4, 4], "channels": 3, "codebook_size": 0, "num_classes": 5})
 

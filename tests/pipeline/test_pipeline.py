@@ -18,13 +18,12 @@ from nextbasis.pipeline.catalog import load_catalog, scales
 from nextbasis.pipeline.checks import check_references, headline
 from nextbasis.pipeline.schedule import Stages
 from nextbasis.pipeline.stagelist import Stage, load_stages, with_followers
-from nextbasis.tokenizers import published
 
 # A stage need not depend on these: they start it, name its files and say what it was given, and
-# find a family, but compute nothing. What .dvcignore leaves out is no dependency either.
+# find a family or a tokenizer, but compute nothing. What .dvcignore leaves out is no dependency.
 NEUTRAL = re.compile(
     r"nextbasis(\.config(\..+)?|\.stages|\.pipeline(\..+)?|\.families(\.family)?"
-    r"|\.support\.(files|folders|progress|provenance))?"
+    r"|\.tokenizers(\.kinds)?|\.support\.(files|folders|progress|provenance))?"
 )
 SCHEMAS = Path("workflow/schemas")
 IGNORED = shutil.ignore_patterns("__pycache__", "dvc.lock")
@@ -131,15 +130,14 @@ def imports() -> grimp.ImportGraph:
 
 def test_code_dependencies_are_the_imported_rooms(imports: grimp.ImportGraph) -> None:
     """A stage names every room that holds a module it runs, and no other."""
-    for stage in {(stage.kind, _family(stage)): stage for stage in ALL}.values():
+    for stage in {(stage.kind, _family(stage), _coder(stage)): stage for stage in ALL}.values():
         needed = imported(imports, f"nextbasis.stages.{stage.kind}")
         needed.add("nextbasis.support.instructions")  # of the package's __init__
         if any("families/" in path for path in stage.deps):  # found by name: nothing imports it
             family = _family(stage)
             needed |= imported(imports, f"nextbasis.families.{family}.model")
-        if "src/nextbasis/tokenizers" in stage.deps:
-            for name in published.names():
-                needed |= imported(imports, f"nextbasis.tokenizers.{name}.model")
+        if coder := _coder(stage):
+            needed |= imported(imports, f"nextbasis.tokenizers.{coder}.model")
         rooms = {path: _modules(path) for path in stage.deps if path.startswith("src/")}
         missing = needed - set().union(*rooms.values())
         assert not missing, f"{stage.name}: no dependency holds {sorted(missing)}"
@@ -153,40 +151,78 @@ def test_a_stage_names_few_rooms() -> None:
         assert sum(path.startswith("src/") for path in stage.deps) <= 9, stage.name
 
 
-def test_a_new_basis_leaves_other_trainings_up_to_date(tmp_path: Path) -> None:
-    """DVC's own verdict, before and after a file of constructions is added and another edited."""
-    for name in ("src", "config", "workflow"):
-        shutil.copytree(name, tmp_path / name, symlinks=True, ignore=IGNORED)
-    for name in ("dvc.yaml", ".dvcignore", "catalog.yaml"):
-        shutil.copy(name, tmp_path / name, follow_symlinks=False)
-    for command in ("git init --quiet", "dvc init --quiet"):
-        subprocess.run(command.split(), cwd=tmp_path, check=True)
-    rooms = tmp_path / "src/nextbasis/basis/constructions"
+class Clone:
+    """A copy of the repository without results, where some stages of tiny are up to date."""
 
-    def changed() -> set[str]:
+    def __init__(self, root: Path, names: set[str]) -> None:
+        self.root, self.names = root, names
+        for name in ("src", "config", "workflow"):
+            shutil.copytree(name, root / name, symlinks=True, ignore=IGNORED)
+        for name in ("dvc.yaml", ".dvcignore", "catalog.yaml"):
+            shutil.copy(name, root / name, follow_symlinks=False)
+        for command in ("git init --quiet", "dvc init --quiet"):
+            subprocess.run(command.split(), cwd=root, check=True)
+        stages = [stage for stage in ALL if stage.scale == "tiny" and stage_of(stage) in names]
+        assert len(stages) == len(names)
+        for stage in stages:
+            for path in (*stage.deps, *stage.outs):
+                if path.startswith("results/") and not (root / path).exists():
+                    (root / path).parent.mkdir(parents=True, exist_ok=True)
+                    (root / path).write_text("{}")
+        addresses = [stage.address for stage in stages]
+        subprocess.run(["dvc", "commit", "-f", *addresses], cwd=root, check=True)
+
+    def edit(self, path: str) -> None:
+        """Add a line to a file, a new one too."""
+        file = self.root / "src/nextbasis" / path
+        file.parent.mkdir(exist_ok=True)
+        with file.open("a") as stream:
+            stream.write("# edited\n")
+
+    def changed(self) -> set[str]:
+        """Of the stages those whose code DVC calls changed."""
         status = ["dvc", "status", "--json", "config/scales/tiny/dvc.yaml"]
-        said = subprocess.run(status, cwd=tmp_path, check=True, capture_output=True, text=True)
-        return {
+        said = subprocess.run(status, cwd=self.root, check=True, capture_output=True, text=True)
+        found = {
             address.rpartition(":")[2]
             for address, what in json.loads(said.stdout).items()
             for changes in what
             if any(path.startswith("src/") for path in changes.get("changed deps", {}))
         }
+        return found & self.names
 
-    keys = ("xar_b_bar", "xar_b_klt", "mar_basis_var")
-    trainings = {f"train@{key}": f"train-tiny@{key}" for key in keys}
-    for stage in (stage for stage in ALL if stage.name in trainings.values()):
-        for path in (*stage.deps, *stage.outs):
-            if path.startswith("results/") and not (tmp_path / path).exists():
-                (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-                (tmp_path / path).write_text("{}")
-        subprocess.run(["dvc", "commit", "-f", stage.address], cwd=tmp_path, check=True)
-    assert not changed() & trainings.keys()
-    (rooms / "mine.py").write_text('"""A new basis."""\n')
-    assert not changed() & trainings.keys()
-    with (rooms / "tokens.py").open("a") as file:
-        file.write("# edited\n")
-    assert changed() & trainings.keys() == {"train@xar_b_klt"}
+
+def stage_of(stage: Stage) -> str:
+    """Its name in its own dvc.yaml."""
+    return stage.address.rpartition(":")[2]
+
+
+def test_a_new_basis_leaves_other_trainings_up_to_date(tmp_path: Path) -> None:
+    """DVC's own verdict, before and after a file of constructions is added and another edited."""
+    clone = Clone(tmp_path, {"train@xar_b_bar", "train@xar_b_klt", "train@mar_basis_var"})
+    assert not clone.changed()
+    clone.edit("basis/constructions/mine.py")
+    assert not clone.changed()
+    clone.edit("basis/constructions/tokens.py")
+    assert clone.changed() == {"train@xar_b_klt"}
+
+
+def test_a_new_tokenizer_leaves_other_tokens_and_samples_up_to_date(tmp_path: Path) -> None:
+    """DVC's own verdict, before and after a kind is added, and one and what they share edited."""
+    kinds_of = ("tokenizer", "tokens", "reconstruct")
+    of = {key: {f"{kind}@{key}" for kind in kinds_of} for key in ("patches", "vq")}
+    of["patches"] |= {"sample@xar_b", "diagnose@xar_b_bar"}
+    of["vq"] |= {"rebase@vq_klt", "tokens@vq_klt", "sample@rar_b", "sample@rar_b_klt"}
+    clone = Clone(tmp_path, of["patches"] | of["vq"])
+    assert not clone.changed()
+    clone.edit("tokenizers/mine/model.py")
+    clone.edit("tokenizers/kl16/model.py")
+    clone.edit("tokenizers/kinds.py")
+    assert not clone.changed()
+    clone.edit("tokenizers/vq/model.py")
+    assert clone.changed() == of["vq"]
+    clone.edit("tokenizers/common/tokenizer.py")
+    assert clone.changed() == of["patches"] | of["vq"]
 
 
 def test_params_are_the_configs_that_the_command_chooses() -> None:
@@ -272,6 +308,14 @@ def test_entries_say_what_their_recipes_say(
         stages.check_configs()
 
 
+def test_a_tokenizer_s_entry_says_its_kind(tmp_path: Path) -> None:
+    stages = Stages("tiny")
+    stages.section["tokenizers"]["vq"]["coder"] = "kl"
+    stages.root = _root(tmp_path)
+    with pytest.raises(ValueError, match="tokenizer vq: coder is 'kl' but tokenizer 'vq_digits'"):
+        stages.check_configs()
+
+
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
@@ -289,7 +333,11 @@ def test_entries_say_what_their_recipes_say(
         ("tiny.runs.xar_b.captions", "words", "tiny.runs.xar_b: no captions 'words'"),
         ("tiny.runs.xar_b.run", "mar_b", "tiny.runs.xar_b: run must be the entry's own name"),
         ("tiny.rebased.vq_klt.parent", "vqq", "no parent 'vqq'"),
-        ("tiny.rebased.vq", {"parent": "vq"}, "a tokenizer's already"),
+        ("tiny.rebased.vq", {"parent": "vq", "coder": "vq"}, "a tokenizer's already"),
+        ("tiny.rebased.vq_klt.coder", "kl", "vq_klt: coder is 'kl' but parent 'vq' has 'vq'"),
+        ("tiny.tokenizers.vq.coder", "vae", "tiny.tokenizers.vq: no coder 'vae'; choose one of kl"),
+        ("tiny.runs.rar_b.coder", "kl", "runs.rar_b: coder is 'kl' but tokens 'vq' has 'vq'"),
+        ("tiny.evals.rar_b.coder", "kl", "evals.rar_b: coder is 'kl' but run 'rar_b' has 'vq'"),
         ("tiny.same.rar_b", "xar_b", "evaluations have this system already"),
         ("tiny.same.other", "nobody", "no system 'nobody'"),
         ("tables.bar_main.metrics", ["fid", "kdi"], r"tables.bar_main.metrics .* got 'kdi'"),
@@ -425,6 +473,11 @@ def _changed(where: str, value: object) -> dict[str, object]:
 def _family(stage: Stage) -> str:
     group = GROUPS.get(stage.kind)
     return CATALOG[stage.scale][group][stage.key]["family"] if group else ""
+
+
+def _coder(stage: Stage) -> str:
+    rooms = [Path(path) for path in stage.deps if path.startswith("src/nextbasis/tokenizers/")]
+    return next((room.name for room in rooms if room.name != "common"), "")
 
 
 def _modules(path: str) -> set[str]:

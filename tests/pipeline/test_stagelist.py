@@ -55,6 +55,28 @@ def test_an_edit_loses_a_training_only_if_it_can_change_it(
     assert edited(root, path, lambda: code_hash("train", root, **item)) == lost
 
 
+@pytest.mark.parametrize("kind", ["tokenizer", "tokens", "reconstruct", "rebase", "sample"])
+@pytest.mark.parametrize(
+    ("path", "lost"),
+    [
+        ("tokenizers/vq/model.py", True),
+        ("tokenizers/common/tokenizer.py", True),
+        ("tokenizers/vq/config.py", True),
+        ("tokenizers/kl16/model.py", False),
+        ("tokenizers/kl/model.py", False),
+        ("tokenizers/kinds.py", False),
+        ("tokenizers/README.md", False),
+        ("tokenizers/new/model.py", False),
+    ],
+)
+def test_an_edit_loses_tokens_only_if_it_can_change_them(
+    root: Path, path: str, lost: bool, kind: str
+) -> None:
+    (root / SOURCE / path).parent.mkdir(exist_ok=True)  # of the new one
+    item = {"family": "rar", "coder": "vq", "construction": "tokens"}
+    assert edited(root, path, lambda: code_hash(kind, root, **item)) == lost
+
+
 def test_the_code_is_what_dvc_names() -> None:
     names = {
         path.relative_to(ROOT).as_posix()

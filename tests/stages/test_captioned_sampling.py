@@ -11,15 +11,16 @@ from PIL import Image
 
 from builders import basis_config, model_config, order_config, sampler_config
 from nextbasis.commands import prompts
-from nextbasis.config import PatchesConfig, SampleStage, TrainStage
+from nextbasis.config import SampleStage, TrainStage
 from nextbasis.config import compose as compose_here
 from nextbasis.data.texts import load_texts
 from nextbasis.families.common.checkpoint import save_generator
 from nextbasis.families.common.generator import build
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.stages import dataset, sample, text
-from nextbasis.tokenizers.loading import build as build_tokenizer
-from nextbasis.tokenizers.loading import save_tokenizer
+from nextbasis.tokenizers.common.loading import build as build_tokenizer
+from nextbasis.tokenizers.common.loading import save_tokenizer
+from nextbasis.tokenizers.patches.config import PatchesConfig
 from nextbasis.training.trainer import text_spec
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -13,15 +13,17 @@ from scipy.stats import ortho_group
 from builders import basis_config, model_config, order_config, write_cache
 from nextbasis.basis import make
 from nextbasis.basis.statistics import klt
-from nextbasis.config import DiagnoseStage, PatchesConfig, TrainStage
+from nextbasis.config import DiagnoseStage, TrainStage
 from nextbasis.config import compose as compose_here
+from nextbasis.data.layout import TokenLayout
 from nextbasis.families.common.checkpoint import save_generator
 from nextbasis.families.common.generator import Generator, build
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.stages import diagnose
 from nextbasis.support.files import read_json
-from nextbasis.tokenizers.loading import build as build_tokenizer
-from nextbasis.tokenizers.loading import save_tokenizer
+from nextbasis.tokenizers.common.loading import build as build_tokenizer
+from nextbasis.tokenizers.common.loading import save_tokenizer
+from nextbasis.tokenizers.patches.config import PatchesConfig
 from pretend_gpu import pretend_gpu
 
 ROOT = Path(__file__).parents[2]
@@ -35,8 +37,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cached tokens and their tokenizer (patches of 8x8 images), as the stages leave them."""
     monkeypatch.chdir(tmp_path)
     folder, labels = Path("results/test/tokens/patches"), np.arange(NUM_IMAGES) % 5
-    index = {"grid": [SIDE, SIDE], "channels": CHANNELS}
-    write_cache(folder, tokens()[:, None].numpy(), labels, **index)
+    layout = TokenLayout.of_grid((SIDE, SIDE), channels=CHANNELS)
+    write_cache(folder, tokens()[:, None].numpy(), labels, layout)
     config = PatchesConfig(kind="patches", encode_batch_size=9, downsample=2, latent_channels=4)
     folder = Path("results/test/tokenizer/patches")
     folder.mkdir(parents=True)

@@ -10,15 +10,16 @@ import torch
 from PIL import Image
 
 from builders import basis_config, model_config, order_config, sampler_config
-from nextbasis.config import PatchesConfig, SampleStage, TrainStage
+from nextbasis.config import SampleStage, TrainStage
 from nextbasis.config import compose as compose_here
 from nextbasis.families.common.checkpoint import save_generator
 from nextbasis.families.common.generator import build
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.stages import sample
 from nextbasis.support.files import read_json, write_json
-from nextbasis.tokenizers.loading import build as build_tokenizer
-from nextbasis.tokenizers.loading import save_tokenizer
+from nextbasis.tokenizers.common.loading import build as build_tokenizer
+from nextbasis.tokenizers.common.loading import save_tokenizer
+from nextbasis.tokenizers.patches.config import PatchesConfig
 from two_processes import in_two_processes
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from networks import SMALL_CONFIGS
 from nextbasis.config import RebaseStage
 from nextbasis.data.tokens import TokenCache
 from nextbasis.stages import rebase, tokens
-from nextbasis.tokenizers.loading import build
+from nextbasis.tokenizers.common.loading import build
 from pretend_gpu import DEVICE, CudaTensor, pretend_gpu
 from toy_tokenizers import (
     KL,

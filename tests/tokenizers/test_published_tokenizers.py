@@ -28,18 +28,19 @@ from nextbasis.config import (
     compose,
 )
 from nextbasis.config.data import VIEWS as VIEW_NAMES
+from nextbasis.data.layout import TokenLayout
 from nextbasis.data.tokens import TokenCache
 from nextbasis.data.views import VIEWS, ten_crop
 from nextbasis.parity.fixture import open_fixture
 from nextbasis.sources.images import load_photo
 from nextbasis.stages import dataset, tokenizer, tokens, train
 from nextbasis.support.files import sha256, write_json
+from nextbasis.tokenizers.common.loading import build, load_tokenizer
+from nextbasis.tokenizers.common.pretrained import read_weights
+from nextbasis.tokenizers.kinds import find, published
 from nextbasis.tokenizers.kl16 import parity as kl16_parity
 from nextbasis.tokenizers.kl16.model import KL16Tokenizer
-from nextbasis.tokenizers.loading import build, load_tokenizer
 from nextbasis.tokenizers.maskgit_vqgan import parity as vqgan_parity
-from nextbasis.tokenizers.pretrained import read_weights
-from nextbasis.tokenizers.published import find, names
 
 CONFIG = Path(__file__).parents[2] / "config"
 SIZE = 24  # pixels a side of the miniature's images; 26 where ten crops are cut
@@ -58,7 +59,7 @@ def random_state(config: Published, seed: int = 0) -> dict[str, Tensor]:
     return find(config.kind).part("model").NETWORK(config.network).state_dict()
 
 
-@pytest.fixture(params=names())
+@pytest.fixture(params=published())
 def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Published:
     """A small tokenizer whose weights are in a file."""
     config = small(request.param, tmp_path / "weights.safetensors")
@@ -173,8 +174,8 @@ def moments_cache(folder: Path, moments: np.ndarray) -> TokenCache:
     """A cache of a single token an image, from moments (images, views, 2d)."""
     channels = moments.shape[2] // 2
     tokens, labels = moments[:, :, None].astype(np.float32), np.zeros(len(moments), np.int64)
-    index = {"grid": [1, 1], "channels": channels, "posterior": True, "mean": [0.0] * channels}
-    write_cache(folder, tokens, labels, **index, scale=[0.2325] * channels)
+    index = {"posterior": True, "mean": [0.0] * channels, "scale": [0.2325] * channels}
+    write_cache(folder, tokens, labels, TokenLayout.of_grid((1, 1), channels=channels), **index)
     return TokenCache(folder)
 
 

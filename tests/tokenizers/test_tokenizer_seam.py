@@ -1,4 +1,4 @@
-"""The seam of published tokenizers: what each must keep, and that their README is true."""
+"""The seam of tokenizers: what each kind must keep, and that their README is true."""
 
 import ast
 import json
@@ -17,12 +17,12 @@ from torch import Tensor
 from fixtures_at_hand import fixture_path
 from networks import MANIFESTS, SMALL_CONFIGS
 from nextbasis.config import section
-from nextbasis.families.family import KINDS
+from nextbasis.data.layout import KINDS
 from nextbasis.official.sizes import Votes
-from nextbasis.tokenizers import published as seam
-from nextbasis.tokenizers.loading import build
-from nextbasis.tokenizers.published import find, names
-from nextbasis.tokenizers.tokenizer import PosteriorTokenizer, Tokenizer
+from nextbasis.tokenizers import kinds as seam
+from nextbasis.tokenizers.common.loading import build
+from nextbasis.tokenizers.common.tokenizer import PosteriorTokenizer, Tokenizer
+from nextbasis.tokenizers.kinds import find, names, published
 from toy_package import run_with_toy
 from toy_tokenizers import workspace
 
@@ -52,7 +52,7 @@ def shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", published())
 def test_a_tokenizer_has_every_part(name: str) -> None:
     tokenizer = find(name)
     assert tokenizer.name == name and tokenizer.tokens in KINDS
@@ -61,7 +61,7 @@ def test_a_tokenizer_has_every_part(name: str) -> None:
     assert (SOURCE / "tokenizers" / name / "README.md").is_file()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", published())
 def test_its_config_composes(name: str) -> None:
     config, part = released(name), find(name).part("config")
     assert config.kind == name
@@ -69,7 +69,7 @@ def test_its_config_composes(name: str) -> None:
     assert config.downsample > 0
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", published())
 def test_a_tokenizer_takes_no_memory_on_meta(name: str) -> None:
     config = released(name)
     with torch.device("meta"):
@@ -80,27 +80,29 @@ def test_a_tokenizer_takes_no_memory_on_meta(name: str) -> None:
     assert shapes(state) == wanted
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", published())
 def test_tokens_are_what_the_tokenizer_says(name: str) -> None:
     made, told = small(name), find(name)
     assert type(made) is told.part("model").TOKENIZER
     assert isinstance(made, PosteriorTokenizer) == told.posterior
-    assert bool(made.codebook_size) == (told.tokens == "ids")
+    assert made.layout.kind == told.tokens
     images = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    tokens, count = made.encode(images), made.grid[0] * made.grid[1]
+    tokens, layout = made.encode(images), made.layout
+    assert tokens.shape == (2, *layout.shape)
     if told.tokens == "numbers":
-        assert tokens.shape == (2, count, made.channels) and tokens.dtype == torch.float32
-        assert [len(part) for part in made.units()] == [made.channels, made.channels]
+        assert tokens.dtype == torch.float32
+        assert [len(part) for part in made.units()] == [layout.size, layout.size]
     else:
-        assert tokens.shape == (2, count) and made.units() == ([], [])
-        assert 0 <= tokens.min() and tokens.max() < made.codebook_size
+        assert made.units() == ([], [])
+        places = tokens.reshape(-1, len(layout.choices)).long()
+        assert 0 <= places.min() and (places.amax(0) < torch.tensor(layout.choices)).all()
     if isinstance(made, PosteriorTokenizer):
-        assert made.moments(images).shape == (2, count, 2 * made.channels)
+        assert made.moments(images).shape == (2, layout.num_tokens, 2 * layout.size)
     again = made.decode(tokens)
     assert again.shape == images.shape and again.isfinite().all()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", published())
 def test_an_official_file_is_read_and_written_to_the_bit(name: str) -> None:
     official, network = find(name).part("official"), SMALL_CONFIGS[name].network
     ours = dict(small(name).get_submodule("network").state_dict())
@@ -113,7 +115,7 @@ def test_an_official_file_is_read_and_written_to_the_bit(name: str) -> None:
     assert all(torch.equal(written[key], theirs[key]) for key in theirs)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", published())
 def test_official_names_are_those_of_the_released_file(name: str) -> None:
     """A bijection between the manifest's tensors and the network's; sizes come back."""
     official, config = find(name).part("official"), released(name)
@@ -129,10 +131,10 @@ def test_official_names_are_those_of_the_released_file(name: str) -> None:
     assert set(told) <= {field.name for field in fields(config.network)}
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", published())
 def test_a_tokenizer_is_named_without_torch(name: str) -> None:
     code = (
-        "import sys; from nextbasis.tokenizers.published import find; "
+        "import sys; from nextbasis.tokenizers.kinds import find; "
         f"find({name!r}).part('config'); print(*sys.modules)"
     )
     loaded = subprocess.run(
@@ -164,7 +166,7 @@ def test_nothing_outside_its_folder_names_a_tokenizer() -> None:
         found = {text.lower().replace("_", "") for text in mentions(path)}
         wrong += [
             f"{place}: {name}"
-            for name in names()
+            for name in published()
             if not place.startswith((f"tokenizers/{name}/", "basis/"))
             and any(name.replace("_", "") in text for text in found)
         ]
@@ -174,8 +176,8 @@ def test_nothing_outside_its_folder_names_a_tokenizer() -> None:
 # A toy tokenizer, one file for each that README.md lists but those that only official files need.
 TOY = {
     "__init__.py": """
-        from nextbasis.tokenizers.published import Published
-        TOKENIZER = Published(name="toy", tokens="numbers")
+        from nextbasis.tokenizers.kinds import Kind
+        TOKENIZER = Kind(name="toy", tokens="numbers")
     """,
     "config.py": """
         from dataclasses import dataclass
@@ -191,8 +193,9 @@ TOY = {
     "model.py": """
         import torch
         from torch import nn
-        from nextbasis.tokenizers.patches import patchify, unpatchify
-        from nextbasis.tokenizers.tokenizer import Tokenizer
+        from nextbasis.data.layout import TokenLayout
+        from nextbasis.tokenizers.common.patches import patchify, unpatchify
+        from nextbasis.tokenizers.common.tokenizer import Tokenizer
         class Gain(nn.Module):
             def __init__(self, sizes):
                 super().__init__()
@@ -202,16 +205,15 @@ TOY = {
                 super().__init__()
                 self.patch = config.downsample
                 side = image_size // self.patch
-                self.grid, self.channels = (side, side), image_channels * self.patch**2
+                channels = image_channels * self.patch**2
+                self.layout = TokenLayout.of_grid((side, side), channels=channels)
                 self.network = Gain(config.network)
             @torch.no_grad()
             def encode(self, images):
                 return patchify(images, self.patch) * self.network.gain
             @torch.no_grad()
             def decode(self, tokens):
-                return unpatchify(tokens / self.network.gain, self.patch, self.grid[0])
-            def units(self):
-                return [0.0] * self.channels, [1.0] * self.channels
+                return unpatchify(tokens / self.network.gain, self.patch, self.layout.grid[0])
         NETWORK, TOKENIZER = Gain, Toy
     """,
 }
@@ -221,8 +223,8 @@ import torch
 from safetensors.torch import save_file
 from nextbasis.config import TokenizerStage, section
 from nextbasis.stages import tokenizer
-from nextbasis.tokenizers.loading import load_tokenizer
-from nextbasis.tokenizers.published import find, names
+from nextbasis.tokenizers.common.loading import load_tokenizer
+from nextbasis.tokenizers.kinds import find, names
 
 assert "toy" in names()
 save_file({"gain": torch.tensor(2.0)}, "weights.safetensors")

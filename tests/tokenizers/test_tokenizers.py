@@ -14,10 +14,11 @@ from nextbasis.config import (
 from nextbasis.data.tokens import TokenCache
 from nextbasis.stages import rebase, tokenizer, tokens
 from nextbasis.support.files import sha256, write_json
-from nextbasis.tokenizers.loading import build, load_tokenizer, save_tokenizer
-from nextbasis.tokenizers.rebased import RebasedTokenizer
-from nextbasis.tokenizers.standardise import Standardise
-from nextbasis.tokenizers.vq import VQTokenizer, nearest
+from nextbasis.tokenizers.common.codes import nearest
+from nextbasis.tokenizers.common.loading import build, load_tokenizer, save_tokenizer
+from nextbasis.tokenizers.common.rebased import RebasedTokenizer
+from nextbasis.tokenizers.common.standardise import Standardise
+from nextbasis.tokenizers.vq.model import VQTokenizer
 from toy_tokenizers import (
     COUNT,
     KL,
@@ -144,9 +145,9 @@ def test_stage_writes_what_load_reads_and_repeats_to_the_bit(workspace, config):
     assert measured[0] == measured[1]
     model = load_tokenizer(folder)
     made = model.encode(pixels())
-    assert made.shape[:2] == (COUNT, model.grid[0] * model.grid[1])
+    assert made.shape[:2] == (COUNT, model.layout.num_tokens)
     assert model.decode(made).shape == (COUNT, 1, SIZE, SIZE)
-    assert (model.codebook_size > 0) == (config.kind == "vq")
+    assert (model.layout.kind == "ids") == (config.kind == "vq")
     assert not any(parameter.requires_grad for parameter in model.parameters())
     lines = (folder / "curve.csv").read_text().splitlines()
     assert lines[0] == "step,loss" and len(lines) == 1 + (0 if config.kind == "patches" else 6)
@@ -186,7 +187,7 @@ def test_impossible_sizes_name_the_key(workspace, changes, message):
         (
             "vae",
             {},
-            "tokenizer.kind must be one of patches, .*kl16, maskgit_vqgan; got 'vae'",
+            "tokenizer.kind must be one of kl, kl16, .*patches, vq; got 'vae'",
         ),
         ("patches", {"lr": 0.1}, "tokenizer.lr.*the keys of tokenizer are kind, encode_batch_size"),
         ("vq", {"codebook_size": 1}, "tokenizer.codebook_size must be at least 2, got 1"),
@@ -201,7 +202,7 @@ def test_a_kind_takes_its_own_keys_only(kind, changes, message):
 def test_paper_sizes_build_without_literals_for_the_image():
     config = token_config("kl", downsample=16, latent_channels=16, width=8)
     model = build(config, 256, 3)
-    assert model.grid == (16, 16) and model.channels == 16
+    assert model.layout.grid == (16, 16) and model.layout.channels == 16
     with torch.no_grad():
         assert model.decode(model.encode(torch.zeros(1, 3, 256, 256))).shape == (1, 3, 256, 256)
 
@@ -294,7 +295,9 @@ def test_rebase_refuses_a_basis_it_cannot_use(workspace, basis, message):
 
 def test_rebase_refuses_a_continuous_parent(workspace):
     run_tokenizer("kl", KL)
-    with pytest.raises(ValueError, match="parent must be a tokenizer of kind vq, got 'kl'"):
+    with pytest.raises(
+        ValueError, match="parent must be a tokenizer of one codebook on one grid.* got 'kl'"
+    ):
         rebase.main(
             RebaseStage(
                 reproducible=True,

@@ -9,10 +9,10 @@ import yaml
 from nextbasis.commands.arguments import read_grid
 from nextbasis.commands.report import print_report
 from nextbasis.families import names
-from nextbasis.tokenizers import published
+from nextbasis.tokenizers import kinds
 
 EXAMPLE = "nextbasis import xar xAR-B.pth models/xar_b"
-FAMILIES = (*names(), *published.names())
+FAMILIES = (*names(), *kinds.published())
 
 
 def add(commands: Any) -> None:

@@ -41,12 +41,9 @@ from nextbasis.config.text import (
     WordsConfig,
 )
 from nextbasis.config.tokenizer import (
-    KLConfig,
-    PatchesConfig,
     PublishedTokenizer,
     TokenizerConfig,
-    TrainedTokenizer,
-    VQConfig,
+    TrainedConfig,
 )
 
 __all__ = [
@@ -60,10 +57,8 @@ __all__ = [
     "EvaluationConfig",
     "ExtractorStage",
     "FrozenConfig",
-    "KLConfig",
     "ModelBase",
     "OrderConfig",
-    "PatchesConfig",
     "PublishedTokenizer",
     "RebaseStage",
     "ReconstructStage",
@@ -82,8 +77,7 @@ __all__ = [
     "TokensStage",
     "TrainConfig",
     "TrainStage",
-    "TrainedTokenizer",
-    "VQConfig",
+    "TrainedConfig",
     "WordsConfig",
     "as_dict",
     "choices",

@@ -8,9 +8,9 @@ from nextbasis.config.data import VIEWS, DatasetConfig, EvaluationConfig
 from nextbasis.config.model import BasisConfig, ModelBase, OrderConfig
 from nextbasis.config.running import SamplerBase, TrainConfig
 from nextbasis.config.text import ClassesConfig, FrozenConfig, TextConfig, WordsConfig
-from nextbasis.config.tokenizer import KLConfig, PatchesConfig, TokenizerConfig, VQConfig
+from nextbasis.config.tokenizer import TokenizerConfig
 from nextbasis.families import find
-from nextbasis.tokenizers import published
+from nextbasis.tokenizers import kinds
 
 
 @dataclass(kw_only=True)
@@ -158,24 +158,12 @@ SCHEMAS: dict[str, type[StageConfig]] = {
     "diagnose": DiagnoseStage,
 }
 
-TOKENIZERS = {"patches": PatchesConfig, "kl": KLConfig, "vq": VQConfig}  # that are made here
-
-
-def tokenizer_of(kind: str) -> Any:
-    """The schema of a kind of tokenizer, made here or published.
-
-    Raises: ValueError naming the kinds.
-    """
-    choose("tokenizer.kind", kind, (*TOKENIZERS, *published.names()))
-    return TOKENIZERS.get(kind) or published.find(kind).part("config").TOKENIZER
-
-
 # What a section's values must look like; where a key of it chooses among several, SELECTORS has it
 # and the entry here is what finds the schema by its value.
 SECTIONS: dict[str, Any] = {
     "dataset": DatasetConfig,
     "text": {"classes": ClassesConfig, "words": WordsConfig, "frozen": FrozenConfig},
-    "tokenizer": tokenizer_of,
+    "tokenizer": lambda kind: kinds.find(kind).part("config").TOKENIZER,
     "model": lambda family: find(family, "model.family").part("config").MODEL,
     "basis": BasisConfig,
     "order": OrderConfig,

@@ -1,4 +1,4 @@
-"""Cached tokens of the training images: ids, latents, or moments that latents are drawn from."""
+"""Cached tokens of the training images, or moments that they are drawn from."""
 
 from pathlib import Path
 
@@ -8,13 +8,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from nextbasis.data.arrays import open_array, read_index
+from nextbasis.data.layout import TokenLayout
 from nextbasis.data.posterior import Posterior
 from nextbasis.data.shards import FOLDER, Shards
 
 KEYS = (
-    "grid",
-    "channels",
-    "codebook_size",
+    "layout",
     "posterior",
     "num_classes",
     "num_views",
@@ -23,11 +22,23 @@ KEYS = (
     "shards",
     "tokens_sha256",
 )
+DTYPES = {"numbers": np.float32, "ids": np.int32, "bits": np.bool_}  # on disk, by kind
 SEEDS = 2**32  # PyTorch's CPU generator takes no more of a seed than 32 bits
+
+
+def stored(layout: TokenLayout, posterior: bool) -> tuple[type, tuple[int, ...]]:
+    """Type and shape of what is kept of a view: its tokens, a byte a bit; of a posterior moments.
+
+    Those are means, then log-variances: (n, 2d).
+    """
+    *places, last = layout.shape
+    return DTYPES[layout.kind], (*places, 2 * last if posterior else last)
 
 
 class TokenCache:
     """The arrays of results/<scale>/tokens/<key>, checked against their index.
+
+    `tokens` is (images, views, *layout.shape), of moments (images, views, n, 2d).
 
     Of the tokens, types and shapes are checked but no checksum: there may be more of them than can
     be read in minutes. The stage that writes them verifies those, whatever the size.
@@ -39,27 +50,19 @@ class TokenCache:
         Raises: FileNotFoundError or ValueError naming the file, expected and found.
         """
         self.folder, self.index = folder, read_index(folder, KEYS)
-        self.grid: tuple[int, int] = (self.index["grid"][0], self.index["grid"][1])
-        self.channels: int = self.index["channels"]
-        self.codebook_size: int = self.index["codebook_size"]
+        try:
+            self.layout = TokenLayout.of(self.index["layout"])
+        except ValueError as error:
+            raise ValueError(f"{folder / 'index.json'}: {error}; rerun stage tokens") from error
         self.num_classes: int = self.index["num_classes"]
         self.num_views: int = self.index["num_views"]  # crops of each image, mirrored ones included
         self.posterior: bool = self.index["posterior"]
-        self.tokens = Shards(  # (num, views, n, d), of moments 2d; of ids (num, views, n)
-            folder / FOLDER,
-            self.index["shards"],
-            np.int32 if self.codebook_size else np.float32,
-            (self.num_views, *self._shape()),
-        )
+        dtype, shape = stored(self.layout, self.posterior)
+        shape = (self.num_views, *shape)
+        self.tokens = Shards(folder / FOLDER, self.index["shards"], dtype, shape)
         self.labels: Int64[np.ndarray, " n"] = open_array(
             folder / "labels.npy", np.int64, (len(self.tokens),)
         )
-
-    def _shape(self) -> tuple[int, ...]:
-        count = self.grid[0] * self.grid[1]
-        if self.codebook_size:
-            return (count,)
-        return count, self.channels * (2 if self.posterior else 1)
 
     def draw(
         self,
@@ -68,6 +71,8 @@ class TokenCache:
         part: slice = slice(None),
     ) -> Tensor:
         """Tokens of these images: of a view drawn uniformly and, of moments, a fresh sample.
+
+        They are (b, *layout.shape): float32 numbers, int64 ids or bool bits.
 
         Only those of `part` are read and returned, but a view and a seed of its noise are drawn for
         each, so that what an image gets does not depend on the number of processes that share a
@@ -78,7 +83,7 @@ class TokenCache:
         """
         views = torch.randint(self.num_views, (len(items),), generator=generator).numpy()
         stored = torch.from_numpy(self.tokens.take(items[part], views[part]))
-        if self.codebook_size:
+        if self.layout.kind == "ids":
             return stored.long()
         if not self.posterior:
             return stored
@@ -87,7 +92,7 @@ class TokenCache:
         return self._scaled(posterior.mean + posterior.std * _noise(seeds, posterior.mean.shape))
 
     def expected(self, every: int) -> Float[Tensor, "b n d"]:
-        """Latents of every so many-th image's first view, without the posterior's noise."""
+        """Numbers of every so many-th image's first view, without the posterior's noise."""
         items = np.arange(0, len(self.tokens), every)
         tokens = torch.from_numpy(self.tokens.take(items, np.zeros_like(items)))
         return self._scaled(Posterior.of(tokens, 2).mean) if self.posterior else tokens

@@ -10,7 +10,6 @@ from types import ModuleType
 
 from nextbasis.support.folders import Folders
 
-KINDS = ("numbers", "ids", "bits")  # of tokens; only numbers can be mixed by a basis
 PARTS = {  # module of a family's folder: what is in it
     "config": "MODEL and SAMPLER, the dataclasses of its config",
     "model": "MODEL, its class",
@@ -28,7 +27,7 @@ class Family:
 
     name: str  # of its folder, and `family` of its configs
     title: str  # as the papers write it
-    tokens: str  # what its tokens are: one of KINDS
+    tokens: str  # what its tokens are: numbers, ids or bits
     captions: bool  # whether captions can take the place of classes
     order: str = "raster"  # config/order of its official models
 

@@ -14,9 +14,9 @@ from nextbasis.official.names import check_family
 from nextbasis.official.sizes import Votes
 from nextbasis.support.files import read_json, staged_folder, write_json
 from nextbasis.support.weights import read_checkpoint
-from nextbasis.tokenizers.loading import WEIGHTS
-from nextbasis.tokenizers.pretrained import OF_THE_LOSS, check_state
-from nextbasis.tokenizers.published import find
+from nextbasis.tokenizers.common.loading import WEIGHTS
+from nextbasis.tokenizers.common.pretrained import OF_THE_LOSS, check_state
+from nextbasis.tokenizers.kinds import find
 
 
 @dataclass(kw_only=True)

@@ -17,8 +17,8 @@ from nextbasis.official.names import check_family
 from nextbasis.official.sizes import complete, model_config
 from nextbasis.support.files import read_json, sha256, write_atomic
 from nextbasis.support.weights import read_checkpoint
-from nextbasis.tokenizers import published
-from nextbasis.tokenizers.loading import WEIGHTS
+from nextbasis.tokenizers import kinds
+from nextbasis.tokenizers.common.loading import WEIGHTS
 
 
 def import_file(
@@ -57,7 +57,7 @@ def export_folder(folder: Path, out: Path) -> dict[str, str]:
     if "network" in read_json(folder / CONFIG):
         tokenizer = autoencoders.load_tokenizer(folder)
         family = tokenizer.family
-        official = published.find(family).part("official")
+        official = kinds.find(family).part("official")
         state = official.theirs(tokenizer.state, tokenizer.network)
     else:
         imported = load_imported(folder)
@@ -103,11 +103,9 @@ def _import_backbone(
     order = section("order", _group("order", find(family).order))
     save_imported(out, imported, basis, order)
     spec = imported.spec
-    tokens = f"{spec.codebook_size} ids" if spec.codebook_size else f"{spec.channels} numbers"
-    grid_text = f"{spec.grid[0]} x {spec.grid[1]} tokens of {tokens}, {spec.num_classes} classes"
     return {
         **_read(family, checkpoint, source, imported.state),
-        "tokens": grid_text,
+        "tokens": f"{spec}, {spec.num_classes} classes",
         "config": _words(as_dict(imported.model)),
         **_wrote(out / MODEL),
     }

@@ -7,8 +7,8 @@ from nextbasis.config import ModelBase, OrderConfig
 from nextbasis.families import Family, find, names
 from nextbasis.families.common.generator import build_backbone
 from nextbasis.families.common.spec import TokenSpec
-from nextbasis.tokenizers import published
-from nextbasis.tokenizers.published import Published
+from nextbasis.tokenizers import kinds
+from nextbasis.tokenizers.kinds import Kind
 
 RASTER = OrderConfig(scan="raster", anneal_start=0.0, anneal_end=0.0)
 
@@ -57,8 +57,8 @@ def check_family(family: str, state: dict[str, Tensor]) -> None:
 
     Raises: ValueError naming the family found.
     """
-    known: list[Family | Published] = [find(name) for name in names()]
-    known += [published.find(name) for name in published.names()]
+    known: list[Family | Kind] = [find(name) for name in names()]
+    known += [kinds.find(name) for name in kinds.published()]
     signatures = {each.name: each.part("official").SIGNATURE for each in known} | UNREAD
     found = {
         name: sum(key in state for key in keys) / len(keys) for name, keys in signatures.items()

@@ -9,8 +9,8 @@ from pathlib import Path
 from nextbasis.families import Family, find, names
 from nextbasis.parity.fixture import open_fixture
 from nextbasis.parity.report import Row, table
-from nextbasis.tokenizers import published
-from nextbasis.tokenizers.published import Published
+from nextbasis.tokenizers import kinds
+from nextbasis.tokenizers.kinds import Kind
 
 __all__ = ["compare_fixture", "table"]
 
@@ -21,8 +21,8 @@ def compare_fixture(path: Path) -> list[Row]:
     Raises: FileNotFoundError; ValueError if the file is damaged or holds something unknown.
     """
     fixture = open_fixture(path)
-    known: list[Family | Published] = [find(name) for name in names()]
-    known += [published.find(name) for name in published.names()]
+    known: list[Family | Kind] = [find(name) for name in names()]
+    known += [kinds.find(name) for name in kinds.published()]
     parts = {each.name: each.part("parity") for each in known}
     try:
         fitting = [part for part in parts.values() if part.knows(fixture)]

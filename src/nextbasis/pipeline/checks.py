@@ -13,6 +13,7 @@ from nextbasis.pipeline.catalog import (
     table_of,
 )
 from nextbasis.scoring.facts import METRICS
+from nextbasis.tokenizers import kinds
 
 Section = dict[str, Any]
 
@@ -98,8 +99,12 @@ def _problems_of_encoders(section: Section) -> list[str]:
     ]
     if set(section["encoders"]) != set(tokenizers) | set(rebased):
         problems.append("encoders: must be all tokenizers and all rebased")
+    for key, entry in tokenizers.items():
+        problems += _unknown(f"tokenizers.{key}", "coder", entry["coder"], kinds.names())
     for key, entry in rebased.items():
-        problems += _unknown(f"rebased.{key}", "parent", entry["parent"], tokenizers)
+        where, parent = f"rebased.{key}", entry["parent"]
+        problems += _unknown(where, "parent", parent, tokenizers)
+        problems += _other_coder(where, entry, "parent", tokenizers.get(parent))
     return problems
 
 
@@ -107,7 +112,9 @@ def _problems_of_runs(section: Section) -> list[str]:
     problems = []
     for key, entry in section["runs"].items():
         problems += _unknown(f"runs.{key}", "family", entry["family"], names())
-        problems += _unknown(f"runs.{key}", "tokens", entry["tokens"], section["encoders"])
+        tokens, encoders = entry["tokens"], section["encoders"]
+        problems += _unknown(f"runs.{key}", "tokens", tokens, encoders)
+        problems += _other_coder(f"runs.{key}", entry, "tokens", encoders.get(tokens))
         problems += _unknown(f"runs.{key}", "captions", entry["captions"], section["texts"])
         if entry["run"] != key:
             problems.append(f"runs.{key}: run must be the entry's own name, got '{entry['run']}'")
@@ -139,7 +146,7 @@ def _problems_of_users(group: str, users: Section, runs: Section) -> list[str]:
         name, run = entry["run"], runs[entry["run"]]
         problems += [
             f"{group}.{key}: {field} is '{entry[field]}' but run '{name}' has '{run[field]}'"
-            for field in ("family", "tokens", "captions")
+            for field in ("family", "tokens", "coder", "captions")
             if entry[field] != run[field]
         ]
     return problems
@@ -153,6 +160,15 @@ def _problems_of_names(section: Section) -> list[str]:
         if name in systems:
             problems.append(f"same.{name}: evaluations have this system already")
     return problems
+
+
+def _other_coder(where: str, entry: Section, field: str, made: Section | None) -> list[str]:
+    """What is wrong if an entry's coder is not that of the encoder that it names."""
+    if made is None or entry["coder"] == made["coder"]:
+        return []
+    return [
+        f"{where}: coder is '{entry['coder']}' but {field} '{entry[field]}' has '{made['coder']}'"
+    ]
 
 
 def _unknown(where: str, field: str, value: str, choices: Any) -> list[str]:

@@ -235,6 +235,13 @@ class Stages:
                     f"{where}: family is '{entry['family']}' but {part} '{entry[part]}' belongs to "
                     f"'{family}'"
                 )
+        if stage.kind == "tokenizer":
+            given, kind = self.section["tokenizers"][stage.key]["coder"], config.tokenizer.kind
+            if given != kind:
+                raise ValueError(
+                    f"{where}: coder is '{given}' but tokenizer "
+                    f"'{self.section['tokenizers'][stage.key]['tokenizer']}' is of kind '{kind}'"
+                )
         if stage.kind in ("train", "rebase"):
             group = "runs" if stage.kind == "train" else "rebased"
             given = self.section[group][stage.key]["construction"]

@@ -118,7 +118,7 @@ def code_of(kind: str, root: Path = ROOT, **item: str) -> list[Path]:
     """The source files that stages of a kind depend on, as dvc.yaml and .dvcignore say it.
 
     `item` is what the catalog says of the stage as far as its code depends on it: the model's
-    `family`, and the `construction` that holds its basis.
+    `family`, the `construction` that holds its basis, and the `coder` that makes its tokens.
     Raises: ValueError if dvc.yaml has no such kind.
     """
     groups = _groups(root)

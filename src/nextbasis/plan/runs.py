@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from nextbasis.basis.start import start
 from nextbasis.config import (
     BasisConfig,
     ClassesConfig,
@@ -19,12 +18,13 @@ from nextbasis.config import (
 )
 from nextbasis.config.checks import choose
 from nextbasis.data.texts import FIRST
+from nextbasis.families.common.generator import start_of
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.common.text import TextSpec
 from nextbasis.pipeline.catalog import TABLES, load_catalog, section
 from nextbasis.pipeline.stagelist import Stage, load_stages
-from nextbasis.tokenizers.loading import build
-from nextbasis.tokenizers.tokenizer import Tokenizer
+from nextbasis.tokenizers.common.loading import build
+from nextbasis.tokenizers.common.tokenizer import Tokenizer
 
 ASSUMPTIONS = Path("config/plan.yaml")
 NAMES = ("key=", "run=", "seed=")  # overrides that change no cost
@@ -79,16 +79,10 @@ def _spec(part: dict[str, Any], stages: Stages, encoder: str, basis: BasisConfig
     """The tokens that an encoder makes, in a basis; a rebased one makes its parent's."""
     parent = part.get("rebased", {}).get(encoder, {}).get("parent", encoder)
     made = _tokenizer(stages["tokenizer", parent], stages["dataset", ""])
-    n = made.grid[0] * made.grid[1]
-    found = start(basis, made.grid, lambda: torch.randn(n + 1, n, 1), 0)
-    return TokenSpec.of_grid(
-        num_rows=found.num_rows if found and found.num_rows != n else 0,
-        grid=made.grid,
-        channels=made.channels,
-        codebook_size=made.codebook_size,
-        num_classes=_config(stages["dataset", ""]).dataset.num_classes,
-        text=_text(stages),
-    )
+    n = made.layout.num_tokens
+    found = start_of(basis, made.layout, lambda: torch.randn(n + 1, n, 1), 0)
+    num_classes = _config(stages["dataset", ""]).dataset.num_classes
+    return TokenSpec.of_layout(made.layout, found, num_classes, _text(stages))
 
 
 def _text(stages: Stages) -> TextSpec | None:

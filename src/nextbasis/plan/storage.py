@@ -1,17 +1,20 @@
 """How many bytes a scale keeps on disk, from configs and shapes."""
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
+from nextbasis.data.tokens import stored
 from nextbasis.data.views import VIEWS
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.plan import memory
 from nextbasis.plan.runs import Run
-from nextbasis.tokenizers import published
+from nextbasis.tokenizers import kinds
 
-FLOAT, HALF, ID, LABEL = 4, 2, 4, 8  # bytes of a weight or token, a state, a word's id, a label
+FLOAT, HALF, ID, LABEL = 4, 2, 4, 8  # bytes of a weight, a state, a word's id, a label
 STATE = sum(memory.STATE.values()) - memory.STATE["gradients"]  # of a parameter, for resuming
 STATES = 2  # that a training keeps until its end
 
@@ -23,12 +26,9 @@ def images(scale: str, counts: list[int]) -> int:
 
 def tokens(encoder: dict[str, Any], spec: TokenSpec, count: int) -> int:
     """Bytes of the tokens of all views of this many training images: of a posterior two moments."""
-    path = Path(f"config/tokenizer/{encoder['tokenizer']}.yaml")
-    kind = yaml.safe_load(path.read_text(encoding="utf-8"))["kind"]
-    moments = 2 if kind in published.names() and published.find(kind).posterior else 1
-    numbers = 1 if spec.codebook_size else moments * spec.channels
-    grid = spec.grid[0] * spec.grid[1]
-    return count * (VIEWS[encoder["views"]].count * grid * numbers * FLOAT + LABEL)
+    dtype, shape = stored(spec, kinds.find(encoder["coder"]).posterior)
+    view = math.prod(shape) * np.dtype(dtype).itemsize
+    return count * (VIEWS[encoder["views"]].count * view + LABEL)
 
 
 def text(spec: TokenSpec, count: int) -> int:

@@ -22,8 +22,8 @@ from nextbasis.scoring import profiles
 from nextbasis.stages import run
 from nextbasis.support.files import result_folder, staged_folder, write_json
 from nextbasis.support.provenance import device, record
-from nextbasis.tokenizers.loading import load_tokenizer
-from nextbasis.tokenizers.tokenizer import Tokenizer
+from nextbasis.tokenizers.common.loading import load_tokenizer
+from nextbasis.tokenizers.common.tokenizer import Tokenizer
 
 SHOWN_IMAGES = 8  # rows of grid.png
 SHOWN_ROWS = 64  # of A, in rows.png
@@ -42,7 +42,8 @@ class Diagnosis:
         """
         generator, trained = load_generator(result_folder(config.scale, "train", config.run))
         if generator.basis is None:
-            raise ValueError(f"run={config.run} models ids, which have no basis to diagnose")
+            kind = trained["spec"]["kind"]
+            raise ValueError(f"run={config.run} models {kind}, which have no basis to diagnose")
         if config.num_images < 1:
             raise ValueError(f"num_images must be above 0, got {config.num_images}")
         self.config, self.order = config, generator.host_order

@@ -19,9 +19,9 @@ from nextbasis.stages import run
 from nextbasis.support.files import read_json, result_folder, staged_folder, write_json
 from nextbasis.support.progress import track
 from nextbasis.support.provenance import device, record
-from nextbasis.tokenizers.loading import load_tokenizer, save_tokenizer
-from nextbasis.tokenizers.rebased import RebasedTokenizer
-from nextbasis.tokenizers.vq import VQTokenizer
+from nextbasis.tokenizers.common.codes import VectorTokenizer
+from nextbasis.tokenizers.common.loading import load_tokenizer, save_tokenizer
+from nextbasis.tokenizers.common.rebased import RebasedTokenizer
 
 FIT_IMAGES = 20_000  # training images, evenly spaced, that the basis and the codebooks see
 KMEANS_BATCH = 2_048  # vectors a k-means step sees
@@ -34,21 +34,24 @@ def main(config: RebaseStage) -> None:
     data = Dataset(result_folder(config.scale, "dataset"))
     source = result_folder(config.scale, "tokenizer", config.parent)
     parent = load_tokenizer(source)
-    if not isinstance(parent, VQTokenizer):
-        raise ValueError(f"parent must be a tokenizer of kind vq, got '{config.parent}' ({source})")
+    if not isinstance(parent, VectorTokenizer):
+        raise ValueError(
+            f"parent must be a tokenizer of one codebook on one grid, such as of kind vq; got "
+            f"'{config.parent}' ({source})"
+        )
     trained = read_json(source / "index.json")
     settings = section("tokenizer", trained["tokenizer"])
     every = max(1, len(data.train_images) // FIT_IMAGES)
     tokenizer = RebasedTokenizer(parent).to(device())
     images = batches(data.train_images[::every], settings.encode_batch_size, device())
     latents = torch.cat([parent.latents(batch).cpu() for batch in images])
-    basis = start(config.basis, parent.grid, lambda: latents, config.seed)
+    basis = start(config.basis, parent.layout.grid, lambda: latents, config.seed)
     if basis is not None and basis.kind != "orthogonal":
         raise ValueError(f"basis.init={config.basis.init} must be orthogonal, it is {basis.kind}")
     weight = torch.eye(latents.shape[1]) if basis is None else basis.A.float()
     tokenizer.weight.copy_(weight)
     y = torch.einsum("kn,bnd->bkd", weight, latents)
-    codebooks = fit_codebooks(y, tokenizer.codebook_size, config.seed, f"rebase {config.key}")
+    codebooks = fit_codebooks(y, parent.layout.codebook_size, config.seed, f"rebase {config.key}")
     tokenizer.codebooks.copy_(codebooks)
     made = source_hash(config.basis.init)
     with staged_folder(result_folder(config.scale, "tokenizer", config.key)) as folder:

@@ -15,8 +15,8 @@ from nextbasis.stages import run
 from nextbasis.support.files import result_folder, staged_folder, write_json
 from nextbasis.support.progress import track
 from nextbasis.support.provenance import device, record
-from nextbasis.tokenizers.loading import load_tokenizer
-from nextbasis.tokenizers.tokenizer import Tokenizer
+from nextbasis.tokenizers.common.loading import load_tokenizer
+from nextbasis.tokenizers.common.tokenizer import Tokenizer
 
 ROUNDING = "round"
 COLUMNS, ROWS = 16, 4  # pairs of rows in grid.png: originals above, reconstructions below

@@ -26,6 +26,7 @@ from nextbasis.pipeline.stagelist import code_hash
 from nextbasis.stages import run
 from nextbasis.support import processes
 from nextbasis.support.files import (
+    read_json,
     result_folder,
     scratch_folder,
     sha256,
@@ -35,7 +36,7 @@ from nextbasis.support.files import (
 )
 from nextbasis.support.progress import Progress
 from nextbasis.support.provenance import config_hash, device, processor, record
-from nextbasis.tokenizers.loading import load_tokenizer
+from nextbasis.tokenizers.common.loading import load_tokenizer
 
 GRID_PER_CLASS = 8  # images of each class in grid.png
 SAMPLES, SECONDS = "samples.npy", "seconds.npy"  # of every batch, 0 until it is complete
@@ -62,6 +63,7 @@ class Sampler:
             compile_blocks(self.generator.backbone)
         tokenizer = result_folder(config.scale, "tokenizer", trained["tokens"])
         self.tokenizer = load_tokenizer(tokenizer).to(self.device).eval()
+        self.coder = read_json(tokenizer / "index.json")["tokenizer"]["kind"]
         self.classes: Int64[np.ndarray, " c"] = np.arange(trained["spec"]["num_classes"])
         texts = result_folder(config.scale, "text", trained["captions"])
         self.texts: Texts | None = load_texts(texts)
@@ -209,7 +211,7 @@ def main(config: SampleStage) -> None:
     identity = [
         config_hash(config),
         sha256(model),
-        code_hash("sample", family=config.sampler.family),
+        code_hash("sample", family=config.sampler.family, coder=sampler.coder),
     ]
     scratch = scratch_folder(config.scale, "sample", config.key, identity)
     images, images_per_second = fill(sampler, labels, scratch)

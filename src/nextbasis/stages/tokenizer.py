@@ -14,19 +14,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nextbasis.config import PublishedTokenizer, TokenizerStage, TrainedTokenizer
+from nextbasis.config import PublishedTokenizer, TokenizerStage, TrainedConfig
 from nextbasis.data.arrays import Dataset, as_images, batches
 from nextbasis.data.epochs import Epochs
 from nextbasis.stages import run
 from nextbasis.support.files import result_folder, staged_folder, write_json
 from nextbasis.support.progress import Progress
 from nextbasis.support.provenance import device, record
-from nextbasis.tokenizers.kl import KLTokenizer
-from nextbasis.tokenizers.loading import build, save_tokenizer
-from nextbasis.tokenizers.patches import PatchTokenizer
-from nextbasis.tokenizers.pretrained import read_weights
-from nextbasis.tokenizers.tokenizer import Tokenizer
-from nextbasis.tokenizers.vq import VQTokenizer
+from nextbasis.tokenizers.common.loading import build, save_tokenizer
+from nextbasis.tokenizers.common.pretrained import read_weights
+from nextbasis.tokenizers.common.tokenizer import Tokenizer, TrainedTokenizer
 
 WARMUP = 0.03  # fraction of the steps with linearly rising learning rate; then a half cosine to 0
 ROWS = 100  # of curve.csv, about
@@ -44,12 +41,11 @@ def main(config: TokenizerStage) -> None:
     tokenizer = build(settings, data.image_size, data.channels).to(device())
     if weights is not None:
         tokenizer.get_submodule("network").load_state_dict(weights)
-    if isinstance(tokenizer, KLTokenizer | VQTokenizer):
-        assert isinstance(settings, TrainedTokenizer)
+    if isinstance(tokenizer, TrainedTokenizer):
+        assert isinstance(settings, TrainedConfig)
         what = f"tokenizer {config.key}"
         curve = train(tokenizer, settings, data.train_images, config.seed, what)
-    if isinstance(tokenizer, KLTokenizer | PatchTokenizer):
-        tokenizer.fit(batches(data.train_images, settings.encode_batch_size, device()))
+    tokenizer.fit(batches(data.train_images, settings.encode_batch_size, device()))
     measured["train_loss"] = curve[-1][1] if curve else 0.0
     measured |= measure(tokenizer, data, settings.encode_batch_size)
     with staged_folder(result_folder(config.scale, "tokenizer", config.key)) as folder:
@@ -60,8 +56,8 @@ def main(config: TokenizerStage) -> None:
 
 
 def train(
-    tokenizer: KLTokenizer | VQTokenizer,
-    config: TrainedTokenizer,
+    tokenizer: TrainedTokenizer,
+    config: TrainedConfig,
     images: np.ndarray,
     seed: int,
     what: str,
@@ -113,27 +109,29 @@ def random_flip(
 
 @torch.no_grad()
 def measure(tokenizer: Tokenizer, data: Dataset, batch_size: int) -> dict[str, float]:
-    """PSNR of the test reconstructions (dB, pixels in [-1, 1]) and, for ids, how codes are used.
+    """PSNR of the test reconstructions (dB, pixels in [-1, 1]) and, if not numbers, how codes are
+    used.
 
-    `codes_used` counts codes seen at all (at most codebook_size); `perplexity` is
-    exp(entropy) of their frequencies.
+    Every id or bit of a token has codes of its own. `codes_used` counts codes seen at all (at most
+    as many as there are); `perplexity` is exp(mean entropy of their frequencies).
     """
     error = 0.0
-    counts = torch.zeros(max(tokenizer.codebook_size, 1), dtype=torch.float64)
+    counts = [torch.zeros(size, dtype=torch.float64) for size in tokenizer.layout.choices]
     for images in batches(data.test_images, batch_size, device()):
         tokens = tokenizer.encode(images)
         again = tokenizer.decode(tokens).clamp(-1, 1)
         error += (again - images).double().square().sum().item()
-        if tokenizer.codebook_size:
-            counts += tokens.flatten().bincount(minlength=len(counts)).double().cpu()
+        for place, count in enumerate(counts):
+            codes = tokens.reshape(-1, len(counts))[:, place].long()
+            count += codes.bincount(minlength=len(count)).double().cpu()
     mean = error / data.test_images.size
     measured = {"mse": mean, "psnr": 10 * math.log10(4 / max(mean, 1e-12))}
-    if tokenizer.codebook_size:
-        share = counts / counts.sum()
-        entropy = -torch.special.xlogy(share, share).sum().item()
+    if counts:
+        shares = [count / count.sum() for count in counts]
+        entropies = [-torch.special.xlogy(share, share).sum().item() for share in shares]
         measured |= {
-            "codes_used": int((counts > 0).sum()),
-            "perplexity": math.exp(entropy),
+            "codes_used": sum(int((count > 0).sum()) for count in counts),
+            "perplexity": math.exp(sum(entropies) / len(entropies)),
         }
     return measured
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from nextbasis.config import DatasetConfig, TokensStage
 from nextbasis.data.arrays import Dataset, as_images, batches, create
 from nextbasis.data.shards import FOLDER, Shards, entry, name_of, ranges, sha256_of
+from nextbasis.data.tokens import stored
 from nextbasis.data.views import VIEWS, Views
 from nextbasis.pipeline.stagelist import code_hash
 from nextbasis.sources.readers import load
@@ -36,8 +37,8 @@ from nextbasis.support.files import (
 )
 from nextbasis.support.progress import Progress
 from nextbasis.support.provenance import config_hash, device, record
-from nextbasis.tokenizers.loading import load_tokenizer
-from nextbasis.tokenizers.tokenizer import PosteriorTokenizer, Tokenizer
+from nextbasis.tokenizers.common.loading import load_tokenizer
+from nextbasis.tokenizers.common.tokenizer import PosteriorTokenizer, Tokenizer
 
 Batches = Iterator[Float[Tensor, "b c h w"]]
 Images = Callable[[slice], Batches]  # some of the training images, in order
@@ -56,7 +57,8 @@ def main(config: TokensStage) -> None:
         )
     images = images_of(data, config.dataset, views, trained["tokenizer"]["encode_batch_size"])
     inputs = [trained["sha256"], sha256(data.folder / "index.json")]
-    identity = [config_hash(config), *inputs, code_hash("tokens"), torch.__version__]
+    code = code_hash("tokens", coder=trained["tokenizer"]["kind"])
+    identity = [config_hash(config), *inputs, code, torch.__version__]
     scratch = scratch_folder(config.scale, "tokens", config.key, identity)
     encoder = Encoder(tokenizer, views, data.image_size)
     parts = ranges(len(data.train_labels), config.shard_images)
@@ -75,9 +77,7 @@ def describe(
     """What the index says of all shards together."""
     return {
         "kind": trained["tokenizer"]["kind"],
-        "grid": list(tokenizer.grid),
-        "channels": tokenizer.channels,
-        "codebook_size": tokenizer.codebook_size,
+        "layout": tokenizer.layout.as_dict(),
         "posterior": isinstance(tokenizer, PosteriorTokenizer),
         "num_classes": data.num_classes,
         "views": views,
@@ -128,25 +128,16 @@ def images_of(data: Dataset, config: DatasetConfig, views: Views, batch_size: in
 
 
 class Encoder:
-    """A tokenizer and the views it is given; of an image come (views, n, d) float32.
-
-    Of moments these are 2d numbers, of ids (views, n) int32.
-    """
+    """A tokenizer and the views it is given; what comes of each is what `data.tokens` keeps."""
 
     def __init__(self, tokenizer: Tokenizer, views: Views, image_size: int) -> None:
         """Choose what is kept of a view."""
         self.views, self.image_size = views, image_size
         self.encode: Callable[[Tensor], Tensor] = tokenizer.encode
-        self.dtype: type = np.float32
-        self.shape: tuple[int, ...] = (
-            views.count,
-            tokenizer.grid[0] * tokenizer.grid[1],
-            tokenizer.channels,
-        )
         if isinstance(tokenizer, PosteriorTokenizer):
-            self.encode, self.shape = tokenizer.moments, (*self.shape[:2], 2 * tokenizer.channels)
-        elif tokenizer.codebook_size:
-            self.dtype, self.shape = np.int32, self.shape[:2]
+            self.encode = tokenizer.moments
+        self.dtype, shape = stored(tokenizer.layout, isinstance(tokenizer, PosteriorTokenizer))
+        self.shape = (views.count, *shape)
 
     @torch.no_grad()
     def write(
@@ -161,6 +152,7 @@ class Encoder:
         for batch in images:
             for number, view in enumerate(self.views.cut(batch, self.image_size)):
                 tokens = self.encode(view)
+                assert tokens.shape[1:] == self.shape[1:]  # else NumPy might repeat them
                 if not tokens.isfinite().all():
                     first = part.start + start
                     raise ValueError(f"{what}: tokens of images from {first} on are not finite")

@@ -1,1 +1,1 @@
-"""Images to tokens and back: made here, or published ones, a folder each, found by name."""
+"""Images to tokens and back: a folder for every kind of tokenizer, found by name."""

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nextbasis.basis.start import in_host_order, start
+from nextbasis.basis.start import in_host_order
 from nextbasis.config import TrainStage
 from nextbasis.data.epochs import Epochs
 from nextbasis.data.texts import FIRST, Texts
 from nextbasis.data.tokens import TokenCache
 from nextbasis.families.common.backbone import moved
 from nextbasis.families.common.execution import compile_blocks, precision, recompute_blocks, sent
-from nextbasis.families.common.generator import Generator, build
+from nextbasis.families.common.generator import Generator, build, start_of
 from nextbasis.families.common.noise import stream_seed
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.common.text import SentCaptions, TextSpec
@@ -243,16 +243,9 @@ def build_at_start(
         return cache.expected(every=max(1, len(cache.labels) // BASIS_IMAGES))
 
     seed = stream_seed("basis", config.seed)
-    basis = None if cache.codebook_size else start(config.basis, cache.grid, tokens, seed)
-    is_square = basis is None or basis.num_rows == basis.num_tokens
-    spec = TokenSpec.of_grid(
-        cache.grid,
-        channels=cache.channels,
-        codebook_size=cache.codebook_size,
-        num_classes=cache.num_classes,
-        num_rows=0 if basis is None or is_square else basis.num_rows,
-        text=None if texts is None else text_spec(texts),
-    )
+    basis = start_of(config.basis, cache.layout, tokens, seed)
+    text = None if texts is None else text_spec(texts)
+    spec = TokenSpec.of_layout(cache.layout, basis, cache.num_classes, text)
     generator = build(config.model, config.basis, config.order, spec, seed)
     if generator.basis is None:
         return generator, spec

@@ -1,14 +1,18 @@
 """A generator: a basis in front of and behind a backbone; tokens and labels in, tokens out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from nextbasis.basis.definition import Basis
 from nextbasis.basis.objective import ENERGY_ONLY, Seen, total_loss
+from nextbasis.basis.start import start
 from nextbasis.basis.transform import BasisTransform
 from nextbasis.config import BasisConfig, ModelBase, OrderConfig
+from nextbasis.data.layout import TokenLayout
 from nextbasis.families.common.backbone import Backbone
 from nextbasis.families.common.execution import precision
 from nextbasis.families.common.loss import Loss
@@ -115,6 +119,26 @@ def build_backbone(model: ModelBase, order: OrderConfig, spec: TokenSpec) -> Bac
     backbone = family.part("model").MODEL(model, spec, order)
     assert isinstance(backbone, Backbone)
     return backbone
+
+
+def start_of(
+    config: BasisConfig,
+    layout: TokenLayout,
+    tokens: Callable[[], Float[Tensor, "i n d"]],
+    seed: int,
+) -> Basis | None:
+    """The basis of these tokens that a config names, None for the identity; see `basis.start`.
+
+    Raises: ValueError naming the key if they cannot be mixed, or the basis is impossible.
+    """
+    if layout.has_basis:
+        return start(config, layout.grid, tokens, seed)
+    if config.learned or config.init != "identity":
+        raise ValueError(
+            f"basis.init={config.init} and basis.learned={config.learned} need tokens that are "
+            f"numbers on one grid, and these are {layout}; choose other tokens=… or basis=identity"
+        )
+    return None
 
 
 def build(

@@ -1,94 +1,45 @@
 """What the tokens of a tokenizer look like to the model of them."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from nextbasis.basis.definition import Basis
+from nextbasis.data.layout import Grid, TokenLayout
 from nextbasis.families.common.text import TextSpec
-from nextbasis.families.family import KINDS
-
-Grid = tuple[int, int]  # rows and columns
 
 
-@dataclass(kw_only=True)
-class TokenSpec:
-    """What an image is as tokens, and how many coefficients their basis has.
+@dataclass(frozen=True, kw_only=True)
+class TokenSpec(TokenLayout):
+    """What an image is as tokens, what it is made for, and how many coefficients the basis has."""
 
-    An image is a sequence of `levels`, grids of tokens from coarse to fine: one for most, ten for
-    VAR's tokenizer, none where tokens have no place in the image (TiTok), but a `length`.
-    """
-
-    kind: str  # numbers, ids (of a codebook) or bits
-    levels: tuple[Grid, ...]
-    size: int  # numbers of a token, entries of the codebook, bits of a token
     num_classes: int  # or captions
-    depth: int = 1  # ids of a token: RQ's, or one for each sub-codebook
-    length: int = 0  # tokens of an image without levels
     num_rows: int = 0  # of an A that is not square: tokens that the model sees
     text: TextSpec | None = None  # of captions
 
-    def __post_init__(self) -> None:
-        """Check that the parts fit each other.
-
-        Raises: ValueError naming the field and the value.
-        """
-        if self.kind not in KINDS:
-            raise ValueError(f"spec.kind must be one of {', '.join(KINDS)}; got '{self.kind}'")
-        if bool(self.levels) == bool(self.length):
-            raise ValueError(
-                f"spec must have levels or a length, got {self.levels} and {self.length}"
-            )
-
     @classmethod
-    def of_grid(
-        cls, grid: Grid, *, channels: int = 0, codebook_size: int = 0, **values: Any
+    def of_layout(
+        cls, layout: TokenLayout, basis: Basis | None, num_classes: int, text: TextSpec | None
     ) -> "TokenSpec":
-        """One grid of ids where there is a codebook, else of `channels` numbers.
-
-        Raises: ValueError if both sizes are 0.
-        """
-        if not channels and not codebook_size:
-            raise ValueError("tokens need channels or a codebook_size above 0; both are 0")
-        kind = "ids" if codebook_size else "numbers"
-        return cls(kind=kind, levels=(grid,), size=codebook_size or channels, **values)
+        """Of a tokenizer's tokens in a basis; None is the identity."""
+        is_square = basis is None or basis.num_rows == basis.num_tokens
+        num_rows = 0 if basis is None or is_square else basis.num_rows
+        return cls(**vars(layout), num_classes=num_classes, num_rows=num_rows, text=text)
 
     @classmethod
-    def of(cls, values: dict[str, Any]) -> "TokenSpec":
+    def of(cls, values: Mapping[str, Any]) -> "TokenSpec":
         """The spec that `as_dict` turned into a JSON file's values.
 
-        Raises: ValueError if they are of an older version of this package.
+        Raises: ValueError if they are wrong, or of an older version of this package.
         """
-        if "levels" not in values:
-            raise ValueError(
-                "the model's spec has no 'levels': an older version of this package made it; train "
-                "or import the model again"
-            )
         text = values.get("text")
-        levels = tuple((rows, columns) for rows, columns in values["levels"])
-        return cls(**values | {"levels": levels, "text": TextSpec(**text) if text else None})
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
-
-    @property
-    def grid(self) -> Grid:
-        """The grid of the finest level; one row of tokens that have no grid."""
-        return self.levels[-1] if self.levels else (1, self.length)
-
-    @property
-    def channels(self) -> int:
-        """Numbers of a continuous token, else 0."""
-        return self.size if self.kind == "numbers" else 0
-
-    @property
-    def codebook_size(self) -> int:
-        """Entries of the codebook of ids, else 0."""
-        return self.size if self.kind == "ids" else 0
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of an image, those of all levels."""
-        return sum(rows * columns for rows, columns in self.levels) or self.length
+        try:
+            return super().of({**values, "text": TextSpec(**text) if text else None})
+        except ValueError as error:
+            raise ValueError(
+                f"the model's spec: {error}. If an older version of this package made it, train or "
+                "import the model again"
+            ) from error
 
     @property
     def sequence(self) -> Grid:

@@ -12,7 +12,7 @@ from nextbasis.official import import_state
 from nextbasis.official.names import RASTER
 from nextbasis.parity.fixture import Fixture
 from nextbasis.parity.training import check_gradients, check_rates, check_training, recipe
-from nextbasis.tokenizers.patches import patchify
+from nextbasis.tokenizers.common.patches import patchify
 
 LR, WARMUP, EPOCHS = 8e-4, 100, 400  # the training command of MAR's README
 STEPS_PER_EPOCH = 10_000  # fine enough for the epochs in the tables

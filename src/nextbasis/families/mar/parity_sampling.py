@@ -11,7 +11,7 @@ from nextbasis.families.mar.model import MAR
 from nextbasis.official import our_name
 from nextbasis.official.names import RASTER
 from nextbasis.parity.fixture import Fixture
-from nextbasis.tokenizers.patches import unpatchify
+from nextbasis.tokenizers.common.patches import unpatchify
 
 RECORDED = ("tokens_before_iter", "mask_before_iter", "cfg_iter", "z", "new")  # per iteration
 

@@ -12,7 +12,7 @@ from nextbasis.official import import_state
 from nextbasis.official.names import RASTER
 from nextbasis.parity.fixture import Fixture
 from nextbasis.parity.training import check_gradients, check_rates, check_training, recipe
-from nextbasis.tokenizers.patches import patchify
+from nextbasis.tokenizers.common.patches import patchify
 
 # Literals of the official code: 800 epochs, warm-up 100, cosine to the least rate from 600 on.
 LR, MIN_LR, WARMUP, DECAY_START, EPOCHS = 4e-4, 1e-5, 100, 600, 800

@@ -15,7 +15,7 @@ from nextbasis.families.xar.config import XARSamplerConfig
 from nextbasis.families.xar.model import XAR, Modulations
 from nextbasis.official.names import RASTER
 from nextbasis.parity.fixture import Fixture
-from nextbasis.tokenizers.patches import unpatchify
+from nextbasis.tokenizers.common.patches import unpatchify
 
 
 class RecordedNoise(ImageNoise):

@@ -1,1 +1,1 @@
-"""What several published tokenizers share; it knows none of them."""
+"""What tokenizers share; it knows none of them."""

@@ -1,5 +1,5 @@
 """KL-16: the autoencoder of latent diffusion (Rombach et al. 2022) as retrained for MAR."""
 
-from nextbasis.tokenizers.published import Published
+from nextbasis.tokenizers.kinds import Kind
 
-TOKENIZER = Published(name="kl16", tokens="numbers", posterior=True)
+TOKENIZER = Kind(name="kl16", tokens="numbers", posterior=True)

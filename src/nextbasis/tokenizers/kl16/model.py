@@ -12,6 +12,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nextbasis.data.layout import TokenLayout
 from nextbasis.tokenizers.common.blocks import (
     conv3,
     double,
@@ -20,8 +21,8 @@ from nextbasis.tokenizers.common.blocks import (
     widths_down,
     widths_up,
 )
+from nextbasis.tokenizers.common.tokenizer import PosteriorTokenizer
 from nextbasis.tokenizers.kl16.config import KL16Config, KL16TokenizerConfig
-from nextbasis.tokenizers.tokenizer import PosteriorTokenizer
 
 
 class ResidualBlock(nn.Module):
@@ -210,8 +211,8 @@ class KL16Tokenizer(PosteriorTokenizer):
     def __init__(self, config: KL16TokenizerConfig, image_size: int, image_channels: int) -> None:
         """Build the network without its weights, for square images."""
         super().__init__()
-        self.grid = config.network.grid(image_size, image_channels)
-        self.channels, self.scale = config.network.latent_channels, config.network.scale
+        grid, self.scale = config.network.grid(image_size, image_channels), config.network.scale
+        self.layout = TokenLayout.of_grid(grid, channels=config.network.latent_channels)
         self.network = KL16Autoencoder(config.network)
 
     @torch.no_grad()
@@ -222,7 +223,7 @@ class KL16Tokenizer(PosteriorTokenizer):
     @torch.no_grad()
     def decode(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b c h w"]:
         """Images, about in [-1, 1], of scaled latents."""
-        return self.network.decode(rearrange(tokens, "b (h w) d -> b d h w", h=self.grid[0]))
+        return self.network.decode(rearrange(tokens, "b (h w) d -> b d h w", h=self.layout.grid[0]))
 
 
 NETWORK, TOKENIZER = KL16Autoencoder, KL16Tokenizer

@@ -1,5 +1,5 @@
 """MaskGIT-VQGAN (Chang et al. 2022) in the PyTorch form of RAR."""
 
-from nextbasis.tokenizers.published import Published
+from nextbasis.tokenizers.kinds import Kind
 
-TOKENIZER = Published(name="maskgit_vqgan", tokens="ids")
+TOKENIZER = Kind(name="maskgit_vqgan", tokens="ids")

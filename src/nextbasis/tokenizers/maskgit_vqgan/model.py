@@ -10,6 +10,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from nextbasis.data.layout import TokenLayout
 from nextbasis.tokenizers.common.blocks import (
     conv3,
     double,
@@ -18,11 +19,11 @@ from nextbasis.tokenizers.common.blocks import (
     widths_down,
     widths_up,
 )
+from nextbasis.tokenizers.common.tokenizer import Tokenizer
 from nextbasis.tokenizers.maskgit_vqgan.config import (
     MaskGITVQGANConfig,
     MaskGITVQGANTokenizerConfig,
 )
-from nextbasis.tokenizers.tokenizer import Tokenizer, Units
 
 
 class ResidualBlock(nn.Module):
@@ -192,9 +193,8 @@ class MaskGITVQGANTokenizer(Tokenizer):
     ) -> None:
         """Build the network without its weights, for square images."""
         super().__init__()
-        self.grid = config.network.grid(image_size, image_channels)
-        self.channels = config.network.latent_channels
-        self.codebook_size = config.network.codebook_size
+        grid, size = config.network.grid(image_size, image_channels), config.network.codebook_size
+        self.layout = TokenLayout.of_grid(grid, codebook_size=size)
         self.network = MaskGITVQGAN(config.network)
 
     @torch.no_grad()
@@ -205,11 +205,8 @@ class MaskGITVQGANTokenizer(Tokenizer):
     @torch.no_grad()
     def decode(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b c h w"]:
         """Images in [-1, 1]."""
-        return 2 * self.network.decode(rearrange(ids, "b (h w) -> b h w", h=self.grid[0])) - 1
-
-    def units(self) -> Units:
-        """Ids have none."""
-        return [], []
+        ids = rearrange(ids, "b (h w) -> b h w", h=self.layout.grid[0])
+        return 2 * self.network.decode(ids) - 1
 
 
 NETWORK, TOKENIZER = MaskGITVQGAN, MaskGITVQGANTokenizer

@@ -1,34 +1,45 @@
-"""What every tokenizer is: how many tokens of what, encode and decode."""
+"""What every tokenizer is: what an image is as tokens, encode and decode."""
 
 from abc import abstractmethod
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nextbasis.data.layout import TokenLayout
 from nextbasis.data.posterior import Posterior
 
 Units = tuple[list[float], list[float]]
 
 
 class Tokenizer(nn.Module):
-    """Images in [-1, 1] to tokens in raster order and back, without gradients."""
+    """Images in [-1, 1] to tokens and back, without gradients."""
 
-    grid: tuple[int, int]  # rows and columns of tokens
-    channels: int  # numbers of a token; of ids, those of a code
-    codebook_size: int = 0  # 0: tokens are numbers
+    layout: TokenLayout
 
     @abstractmethod
     def encode(self, images: Float[Tensor, "b c h w"]) -> Tensor:
-        """Tokens: numbers (b n d) or ids (b n)."""
+        """Tokens (b, *layout.shape): float32 numbers, int64 ids or bool bits."""
 
     @abstractmethod
     def decode(self, tokens: Tensor) -> Float[Tensor, "b c h w"]:
         """Images, about in [-1, 1]."""
 
-    @abstractmethod
+    def fit(self, batches: Iterable[Float[Tensor, "b c h w"]]) -> None:
+        """Record what is measured of the training images; most have nothing to."""
+
     def units(self) -> Units:
-        """Mean and scale of each channel: tokens are (latents - mean) * scale; empty for ids."""
+        """Mean and scale of each channel, if any: tokens are (latents - mean) * scale."""
+        return [], []
+
+
+class TrainedTokenizer(Tokenizer):
+    """A tokenizer that stage tokenizer trains."""
+
+    @abstractmethod
+    def loss(self, images: Float[Tensor, "b c h w"], generator: torch.Generator) -> Tensor:
+        """What training minimises, with gradients."""
 
 
 class PosteriorTokenizer(Tokenizer):
@@ -47,4 +58,4 @@ class PosteriorTokenizer(Tokenizer):
 
     def units(self) -> Units:
         """One scale for all."""
-        return [0.0] * self.channels, [self.scale] * self.channels
+        return [0.0] * self.layout.size, [self.scale] * self.layout.size

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nextbasis.tokenizers.tokenizer import Units
+from nextbasis.tokenizers.common.tokenizer import Units
 
 
 class Standardise(nn.Module):

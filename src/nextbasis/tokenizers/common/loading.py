@@ -8,14 +8,11 @@ from safetensors.torch import load_file, save_file
 
 from nextbasis.config import TokenizerConfig, as_dict, section
 from nextbasis.support.files import read_json, sha256, write_json
-from nextbasis.tokenizers.kl import KLTokenizer
-from nextbasis.tokenizers.patches import PatchTokenizer
-from nextbasis.tokenizers.published import find
-from nextbasis.tokenizers.rebased import RebasedTokenizer
-from nextbasis.tokenizers.tokenizer import Tokenizer
-from nextbasis.tokenizers.vq import VQTokenizer
+from nextbasis.tokenizers.common.codes import VectorTokenizer
+from nextbasis.tokenizers.common.rebased import RebasedTokenizer
+from nextbasis.tokenizers.common.tokenizer import Tokenizer
+from nextbasis.tokenizers.kinds import find
 
-MADE_HERE = {"patches": PatchTokenizer, "kl": KLTokenizer, "vq": VQTokenizer}
 WEIGHTS = "tokenizer.safetensors"
 
 
@@ -29,7 +26,7 @@ def build(config: TokenizerConfig, image_size: int, image_channels: int) -> Toke
             f"tokenizer.downsample must divide dataset.image_size {image_size}, "
             f"got {config.downsample}"
         )
-    kind: Any = MADE_HERE.get(config.kind) or find(config.kind).part("model").TOKENIZER
+    kind: type[Tokenizer] = find(config.kind).part("model").TOKENIZER
     return kind(config, image_size, image_channels)
 
 
@@ -44,9 +41,7 @@ def save_tokenizer(
         "tokenizer": as_dict(config),
         "rebased": isinstance(tokenizer, RebasedTokenizer),
         "image": image,
-        "grid": list(tokenizer.grid),
-        "channels": tokenizer.channels,
-        "codebook_size": tokenizer.codebook_size,
+        "layout": tokenizer.layout.as_dict(),
         "mean": mean,
         "scale": scale,
         "sha256": sha256(folder / WEIGHTS),
@@ -69,7 +64,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     config = section("tokenizer", index["tokenizer"])
     tokenizer = build(config, index["image"]["size"], index["image"]["channels"])
     if index["rebased"]:
-        assert isinstance(tokenizer, VQTokenizer)
+        assert isinstance(tokenizer, VectorTokenizer)
         tokenizer = RebasedTokenizer(tokenizer)
     try:
         tokenizer.load_state_dict(load_file(weights))

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextbasis.tokenizers.tokenizer import Tokenizer, Units
-from nextbasis.tokenizers.vq import VQTokenizer, nearest
+from nextbasis.tokenizers.common.codes import VectorTokenizer, nearest
+from nextbasis.tokenizers.common.tokenizer import Tokenizer
 
 
 class RebasedTokenizer(Tokenizer):
@@ -18,15 +18,13 @@ class RebasedTokenizer(Tokenizer):
     weight: Float[Tensor, "n n"]  # A
     codebooks: Float[Tensor, "n k d"]
 
-    def __init__(self, parent: VQTokenizer) -> None:
+    def __init__(self, parent: VectorTokenizer) -> None:
         """Start at A = I with empty codebooks."""
         super().__init__()
-        self.parent = parent
-        self.grid, self.channels = parent.grid, parent.channels
-        self.codebook_size = parent.codebook_size
-        count = self.grid[0] * self.grid[1]
+        self.parent, self.layout = parent, parent.layout
+        count = self.layout.num_tokens
         self.register_buffer("weight", torch.eye(count))
-        shape = (count, self.codebook_size, self.channels)
+        shape = (count, self.layout.codebook_size, parent.channels)
         self.register_buffer("codebooks", torch.zeros(shape))
 
     def coefficients(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d"]:
@@ -43,7 +41,3 @@ class RebasedTokenizer(Tokenizer):
         """Images, about in [-1, 1]; the inverse is exact because A is orthogonal."""
         y = self.codebooks[torch.arange(ids.shape[1], device=ids.device), ids]
         return self.parent.decode_latents(torch.einsum("kn,bkd->bnd", self.weight, y))
-
-    def units(self) -> Units:
-        """Ids have none."""
-        return [], []

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nextbasis.config import PublishedTokenizer
 from nextbasis.support.files import sha256
 from nextbasis.support.weights import check_shapes, read_checkpoint
-from nextbasis.tokenizers.published import find
+from nextbasis.tokenizers.kinds import find
 
 OF_THE_LOSS = "loss."  # how latent diffusion's code names the parts that only its training needs
 

@@ -13,20 +13,21 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from nextbasis.config import KLConfig
-from nextbasis.tokenizers.conv import Decoder, Encoder
-from nextbasis.tokenizers.standardise import Standardise
-from nextbasis.tokenizers.tokenizer import Tokenizer, Units
+from nextbasis.data.layout import TokenLayout
+from nextbasis.tokenizers.common.conv import Decoder, Encoder
+from nextbasis.tokenizers.common.standardise import Standardise
+from nextbasis.tokenizers.common.tokenizer import TrainedTokenizer, Units
+from nextbasis.tokenizers.kl.config import KLConfig
 
 
-class KLTokenizer(Tokenizer):
+class KLTokenizer(TrainedTokenizer):
     """encode: images -> standardised tokens (b n d); decode: back."""
 
     def __init__(self, config: KLConfig, image_size: int, image_channels: int) -> None:
         """Build untrained networks for square images."""
         super().__init__()
         side = image_size // config.downsample
-        self.grid, self.channels = (side, side), config.latent_channels
+        self.layout = TokenLayout.of_grid((side, side), channels=config.latent_channels)
         self.noise, self.penalty = config.noise, config.penalty
         shape = (image_channels, config.width, config.downsample, config.latent_channels)
         self.encoder, self.decoder = Encoder(*shape), Decoder(*shape)
@@ -53,8 +54,11 @@ class KLTokenizer(Tokenizer):
     @torch.no_grad()
     def decode(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b c h w"]:
         """Images, about in [-1, 1]; the decoder was trained on standardised tokens."""
-        return self.decoder(rearrange(tokens, "b (h w) d -> b d h w", h=self.grid[0]))
+        return self.decoder(rearrange(tokens, "b (h w) d -> b d h w", h=self.layout.grid[0]))
 
     def units(self) -> Units:
         """Of the standardisation."""
         return self.standardise.units()
+
+
+TOKENIZER = KLTokenizer

@@ -2,23 +2,14 @@
 
 from collections.abc import Iterable
 
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from nextbasis.config import PatchesConfig
-from nextbasis.tokenizers.standardise import Standardise
-from nextbasis.tokenizers.tokenizer import Tokenizer, Units
-
-
-def patchify(images: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b n d"]:
-    """Non-overlapping patches as tokens in raster order, channel-major inside a token."""
-    return rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=patch, q=patch)
-
-
-def unpatchify(tokens: Float[Tensor, "b n d"], patch: int, height: int) -> Float[Tensor, "b c h w"]:
-    """The inverse of patchify for a grid of `height` rows of tokens."""
-    return rearrange(tokens, "b (h w) (c p q) -> b c (h p) (w q)", p=patch, q=patch, h=height)
+from nextbasis.data.layout import TokenLayout
+from nextbasis.tokenizers.common.patches import patchify, unpatchify
+from nextbasis.tokenizers.common.standardise import Standardise
+from nextbasis.tokenizers.common.tokenizer import Tokenizer, Units
+from nextbasis.tokenizers.patches.config import PatchesConfig
 
 
 class PatchTokenizer(Tokenizer):
@@ -32,13 +23,14 @@ class PatchTokenizer(Tokenizer):
         super().__init__()
         self.patch = config.downsample
         side = image_size // self.patch
-        self.grid, self.channels = (side, side), image_channels * self.patch**2
-        if config.latent_channels != self.channels:
+        channels = image_channels * self.patch**2
+        if config.latent_channels != channels:
             raise ValueError(
-                f"tokenizer.latent_channels must be {self.channels} for patches of {self.patch}x"
+                f"tokenizer.latent_channels must be {channels} for patches of {self.patch}x"
                 f"{self.patch} pixels with {image_channels} colours, got {config.latent_channels}"
             )
-        self.standardise = Standardise(self.channels)
+        self.layout = TokenLayout.of_grid((side, side), channels=channels)
+        self.standardise = Standardise(channels)
 
     def fit(self, batches: Iterable[Float[Tensor, "b c h w"]]) -> None:
         """Record the mean and the scale of each place in a patch over all batches."""
@@ -50,8 +42,11 @@ class PatchTokenizer(Tokenizer):
 
     def decode(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b c h w"]:
         """Put the patches back in place."""
-        return unpatchify(self.standardise.inverse(tokens), self.patch, self.grid[0])
+        return unpatchify(self.standardise.inverse(tokens), self.patch, self.layout.grid[0])
 
     def units(self) -> Units:
         """Of the standardisation."""
         return self.standardise.units()
+
+
+TOKENIZER = PatchTokenizer

@@ -10,19 +10,15 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextbasis.config import VQConfig
-from nextbasis.tokenizers.conv import Decoder, Encoder
-from nextbasis.tokenizers.tokenizer import Tokenizer, Units
+from nextbasis.data.layout import TokenLayout
+from nextbasis.tokenizers.common.codes import VectorTokenizer, nearest
+from nextbasis.tokenizers.common.conv import Decoder, Encoder
+from nextbasis.tokenizers.vq.config import VQConfig
 
 DEAD = 0.01  # a code restarts when its average share of a batch is below DEAD / codebook_size
 
 
-def nearest(vectors: Float[Tensor, "m d"], codebook: Float[Tensor, "k d"]) -> Int[Tensor, " m"]:
-    """Index of the code at the smallest Euclidean distance."""
-    return (codebook.square().sum(1) - 2 * vectors @ codebook.T).argmin(1)
-
-
-class VQTokenizer(Tokenizer):
+class VQTokenizer(VectorTokenizer):
     """encode: images -> ids (b n); decode: ids -> images."""
 
     codebook: Float[Tensor, "k d"]
@@ -33,14 +29,14 @@ class VQTokenizer(Tokenizer):
         """Build untrained networks for square images."""
         super().__init__()
         side = image_size // config.downsample
-        self.grid, self.channels = (side, side), config.latent_channels
-        self.codebook_size = config.codebook_size
+        size, self.channels = config.codebook_size, config.latent_channels
+        self.layout = TokenLayout.of_grid((side, side), codebook_size=size)
         self.commitment, self.decay = config.commitment, config.codebook_decay
         shape = (image_channels, config.width, config.downsample, config.latent_channels)
         self.encoder, self.decoder = Encoder(*shape), Decoder(*shape)
-        self.register_buffer("codebook", torch.zeros(self.codebook_size, self.channels))
-        self.register_buffer("share", torch.zeros(self.codebook_size))
-        self.register_buffer("total", torch.zeros(self.codebook_size, self.channels))
+        self.register_buffer("codebook", torch.zeros(size, self.channels))
+        self.register_buffer("share", torch.zeros(size))
+        self.register_buffer("total", torch.zeros(size, self.channels))
 
     def loss(self, images: Float[Tensor, "b c h w"], generator: torch.Generator) -> Tensor:
         """Mean squared error of the reconstruction plus the commitment loss.
@@ -60,20 +56,20 @@ class VQTokenizer(Tokenizer):
     @torch.no_grad()
     def _restart(self, vectors: Float[Tensor, "m d"], generator: torch.Generator) -> None:
         """Give dead codes (all of them at the first step) vectors of this batch."""
-        dead = (self.share < DEAD / self.codebook_size).nonzero().flatten()
+        dead = (self.share < DEAD / len(self.codebook)).nonzero().flatten()
         if not len(dead):
             return
         picked = torch.randint(
             len(vectors), (len(dead),), generator=generator, device=vectors.device
         )
         self.codebook[dead] = vectors[picked]
-        self.share[dead] = 1 / self.codebook_size
-        self.total[dead] = vectors[picked] / self.codebook_size
+        self.share[dead] = 1 / len(self.codebook)
+        self.total[dead] = vectors[picked] / len(self.codebook)
 
     @torch.no_grad()
     def _follow(self, vectors: Float[Tensor, "m d"], ids: Int[Tensor, " m"]) -> None:
         """Move the averages, and each code to the average of what it was given."""
-        hits = F.one_hot(ids, self.codebook_size).to(vectors.dtype)
+        hits = F.one_hot(ids, len(self.codebook)).to(vectors.dtype)
         self.share.lerp_(hits.mean(0), 1 - self.decay)
         self.total.lerp_(hits.T @ vectors / len(vectors), 1 - self.decay)
         self.codebook.copy_(self.total / self.share.unsqueeze(1).clamp(min=1e-12))
@@ -103,8 +99,7 @@ class VQTokenizer(Tokenizer):
         return rearrange(self.encoder(images), "b d h w -> b (h w) d")
 
     def _from_vectors(self, vectors: Float[Tensor, "b n d"]) -> Float[Tensor, "b c h w"]:
-        return self.decoder(rearrange(vectors, "b (h w) d -> b d h w", h=self.grid[0]))
+        return self.decoder(rearrange(vectors, "b (h w) d -> b d h w", h=self.layout.grid[0]))
 
-    def units(self) -> Units:
-        """Ids have none."""
-        return [], []
+
+TOKENIZER = VQTokenizer
