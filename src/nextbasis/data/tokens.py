@@ -82,12 +82,12 @@ class TokenCache:
         many epochs; here every epoch shows every image once.
         """
         views = torch.randint(self.num_views, (len(items),), generator=generator).numpy()
-        stored = torch.from_numpy(self.tokens.take(items[part], views[part]))
+        kept = torch.from_numpy(self.tokens.take(items[part], views[part]))
         if self.layout.kind == "ids":
-            return stored.long()
+            return kept.long()
         if not self.posterior:
-            return stored
-        posterior = Posterior.of(stored, 2)
+            return kept
+        posterior = Posterior.of(kept, 2)
         seeds = torch.randint(SEEDS, (len(items),), generator=generator)[part]
         return self._scaled(posterior.mean + posterior.std * _noise(seeds, posterior.mean.shape))
 
