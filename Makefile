@@ -3,7 +3,8 @@
 # make test     lint, dry runs of every scale, the whole pipeline at scale tiny, all tests
 # make test-slurm   the pipeline at scale tiny through a real Slurm of one node; needs slurm-wlm, munge, root
 # make verify   remakes an evaluation of the committed results in a clone and compares every digit (minutes)
-# make bench    speed of training and sampling on one thread
+# make bench    speed of training and sampling on one thread; beside the official code's, measured in turn, with
+#               OFFICIAL=<folder of its checkouts: mar, xar and rar>
 # make setup, make lint: the first steps of these alone
 SCALE ?= cpu
 EXTRA ?= false
@@ -40,7 +41,7 @@ test-slurm: setup repository
 	pytest -m cluster -rs
 
 bench: setup
-	python -m benchmarks --write
+	python -m benchmarks --write $(if $(OFFICIAL),--official "$(OFFICIAL)")
 
 lint: setup
 	ruff check .

@@ -13,13 +13,15 @@ import torch
 from benchmarks import basis_report, loader
 from benchmarks.basis_cost import SIDES, basis_costs
 from benchmarks.loader import LOADER, LoaderRow
-from benchmarks.measure import machine, measure
-from benchmarks.report import page, record, scoring_record
+from benchmarks.measure import machine, measure, measure_pairs
+from benchmarks.official.work import official
+from benchmarks.report import page, paired, record, scoring_record
 from benchmarks.scoring import SCORING, ScoringRow, measure_row
 from benchmarks.work import ROWS, work
 from nextbasis.families.common.speed import Row
 from nextbasis.support.files import read_json, write_atomic, write_json
 
+ROUNDS = 3  # of the official code and ours in turn
 SCORING_REPEATS = 2  # at most: a row of scores takes minutes
 RESULTS = Path(__file__).parent / "results"
 
@@ -46,14 +48,26 @@ def chosen(
     )
 
 
-def run(rows: list[Row], repeats: int) -> list[dict[str, Any]]:
-    """Measure rows one after another; tells how far it is on stderr."""
+def run(rows: list[Row], repeats: int, root: Path | None = None) -> list[dict[str, Any]]:
+    """Measure rows one after another; tells how far it is on stderr.
+
+    With `root`, a folder of checkouts, the official code is measured in turn with ours.
+    Raises: FileNotFoundError or ValueError naming a checkout that is not what was expected.
+    """
+    if root is not None:  # before anything takes minutes
+        for first in {row.family: row for row in rows}.values():
+            official(first, root)
     records = []
     for count, row in enumerate(rows, 1):
         print(f"{count}/{len(rows)} {row.key} ...", end=" ", file=sys.stderr, flush=True)
         call, images, parameters = work(row)
-        done = record(row, measure(call, repeats), images, parameters)
+        if root is None:
+            done = record(row, measure(call, repeats), images, parameters)
+        else:
+            ours, theirs = measure_pairs(call, official(row, root), ROUNDS)
+            done = record(row, ours, images, parameters) | paired(ours, theirs, images)
         told = f"{done['images_per_cpu_second']:.2f} images per CPU second"
+        told += f", {done['ratio']:.2f}x the official code" if "ratio" in done else ""
         print(told, file=sys.stderr, flush=True)
         records.append(done)
     return records
@@ -82,6 +96,13 @@ def main(arguments: list[str]) -> None:
         help="measure only rows whose key starts so: " + ", ".join(KEYS),
     )
     parser.add_argument("--repeats", type=int, default=5, help="timed calls per row (default 5)")
+    parser.add_argument(
+        "--official",
+        type=Path,
+        metavar="FOLDER",
+        help="measure the official code in turn with ours, in three rounds: a folder with checkouts"
+        " named mar (LTH14/mar), xar (OliverRensu/xAR) and rar (bytedance/1d-tokenizer)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument(
         "--write",
@@ -96,9 +117,13 @@ def main(arguments: list[str]) -> None:
     except ValueError as error:
         parser.error(str(error))
     torch.set_num_threads(1)
+    try:
+        measured = run(rows, options.repeats, options.official)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")
     result: dict[str, Any] = {
         "machine": machine(),
-        "rows": run(rows, options.repeats),
+        "rows": measured,
         "scoring": run_scoring(scoring, min(options.repeats, SCORING_REPEATS)),
     }
     result["basis"] = basis_costs(sizes, options.repeats)

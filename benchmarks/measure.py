@@ -4,7 +4,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,23 +26,39 @@ MATMUL_SECONDS = 0.05  # of repeated products per rate
 class Timing:
     """Seconds of each repeat of a call, and the fp32 matmul rate beside each."""
 
-    cpu: list[float]
-    wall: list[float]
-    gflops: list[float]
+    cpu: list[float] = field(default_factory=list)
+    wall: list[float] = field(default_factory=list)
+    gflops: list[float] = field(default_factory=list)
+
+    def add(self, call: Callable[[], Any]) -> None:
+        """Time one call; CPU seconds are the whole process's, so threads count in full."""
+        cpu, wall = time.process_time(), time.perf_counter()
+        call()
+        self.cpu.append(time.process_time() - cpu)
+        self.wall.append(time.perf_counter() - wall)
+        self.gflops.append(matmul_rate(MLP_SHAPE, torch.float32))
 
 
 def measure(call: Callable[[], Any], repeats: int, warmups: int = 1) -> Timing:
-    """Run `call` some times; CPU seconds are the whole process's, so threads count in full."""
-    timing = Timing(cpu=[], wall=[], gflops=[])
-    for index in range(warmups + repeats):
-        cpu, wall = time.process_time(), time.perf_counter()
+    """Time `call` some times."""
+    timing = Timing()
+    for _ in range(warmups):
         call()
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        if index >= warmups:
-            timing.cpu.append(cpu)
-            timing.wall.append(wall)
-            timing.gflops.append(matmul_rate(MLP_SHAPE, torch.float32))
+    for _ in range(repeats):
+        timing.add(call)
     return timing
+
+
+def measure_pairs(
+    one: Callable[[], Any], other: Callable[[], Any], rounds: int
+) -> tuple[Timing, Timing]:
+    """Time two calls in turn, so that what else the machine does meets both alike."""
+    first, second = Timing(), Timing()
+    one(), other()
+    for _ in range(rounds):
+        first.add(one)
+        second.add(other)
+    return first, second
 
 
 @torch.no_grad()

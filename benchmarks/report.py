@@ -20,6 +20,11 @@ measured between the repeats of the row: where it is lower than in the head of t
 was slowing the machine down. This package's linear layers use another library than torch's in fp32.
 """
 
+PAIRED_NOTE = """\
+official is the official code on the same work, out of the user's checkouts, ratio how many times as
+many images we make: both were measured here in turn, one call each in {rounds} rounds, and the
+ratio is the median of the rounds' own.
+"""
 
 SCORING_NOTE = """\
 CPU s is the median for FID, IS, precision and recall of that many images against as many real ones;
@@ -45,6 +50,18 @@ def record(row: Row, timing: Timing, images: int, parameters: int) -> dict[str, 
         "matmul_gflop_per_cpu_second": statistics.median(timing.gflops),
         "parameters": parameters,
         "official_parameters": speed_of(row.family).PARAMETERS,
+    }
+
+
+def paired(ours: Timing, theirs: Timing, images: int) -> dict[str, Any]:
+    """What a row has besides where the official code was measured in turn with ours."""
+    ratios = [their / our for our, their in zip(ours.cpu, theirs.cpu, strict=True)]
+    return {
+        "official_cpu_seconds": theirs.cpu,
+        "official_wall_seconds": theirs.wall,
+        "official_images_per_cpu_second": images / statistics.median(theirs.cpu),
+        "ratios": ratios,
+        "ratio": statistics.median(ratios),
     }
 
 
@@ -90,7 +107,8 @@ def verdict(met: bool | None) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Rows as a Markdown table."""
+    """Rows as a Markdown table; with the official code's rates if any row has them."""
+    head = ["key", "work", "CPU s", "wall s", "img/CPU s", "GFLOP/s"]
     lines = [
         [
             row["key"],
@@ -102,7 +120,11 @@ def table(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    head = ["key", "work", "CPU s", "wall s", "img/CPU s", "GFLOP/s"]
+    if any("ratio" in row for row in rows):
+        head += ["official", "ratio"]
+        for line, row in zip(lines, rows, strict=True):
+            names = ("official_images_per_cpu_second", "ratio")
+            line += [f"{row[name]:.2f}" if name in row else "-" for name in names]
     return tabulate(lines, head, tablefmt="github", disable_numparse=True)
 
 
@@ -131,6 +153,8 @@ def page(
         repeats = len(rows[0]["cpu_seconds"])
         note = NOTE.format(repeats=repeats, rows=numbers, inner=inner, columns=columns)
         parts += [table(rows), note.strip()]
+        if pairs := [row for row in rows if "ratio" in row]:
+            parts += [PAIRED_NOTE.format(rounds=len(pairs[0]["ratios"])).strip()]
     if scoring:
         parts += ["## Scores", scoring_table(list(scoring)), SCORING_NOTE.strip()]
     return "\n\n".join(parts) + "\n"

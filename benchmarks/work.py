@@ -90,19 +90,24 @@ def training_step(row: Row, generator: Generator) -> Callable[[], Any]:
     return step
 
 
-def sampling_call(row: Row, generator: Generator) -> Callable[[], Any]:
-    """All tokens of one batch of images."""
+def sampler_of(row: Row) -> Any:
+    """The sampler's config, of a batch that is sampled at once."""
     speed = speed_of(row.family)
     batch = speed.SAMPLING_BATCH
     told = {"num_images": batch, "batch_size": batch, "latency_images": 1, "rounding": "round"}
     told |= {"precision": "float32", "compile": False}  # the row decides: see precision()
-    sampler = speed.sampler(row.guidance, family=row.family, **told)
-    labels = labels_of(batch)
+    return speed.sampler(row.guidance, family=row.family, **told)
+
+
+def sampling_call(row: Row, generator: Generator) -> Callable[[], Any]:
+    """All tokens of one batch of images."""
+    speed, sampler = speed_of(row.family), sampler_of(row)
+    labels = labels_of(sampler.batch_size)
     generator.eval()
     speed.prepare(generator.backbone)
 
     def call() -> torch.Tensor:
-        noise = ImageNoise(0, range(batch), labels.device)
+        noise = ImageNoise(0, range(sampler.batch_size), labels.device)
         with precision(row.precision, labels.device):
             return generator.sample(labels, noise, sampler)
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks import basis_cost, basis_report, loader
 from benchmarks.__main__ import chosen, with_earlier
 from benchmarks.measure import Timing
 from benchmarks.report import page, record, scoring_record
 from benchmarks.scoring import SCORING, check_equal, measure_row
 from benchmarks.work import ROWS, speed_of, work
 
+from benchmarks import basis_cost, basis_report, loader
 from nextbasis.families import names
 
 MACHINE = {
