@@ -12,6 +12,8 @@ import torch
 
 from benchmarks import basis_report, loader
 from benchmarks.basis_cost import SIDES, basis_costs
+from benchmarks.gpu import accelerator, suite
+from benchmarks.gpu import page as gpu_page
 from benchmarks.loader import LOADER, LoaderRow
 from benchmarks.measure import machine, measure, measure_pairs
 from benchmarks.official.work import official
@@ -19,6 +21,7 @@ from benchmarks.report import page, paired, record, scoring_record
 from benchmarks.scoring import SCORING, ScoringRow, measure_row
 from benchmarks.work import ROWS, work
 from nextbasis.families.common.speed import Row
+from nextbasis.plan.runs import runs_of
 from nextbasis.support.files import read_json, write_atomic, write_json
 
 ROUNDS = 3  # of the official code and ours in turn
@@ -103,11 +106,23 @@ def main(arguments: list[str]) -> None:
         help="measure the official code in turn with ours, in three rounds: a folder with checkouts"
         " named mar (LTH14/mar), xar (OliverRensu/xAR) and rar (bytedance/1d-tokenizer)",
     )
+    parser.add_argument(
+        "--gpu",
+        action="store_true",
+        help="time training and sampling at the papers' sizes on this machine's GPU instead",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=suite.MINUTES,
+        help="with --gpu: no further row begins after so many (default %(default)g)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument(
         "--write",
         action="store_true",
-        help="also write benchmarks/results.{md,json}, which keep what is not measured now",
+        help="also write benchmarks/results.{md,json}, which keep what is not measured now; "
+        "with --gpu, benchmarks/gpu.json and docs/speed.md",
     )
     options = parser.parse_args(arguments)
     if options.repeats < 1:
@@ -116,6 +131,8 @@ def main(arguments: list[str]) -> None:
         rows, scoring, sizes, reading = chosen(options.only)
     except ValueError as error:
         parser.error(str(error))
+    if options.gpu:
+        sys.exit(on_the_gpu(options.minutes, options.json, options.write))
     torch.set_num_threads(1)
     try:
         measured = run(rows, options.repeats, options.official)
@@ -135,6 +152,27 @@ def main(arguments: list[str]) -> None:
         write_json(path, result)
         text = pages(result)
         write_atomic(RESULTS.with_suffix(".md"), lambda path: path.write_text(text))
+
+
+def on_the_gpu(minutes: float, as_json: bool, write: bool) -> int:
+    """Measure the GPU, then print the tables or JSON; the exit status.
+
+    It is 1 where there is no GPU, which is said in one line, or if a row failed.
+    """
+    try:
+        found = accelerator.Accelerator(accelerator.gpu())
+        runs = runs_of(suite.SCALE, suite.RUNS)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    result = suite.measure(runs, found, minutes)
+    print(json.dumps(result, indent=2) if as_json else gpu_page.block(result))
+    if write:
+        write_json(gpu_page.RESULTS, result)
+        gpu_page.write(result)
+    for line in (failed := gpu_page.failures(result)):
+        print(f"failed: {line}", file=sys.stderr)
+    return int(bool(failed))
 
 
 def pages(result: dict[str, Any]) -> str:

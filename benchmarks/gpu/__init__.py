@@ -1,0 +1,1 @@
+"""Speed of a GPU at the papers' sizes, its memory, its peak: `python -m benchmarks --gpu`."""
