@@ -44,7 +44,8 @@ def small_catalog() -> dict[str, Any]:
                 "images": 2000,
                 "tokens": "kl",
             }
-    other = {"tokenizers": {}, "runs": {}, "evals": {"big": {**part["evals"]["b"]}}}
+    other = {"tokenizers": {}, "runs": {"b": part["runs"]["b"]}}
+    other["evals"] = {"big": {**part["evals"]["b"]}}
     other["evals"]["big"]["system"] = "elsewhere"
     return {"small": part, "large": other, "tables": small_tables()}
 
@@ -58,6 +59,27 @@ def write_catalog(root: Path, catalog: dict[str, Any]) -> None:
         content = part if scale == "tables" else part | {"scale": scale, "rank": rank}
         path.write_text(yaml.safe_dump(content, sort_keys=False))
     (root / "catalog.yaml").write_text("scale: another\n")
+
+
+def small_claims() -> dict[str, Any]:
+    """Claims about the pairs of the small tables."""
+    common = {"source": "P", "kind": "below", "differ": ["basis"], "decidable_from": "small"}
+    claims = {}
+    for system in ("a", "b"):
+        pair: dict[str, Any] = {"metric": "fid", "system": f"{system}_bar", "than": system}
+        pair["published"] = [f"P/main/{system}_bar", f"P/main/{system}"]
+        statement = f"A basis helps {system.upper()}."
+        claims[system] = common | {"statement": statement, "compare": [pair]}
+    return {"alpha": 0.05, "claims": claims}
+
+
+def write_claims(root: Path, claims: dict[str, Any]) -> None:
+    """Write claims, and beside them what they read: published numbers and the bases' files."""
+    config = root / "config"
+    config.mkdir(exist_ok=True)
+    (config / "claims.yaml").write_text(yaml.safe_dump(claims, sort_keys=False))
+    (config / "published.csv").write_text(PUBLISHED)
+    (config / "basis").symlink_to(Path(__file__).parents[1] / "config/basis")
 
 
 def small_tables() -> dict[str, Any]:
@@ -125,7 +147,8 @@ def build(root: Path, catalog: dict[str, Any], scale: str, pictures: bool = Fals
             },
         )
         write_json(
-            folder / "train" / entry["run"] / "metrics.json", {"parameters": 310_000 + position}
+            folder / "train" / entry["run"] / "metrics.json",
+            {"parameters": 310_000 + position, "steps": 540, "images_seen": 17_280},
         )
         if pictures:
             _pictures(folder, key, entry, part["runs"][entry["run"]], position)

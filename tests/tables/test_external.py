@@ -9,17 +9,16 @@ from nextbasis.support.files import write_json
 from nextbasis.tables import __main__ as stage
 from nextbasis.tables import external, header, inputs
 from nextbasis.tables.layout import Cell, Layout
-from nextbasis.tables.measured import ANALYTIC, Estimate, decided, verdict
-from results_tree import PROTOCOL, PUBLISHED, build, small_catalog, write_catalog
+from nextbasis.tables.measured import ANALYTIC
+from results_tree import PROTOCOL, build, small_catalog, small_claims, write_catalog, write_claims
 
 
 @pytest.fixture
 def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     catalog = small_catalog()
     build(tmp_path, catalog, "small")
-    (tmp_path / "config").mkdir()
+    write_claims(tmp_path, small_claims())
     write_catalog(tmp_path, catalog)
-    (tmp_path / "config/published.csv").write_text(PUBLISHED)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(header, "commit", lambda: "commit 0123456789ab")
     return catalog
@@ -98,20 +97,3 @@ def test_inputs_name_the_score_and_its_absence_is_told(catalog: dict[str, Any]) 
     Path("config/external.yaml").write_text("rows: {X: {scale: small}}")
     with pytest.raises(ValueError, match="row 'X' has no score, source, sha256"):
         external.read_rows()
-
-
-@pytest.mark.parametrize(
-    ("value", "spread", "seeds", "said"),
-    [
-        (-0.5, 0.2, 3, "better"),
-        (0.5, 0.2, 3, "worse"),
-        (-0.39, 0.2, 3, "undecided"),
-        (-0.5, 0.01, 2, "undecided: 2 of 3 seeds"),
-    ],
-)
-def test_verdict_needs_two_errors_and_three_seeds(
-    value: float, spread: float, seeds: int, said: str
-) -> None:
-    found = Estimate(value=value, spread=spread, kind="", num_seeds=seeds, num_images=1)
-    assert verdict(found, "fid") == said and verdict(None, "fid") == ""
-    assert decided(0.4, 0.2) and not decided(0.39, 0.2)

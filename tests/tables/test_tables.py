@@ -15,11 +15,20 @@ import numpy as np
 import pytest
 import yaml
 
+from nextbasis.claims import __main__ as ledger
 from nextbasis.pipeline import catalog as catalogs
 from nextbasis.support.files import read_json, write_json
 from nextbasis.tables import __main__ as stage
 from nextbasis.tables import header, inputs, layout, measured, published, render
-from results_tree import PUBLISHED, build, fid_of, small_catalog, write_catalog
+from results_tree import (
+    PUBLISHED,
+    build,
+    fid_of,
+    small_catalog,
+    small_claims,
+    write_catalog,
+    write_claims,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 GOLDEN = REPOSITORY / "tests" / "golden"
@@ -32,9 +41,8 @@ def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A repository in a temporary folder that holds made-up results."""
     catalog = small_catalog()
     build(tmp_path, catalog, "small")
-    (tmp_path / "config").mkdir()
+    write_claims(tmp_path, small_claims())
     write_catalog(tmp_path, catalog)
-    (tmp_path / "config/published.csv").write_text(PUBLISHED)
     (tmp_path / "workflow").mkdir()
     (tmp_path / "workflow/templates").symlink_to(REPOSITORY / "workflow/templates")
     monkeypatch.chdir(tmp_path)
@@ -66,10 +74,11 @@ def test_golden_latex_has_balanced_braces_and_equal_columns() -> None:
         assert sorted(re.findall(r"\\begin{(\w+)}", text)) == sorted(
             re.findall(r"\\end{(\w+)}", text)
         )
-        columns = re.search(r"\\begin{tabular}{([lr]+)}", text)
-        assert columns is not None
+        form = re.search(r"\\begin{tabular}{((?:[lr]|p{\dcm})+)}", text)
+        assert form is not None
+        columns = re.findall(r"[lr]|p{\dcm}", form[1])
         lines = [line for line in bare.splitlines() if line.rstrip().endswith("\\\\")]
-        assert {line.count("&") + 1 for line in lines} == {len(columns[1])}
+        assert {line.count("&") + 1 for line in lines} == {len(columns)}
 
 
 class Balance(HTMLParser):
@@ -128,29 +137,37 @@ def test_one_seed_shows_the_analytic_error_and_says_so(catalog: dict[str, Any]) 
     assert any(note.startswith("SE: one seed only") for note in ready.notes)
 
 
+def set_fid(key: str, fid: float) -> None:
+    path = Path(f"results/small/score/{key}/score.json")
+    score = read_json(path)
+    score["values"]["fid"] = fid
+    write_json(path, score)
+
+
+def difference_of(ready: layout.Layout, label: str) -> dict[str, Any]:
+    return next(row for row in ready.tidy if row["row"] == f"{label} difference")
+
+
 def test_paired_difference_equals_hand_computation(catalog: dict[str, Any]) -> None:
     for seed, (without, with_basis) in enumerate([(6.0, 5.5), (5.0, 5.0), (7.0, 6.0)]):
         suffix = f"_s{seed}" if seed else ""
-        for system, fid in (("a", without), ("a_bar", with_basis)):
-            path = Path(f"results/small/score/{system}{suffix}/score.json")
-            score = read_json(path)
-            score["values"]["fid"] = fid
-            write_json(path, score)
-    frame = measured.collect(catalog, "small", ["a", "a_bar"])
-    found = measured.paired_difference(frame, "a", "a_bar", "fid")
-    assert found is not None
-    assert found.value == pytest.approx(-0.5)  # of -0.5, 0 and -1
-    assert found.spread == pytest.approx(0.5 / math.sqrt(3))
-    assert found.num_seeds == 3
-    cell = row_of(stage.build(catalog, "small", "pairs"), "A")["difference"]
-    assert cell.text == "−0.50 ± 0.29 (3)"
+        set_fid(f"a{suffix}", without)
+        set_fid(f"a_bar{suffix}", with_basis)
+    ready = stage.build(catalog, "small", "pairs")
+    found = difference_of(ready, "A")
+    assert found["measured"] == pytest.approx(-0.5)  # of -0.5, 0 and -1
+    assert found["spread"] == pytest.approx(0.5 / math.sqrt(3))
+    assert (found["n_seeds"], found["spread_is"]) == (3, measured.STANDARD_ERROR)
+    row = row_of(ready, "A")
+    assert row["difference"].text == "−0.50 ± 0.29 (3)"
+    # 4.30 is Student's quantile at 2.5 % and two degrees of freedom.
+    assert row["interval by itself"].text == "−1.74 to +0.742 (95%)"
 
 
 def test_pairs_are_matched_by_seed_not_by_position(catalog: dict[str, Any]) -> None:
     evals = catalog["small"]["evals"]
     evals["a_bar"]["seed"], evals["a_bar_s2"]["seed"] = 2, 0
-    frame = measured.collect(catalog, "small", ["a", "a_bar"])
-    found = measured.paired_difference(frame, "a", "a_bar", "fid")
+    found = difference_of(stage.build(catalog, "small", "pairs"), "A")
     values = {key: read_json(Path(f"results/small/score/{key}/score.json")) for key in evals}
     fid = {key: score["values"]["fid"] for key, score in values.items()}
     differences = [
@@ -158,14 +175,66 @@ def test_pairs_are_matched_by_seed_not_by_position(catalog: dict[str, Any]) -> N
         fid["a_bar_s1"] - fid["a_s1"],
         fid["a_bar"] - fid["a_s2"],
     ]
-    assert found is not None
-    assert found.spread == pytest.approx(statistics.stdev(differences) / math.sqrt(3))
+    assert found["spread"] == pytest.approx(statistics.stdev(differences) / math.sqrt(3))
 
 
-def test_pair_without_a_common_seed_is_refused(catalog: dict[str, Any]) -> None:
-    catalog["small"]["evals"]["b"]["seed"] = 5
-    with pytest.raises(ValueError, match=r"b and b_bar have no seed in common: \[5\] and \[0\]"):
+def test_one_seed_of_a_pair_decides_nothing(catalog: dict[str, Any]) -> None:
+    set_fid("b", 100.0)
+    for seed in (0, 5):  # a common one, and none
+        catalog["small"]["evals"]["b"]["seed"] = seed
+        row = row_of(stage.build(catalog, "small", "pairs"), "B")
+        assert row["difference"].text.startswith("−9")
+        assert row["interval by itself"].text == row["interval that decides"].text == "unknown"
+        assert row["verdict"].text.startswith("undecided (")
+        assert "one seed decides nothing" in row["verdict"].text
+
+
+def test_verdict_of_a_pair_is_that_of_the_ledger(catalog: dict[str, Any]) -> None:
+    for seed, fid in enumerate((5.0, 6.0, 4.0)):
+        suffix = f"_s{seed}" if seed else ""
+        set_fid(f"a{suffix}", fid)
+        set_fid(f"a_bar{suffix}", fid - 1 + 0.001 * seed)
+    ledger.main(["--scale", "small"])
+    page = Path("results/small/claims/claims.md").read_text()
+    for label in ("A", "B"):
+        row = row_of(stage.build(catalog, "small", "pairs"), label)
+        line = next(line for line in page.splitlines() if f"| A basis helps {label}." in line)
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        columns = ("verdict", "interval by itself", "interval that decides")
+        shown = [render.escape_markdown(row[name].text) for name in columns]
+        assert shown == [cells[2], cells[4], cells[5]]
+        assert row["verdict"].text.startswith("reproduced" if label == "A" else "undecided")
+
+
+def test_pair_that_no_claim_is_about_is_refused(catalog: dict[str, Any]) -> None:
+    claims = small_claims()
+    del claims["claims"]["b"]
+    Path("config/claims.yaml").write_text(yaml.safe_dump(claims))
+    with pytest.raises(
+        ValueError, match="tables.pairs: no claim of .* compares b_bar with b in fi"
+    ):
         stage.build(catalog, "small", "pairs")
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("b", "tables.systems: a .17,280 images in 540 steps. and b .172,800 images in 5,400 st"),
+        ("a_s1", "small.evals: the seeds of system 'a' were trained by different budgets: 17"),
+    ],
+)
+def test_budgets_are_never_mixed(catalog: dict[str, Any], key: str, message: str) -> None:
+    path = Path(f"results/small/train/{key}/metrics.json")
+    write_json(path, read_json(path) | {"steps": 5_400, "images_seen": 172_800})
+    with pytest.raises(ValueError, match=message):
+        stage.build(catalog, "small", "systems")
+
+
+def test_families_may_have_budgets_of_their_own(catalog: dict[str, Any]) -> None:
+    catalog["small"]["runs"]["b"]["family"] = "rar"
+    path = Path("results/small/train/b/metrics.json")
+    write_json(path, read_json(path) | {"steps": 450, "images_seen": 7_200})
+    assert stage.build(catalog, "small", "systems").rows
 
 
 def test_system_of_another_scale_is_published_only(catalog: dict[str, Any]) -> None:
@@ -177,6 +246,16 @@ def test_system_of_another_scale_is_published_only(catalog: dict[str, Any]) -> N
         assert row["published in"].text == "P main"
     assert row_of(ready, "B")["published in"].text == layout.NOT_PUBLISHED
     assert row_of(ready, "A again")["FID ↓"] == row_of(ready, "A & co")["FID ↓"]
+
+
+def test_share_of_projected_steps_is_that_of_the_training(catalog: dict[str, Any]) -> None:
+    catalog["tables"]["systems"]["metrics"] = ["fid", "projected_share"]
+    for seed, share in enumerate((0.0, 0.5, 1.0)):
+        path = Path(f"results/small/train/a{f'_s{seed}' if seed else ''}/metrics.json")
+        write_json(path, read_json(path) | {"basis": {"projected_share": share}})
+    ready = stage.build(catalog, "small", "systems")
+    assert row_of(ready, "A & co")["steps projected"].text == "0.50 ± 0.50 (3)"
+    assert row_of(ready, "B")["steps projected"].text == layout.NOTHING
 
 
 def test_flags_become_one_footnote_each(catalog: dict[str, Any]) -> None:
@@ -250,25 +329,33 @@ def test_kid_is_a_column_like_any_other(
 
 
 @pytest.mark.parametrize(
-    ("metric", "heading", "verdict"), [("kid", "KID ↓", "better"), ("recall", "recall ↑", "worse")]
+    ("metric", "heading", "kind", "verdict"),
+    [("kid", "KID ↓", "below", "reproduced"), ("recall", "recall ↑", "above", "contradicted")],
 )
-def test_pairs_of_any_metric_know_its_better_direction(
+def test_pairs_of_any_metric_show_its_better_direction(
     catalog: dict[str, Any],
     kid: dict[str, list[float]],
     metric: str,
     heading: str,
+    kind: str,
     verdict: str,
 ) -> None:
     """Of both the system with a basis has the lower values."""
-    for key in ("a_bar", "a_bar_s1", "a_bar_s2"):
+    for number, key in enumerate(("a_bar", "a_bar_s1", "a_bar_s2")):
         path = Path(f"results/small/score/{key}/score.json")
         score = read_json(path)
-        score["values"]["recall"] = 0.2
+        score["values"]["recall"] = 0.2 + number / 1000
         write_json(path, score)
     catalog["tables"]["pairs"]["metrics"] = [metric]
+    claims = small_claims()
+    for claim in claims["claims"].values():
+        claim["kind"] = kind
+        claim["compare"][0] = {**claim["compare"][0], "metric": metric}
+        del claim["compare"][0]["published"]
+    Path("config/claims.yaml").write_text(yaml.safe_dump(claims))
     row = row_of(stage.build(catalog, "small", "pairs"), "A")
     assert heading in row and f"+ BAR {heading[-1]}" in row
-    assert row["verdict"].text == verdict
+    assert row["verdict"].text.startswith(verdict)
     if metric == "kid":
         gain = statistics.fmean(kid["a_bar"]) - statistics.fmean(kid["a"])
         assert row["difference"].text.startswith(f"{gain:.5f} ±".replace("-", "−"))
@@ -490,8 +577,8 @@ def test_layout_of_every_real_table_fits_its_formats(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(tmp_path, CATALOG, "cpu")
+    (tmp_path / "config").symlink_to(REPOSITORY / "config")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stage, "PUBLISHED", REPOSITORY / inputs.PUBLISHED)
     for name in CATALOG["tables"]:
         ready = stage.build(CATALOG, "cpu", name)
         assert all(len(row) == len(ready.columns) for row in ready.rows)

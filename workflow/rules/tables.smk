@@ -4,6 +4,7 @@ from nextbasis.claims.inputs import (
     claim_inputs,
     claim_outputs,
     load_claims,
+    pair_inputs,
 )
 from nextbasis.tables.inputs import (
     FEATURE_FIGURES,
@@ -104,6 +105,9 @@ rule claims:  # What this scale says about every claim of the papers.
 rule table:  # One table in every format.
     input:
         lambda wildcards: table_inputs(STAGES.catalog, wildcards.scale, wildcards.table),
+        lambda wildcards: pair_inputs(
+            LEDGER, STAGES.catalog, wildcards.scale, wildcards.table
+        ),
         code_inputs("tables"),
     output:
         "results/{scale}/tables/{table}.md",

@@ -1,117 +1,79 @@
 """The verdict on every claim at one scale, from its scores and the published numbers."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from nextbasis.claims.effects import Effect
-from nextbasis.claims.inputs import Claims
+from nextbasis.claims.finding import Comparison, Finding, Part
+from nextbasis.claims.inputs import Claims, variants
 from nextbasis.claims.measure import Entry, Measurements
-from nextbasis.claims.verdict import (
-    CONTRADICTED,
-    REPRODUCED,
-    UNDECIDED,
-    Region,
-    decide,
-    doubt,
-    seeds_needed,
-    verdict,
-)
+from nextbasis.claims.runs import reading, readings_tried
+from nextbasis.claims.verdict import Region, holm
 from nextbasis.pipeline.catalog import Catalog, scales
+from nextbasis.scoring.facts import METRICS
 from nextbasis.tables.published import Numbers
-
-CROSSES = "the interval crosses the bound"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One difference (of logarithms, if the claim is of a ratio) that a claim rests on."""
-
-    entry: Entry
-    effect: Effect | None  # None where it was not measured at this scale
-    region: Region  # where the claim says it lies
-    published: float | None  # the same effect by the paper's own numbers
-    verdict: str
-    hindrance: str  # why it cannot decide, whatever its interval; else empty
-    images: str
-
-    @property
-    def label(self) -> str:
-        """What is compared with what."""
-        other = self.entry.get("than") or f"{self.entry['than_published']} as published"
-        return f"{self.entry['system']} against {other}"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is found about one claim at one scale."""
-
-    name: str
-    claim: dict[str, Any]
-    verdict: str
-    reason: str  # why it is undecided; else empty
-    seeds: int  # that would decide it; 0 if they would not or it is unknown
-    comparisons: list[Comparison]
-    conflicts: list[str] = field(default_factory=list)  # of the published numbers
-
-    @property
-    def measured(self) -> bool:
-        """Whether this scale has any of its comparisons."""
-        return any(comparison.effect is not None for comparison in self.comparisons)
-
-    @property
-    def logarithm(self) -> bool:
-        """Whether effects are logarithms of ratios."""
-        return self.claim["kind"] == "ratio"
 
 
 def evaluate(claims: Claims, catalog: Catalog, scale: str, numbers: Numbers) -> list[Finding]:
     """The findings of one scale, in the order of the claims.
 
     Raises: FileNotFoundError for a score that the scale has but that was not made; ValueError for
-    references that lead nowhere and conflicts that are none.
+    references that lead nowhere, conflicts that are none, and runs of different budgets.
     """
-    measurements = Measurements(claims, catalog, scale, numbers)
-    alpha, order = claims["alpha"], scales(catalog)
+    measurements, order = Measurements(claims, catalog, scale, numbers), scales(catalog)
     found = []
     for name, claim in claims["claims"].items():
         obstacle = f"needs {claim['needs']}" if "needs" in claim else ""
         if order.index(scale) < order.index(claim["decidable_from"]):
             obstacle = obstacle or f"decidable from scale {claim['decidable_from']}"
-        compared = [_compare(claim, e, measurements, alpha, obstacle) for e in claim["compare"]]
-        outcome, reason, seeds = _judge(compared, obstacle or _hindrance(compared), alpha)
+        parts = []
+        for entry in claim["compare"]:
+            measurements.check_budgets(name, entry, claim.get("differ", []))
+            of_training = METRICS[entry["metric"]].varies == "training"
+            tried = readings_tried(catalog, scale, entry) if of_training else []
+            each = []
+            for variant in variants(entry, catalog, scale):
+                name_of_a = reading(catalog, scale, variant["system"]) if of_training else ""
+                each.append(_compare(claim, variant, measurements, name_of_a))
+            parts.append(Part(each, max(1, len(tried))))
         conflicts = [_conflict(name, pair, measurements) for pair in claim.get("conflicts", [])]
-        conflicts += [_against(c, claim) for c in compared if _published_outside(c)]
-        found.append(Finding(name, claim, outcome, reason, seeds, compared, conflicts))
-    return found
+        first = [part.comparisons[0] for part in parts]
+        conflicts += [_against(each, claim) for each in first if _published_outside(each)]
+        found.append(Finding(name, claim, parts, obstacle, conflicts))
+    return _with_rates(found, claims["alpha"])
 
 
-def decisive(finding: Finding, alpha: float) -> Comparison | None:
-    """The measured comparison that speaks most against the claim."""
-    measured = [c for c in finding.comparisons if c.effect is not None]
-
-    def order(comparison: Comparison) -> float:
-        assert comparison.effect is not None
-        return doubt(comparison.effect, comparison.region, alpha)
-
-    return min(measured, key=order, default=None)
+def _with_rates(findings: Sequence[Finding], alpha: float) -> list[Finding]:
+    """The findings, each tested one with the rate that Holm leaves it among all of them."""
+    tested = {finding.name: finding.levels().least for finding in findings if finding.tested}
+    rates = dict(zip(tested, holm(list(tested.values()), alpha), strict=True))
+    return [replace(finding, rate=rates.get(finding.name, math.nan)) for finding in findings]
 
 
 def _compare(
-    claim: dict[str, Any], entry: Entry, measurements: Measurements, alpha: float, obstacle: str
+    claim: dict[str, Any], entry: Entry, measurements: Measurements, name: str
 ) -> Comparison:
-    effect = measurements.effect(entry, claim["kind"] == "ratio")
-    pair = measurements.published(entry)
-    published = None if pair is None else pair[0].value - pair[1].value
-    if pair is not None and claim["kind"] == "ratio":
-        published = math.log(pair[0].value / pair[1].value)
-    region = _region(claim, published)
-    hindrance = obstacle or measurements.hindrance(entry, effect, claim["kind"])
-    found = UNDECIDED
-    if effect is not None and not hindrance:
-        found = verdict(effect, region, alpha)
-    images = measurements.num_images(entry)
-    return Comparison(entry, effect, region, published, found, hindrance, images)
+    kind, pair = claim["kind"], measurements.published(entry)
+    effect = measurements.effect(entry, kind == "ratio")
+    published, share = None, 0.0
+    if pair is not None:
+        one, other = (number.value for number in pair)
+        published = math.log(one / other) if kind == "ratio" else one - other
+        if kind in ("below", "above") and METRICS[entry["metric"]].varies == "training":
+            share = abs(one - other) / other
+    return Comparison(
+        entry=entry,
+        effect=effect,
+        region=_region(claim, published),
+        published=published,
+        share=share,
+        margin=share * measurements.baseline(entry) if effect is not None else 0.0,
+        same_run=effect is not None and measurements.same_run(entry),
+        hindrance=measurements.hindrance(entry, effect, kind),
+        num_images=measurements.num_images(entry),
+        reading=name,
+    )
 
 
 def _region(claim: dict[str, Any], published: float | None) -> Region:
@@ -122,24 +84,6 @@ def _region(claim: dict[str, Any], published: float | None) -> Region:
         return Region(-claim["tolerance"], claim["tolerance"])
     width = math.log1p(claim["tolerance"])
     return Region((published or 0.0) - width, (published or 0.0) + width)
-
-
-def _judge(compared: list[Comparison], hindrance: str, alpha: float) -> tuple[str, str, int]:
-    """Verdict, reason and seeds; what is hindered cannot establish a claim but others refute it."""
-    able = [(c.effect, c.region) for c in compared if c.effect is not None and not c.hindrance]
-    found = decide([e for e, _ in able], [r for _, r in able], alpha) if able else UNDECIDED
-    if found == CONTRADICTED or (found == REPRODUCED and len(able) == len(compared)):
-        return found, "", 0
-    undecided = [pair for pair in able if verdict(*pair, alpha) == UNDECIDED]
-    needed = [seeds_needed(*pair, alpha) for pair in undecided]
-    seeds = max(needed) if needed and all(needed) else 0
-    return UNDECIDED, hindrance or CROSSES, seeds
-
-
-def _hindrance(compared: list[Comparison]) -> str:
-    if missing := [c.label for c in compared if c.effect is None]:
-        return f"not measured at this scale: {'; '.join(missing)}"
-    return next((c.hindrance for c in compared if c.hindrance), "")
 
 
 def _conflict(name: str, pair: dict[str, Any], measurements: Measurements) -> str:

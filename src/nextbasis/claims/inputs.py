@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from nextbasis.pipeline.catalog import Catalog, Evals, evals_of, scales, section
+from nextbasis.claims.runs import ANYTHING, BASES, SETTINGS, unnamed
+from nextbasis.pipeline.catalog import Catalog, Evals, evals_of, scales, section, table_of
 from nextbasis.scoring.facts import METRICS
 from nextbasis.tables.inputs import code_inputs, result_inputs
 
@@ -58,16 +59,32 @@ def _problems(claim: dict[str, Any], catalog: Catalog) -> list[str]:
             problems.append(
                 f"the comparison of '{comparison['system']}' needs one of than, than_published"
             )
-        for system in systems_of(comparison):
+        for system in [*systems_of(comparison), *comparison.get("readings", [])]:
             if not any(evals_of(catalog, scale, system) for scale in scales(catalog)):
                 problems.append(
                     f"no scale evaluates the system '{system}'; add an eval with "
                     f"'system: {system}' to a catalog below config/scales or correct the claim"
                 )
+        problems += _differences(comparison, claim.get("differ", []), catalog)
+    for name in claim.get("differ", []):
+        problems += _unknown("differ", name.partition(".")[0], (ANYTHING, *SETTINGS))
     for conflict in claim.get("conflicts", []):
         for _, metric in conflict["between"]:
             problems += _unknown("a conflict's metric", metric, list(METRICS))
     return problems
+
+
+def _differences(comparison: dict[str, Any], named: list[str], catalog: Catalog) -> list[str]:
+    """In what the runs of a comparison differ besides what its claim names."""
+    if "than" not in comparison:
+        return []
+    return [
+        f"at scale {scale} the runs of {system} and {comparison['than']} differ in {found}; the "
+        f"claim names {', '.join(named) or 'nothing'} under `differ`"
+        for system in [comparison["system"], *comparison.get("readings", [])]
+        for scale in scales(catalog)
+        for found in unnamed(catalog, scale, (system, comparison["than"]), named)
+    ]
 
 
 def _unknown(key: str, value: str, choices: tuple[str, ...] | list[str]) -> list[str]:
@@ -80,16 +97,32 @@ def systems_of(comparison: dict[str, Any]) -> list[str]:
     return [comparison[key] for key in ("system", "than") if key in comparison]
 
 
-def claimed_systems(claims: Claims) -> list[str]:
-    """Every system that a claim names, once."""
-    compared = [entry for claim in claims["claims"].values() for entry in claim["compare"]]
-    return list(dict.fromkeys(system for entry in compared for system in systems_of(entry)))
+def variants(comparison: dict[str, Any], catalog: Catalog, scale: str) -> list[dict[str, Any]]:
+    """The comparison, then it in every other reading that the scale makes without being asked."""
+    others = [
+        system
+        for system in comparison.get("readings", [])
+        if any(not entry.get("extra") for entry in evals_of(catalog, scale, system).values())
+    ]
+    return [comparison | {"system": system} for system in [comparison["system"], *others]]
+
+
+def claimed_systems(claims: Claims, catalog: Catalog, scale: str) -> list[str]:
+    """Every system of a scale that a verdict rests on, once."""
+    entries = [
+        entry
+        for claim in claims["claims"].values()
+        for comparison in claim["compare"]
+        for entry in variants(comparison, catalog, scale)
+    ]
+    systems = dict.fromkeys(system for entry in entries for system in systems_of(entry))
+    return [system for system in systems if evals_of(catalog, scale, system)]
 
 
 def claim_evals(claims: Claims, catalog: Catalog, scale: str) -> Evals:
     """The evaluations of one scale that verdicts rest on."""
     found: Evals = {}
-    for system in claimed_systems(claims):
+    for system in claimed_systems(claims, catalog, scale):
         found |= evals_of(catalog, scale, system)
     return found
 
@@ -98,7 +131,14 @@ def claim_inputs(claims: Claims, catalog: Catalog, scale: str) -> list[str]:
     """Files that the verdicts of one scale are made from, code included."""
     tokenizers = list(section(catalog, scale)["tokenizers"])
     files = result_inputs(scale, claim_evals(claims, catalog, scale), tokenizers)
-    return [*files, *code_inputs("claims"), str(CLAIMS)]
+    bases = [str(path) for path in sorted(BASES.glob("*.yaml"))]
+    return [*files, *bases, *code_inputs("claims"), str(CLAIMS)]
+
+
+def pair_inputs(claims: Claims, catalog: Catalog, scale: str, table: str) -> list[str]:
+    """Files behind the verdicts in a table of pairs, which are those of the claims; else none."""
+    of_pairs = table_of(catalog, table)["kind"] == "pairs"
+    return claim_inputs(claims, catalog, scale) if of_pairs else []
 
 
 def claim_outputs(suffixes: tuple[str, ...]) -> list[str]:

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from nextbasis.claims.effects import half_width
-from nextbasis.claims.evaluate import Comparison, Finding, decisive
-from nextbasis.claims.verdict import UNDECIDED
+from nextbasis.claims.finding import Comparison, Finding, Part
+from nextbasis.claims.verdict import NOT_MEASURED, SAME_RUN, VERDICTS
+from nextbasis.claims.words import effect_text, interval_text, verdict_text
 from nextbasis.scoring.facts import METRICS
 from nextbasis.tables.layout import NOTHING, Cell, Layout, letters
 
 Header = tuple[list[tuple[str, str]], str]  # facts, and a warning or nothing
-MOST_SEEDS = 10_000
 
 
 def claims_layout(findings: Sequence[Finding], alpha: float, header: Header) -> Layout:
     """The ledger: every claim with its verdict, and the comparison that decides it.
 
-    Claims of which nothing is measured come last.
+    Claims on which this scale has no verdict come last.
     """
-    findings = sorted(findings, key=lambda finding: not finding.measured)
+    findings = sorted(findings, key=lambda finding: finding.verdict not in VERDICTS)
     layout = Layout(
         name="claims",
         title="Claims of the papers and what this scale says about them",
@@ -28,22 +28,24 @@ def claims_layout(findings: Sequence[Finding], alpha: float, header: Header) -> 
         warning=header[1],
         header=header[0],
     )
-    layout.columns = ["claim", "statement", "verdict at this scale", "effect", "interval"]
-    layout.columns += ["published effect", "seeds to decide", "what decides", "source"]
+    layout.columns = ["claim", "statement", "verdict at this scale", "effect"]
+    layout.columns += ["interval by itself", "interval that decides", "published effect"]
+    layout.columns += ["what decides", "source"]
     found: dict[str, str] = {}
     for finding in findings:
         for conflict in finding.conflicts:
             found.setdefault(conflict, letters(len(found)))
         marks = tuple(found[conflict] for conflict in finding.conflicts)
-        layout.rows.append(_claim_row(finding, alpha, marks))
-        layout.tidy.append(_tidy(finding, decisive(finding, alpha), alpha))
+        part = finding.decisive
+        layout.rows.append(_claim_row(finding, part, alpha, marks))
+        layout.tidy.append(_tidy(finding, part, part.best if part else None, alpha))
     layout.footnotes = [(letter, text) for text, letter in found.items()]
     layout.notes = _notes(alpha)
     return layout
 
 
 def comparisons_layout(findings: Sequence[Finding], alpha: float, header: Header) -> Layout:
-    """Every comparison of every claim."""
+    """Every comparison of every claim, in every reading."""
     layout = Layout(
         name="comparisons",
         title="Comparisons behind the claims",
@@ -51,120 +53,129 @@ def comparisons_layout(findings: Sequence[Finding], alpha: float, header: Header
         warning=header[1],
         header=header[0],
     )
-    layout.columns = ["claim", "system", "metric", "effect", "interval", "published effect"]
-    layout.columns += ["seeds", "images", "test", "by itself"]
+    layout.columns = ["claim", "system", "reading", "metric", "effect", "interval by itself"]
+    layout.columns += ["interval that decides", "published effect", "seeds", "images", "test"]
+    layout.columns += ["by itself"]
     for finding in findings:
-        for comparison in finding.comparisons:
-            layout.rows.append(_comparison_row(finding, comparison, alpha))
-            layout.tidy.append(_tidy(finding, comparison, alpha))
+        for part in finding.parts:
+            for comparison in part.comparisons:
+                layout.rows.append(_comparison_row(finding, part, comparison, alpha))
+                layout.tidy.append(_tidy(finding, part, comparison, alpha))
     layout.notes = _notes(alpha)
     return layout
 
 
 def _caption(findings: Sequence[Finding], alpha: float) -> str:
-    measured = [finding for finding in findings if finding.measured]
-    counts = Counter(finding.verdict for finding in measured)
-    said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    counts = Counter(finding.verdict for finding in findings)
+    judged = sum(counts[verdict] for verdict in VERDICTS)
+    tested = sum(finding.tested for finding in findings)
+
+    def said(names: Sequence[str]) -> str:
+        return ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
+
+    rest = said((NOT_MEASURED, SAME_RUN))
     text = (
-        f"{len(findings)} claims, {len(measured)} of them measured at this scale"
-        f"{': ' * bool(said)}{said}. Verdicts are computed from the measured numbers and hold for "
-        "this scale only: whether a claim holds at the paper's scale is another question."
+        f"{len(findings)} claims, {judged} of them with a verdict{': ' * bool(judged)}"
+        f"{said(VERDICTS)}{'; without: ' * bool(rest)}{rest}. Verdicts are computed from the "
+        "measured numbers and hold for this scale only: whether a claim holds at the paper's scale "
+        "is another question."
     )
-    if decided := len(measured) - counts[UNDECIDED]:
+    if tested:
         text += (
-            f" At {alpha:.0%} a claim, chance alone may have made about {alpha * decided:.1f} of "
-            f"the {decided} decided ones."
+            f" The {tested} that could be tested are judged together: the chance that any of them "
+            f"is judged falsely is at most {alpha:.0%} (Holm)."
         )
     return text
 
 
-def _claim_row(finding: Finding, alpha: float, marks: tuple[str, ...]) -> list[Cell]:
-    worst = decisive(finding, alpha)
-    effect, interval, published = _cells(finding, worst, alpha)
-    number = len(finding.comparisons)
-    what = NOTHING if worst is None else f"{worst.label}, {_metric(worst)}"
-    if worst is not None and number > 1:
-        what += f" (least favourable of {number})"
-    reason = f" ({finding.reason})" if finding.reason else ""
+def _claim_row(
+    finding: Finding, part: Part | None, alpha: float, marks: tuple[str, ...]
+) -> list[Cell]:
+    what, number = NOTHING, len(finding.parts)
+    if part is not None:
+        what = f"{part.best.label}, {_metric(part.best)}"
+        what += f" (least favourable of {number})" if number > 1 else ""
     origin = f"{finding.claim['source']}; decidable from scale {finding.claim['decidable_from']}"
     return [
         Cell(finding.name),
         Cell(finding.claim["statement"].strip(), marks, origin),
-        Cell(finding.verdict + reason),
-        effect,
-        interval,
-        published,
-        Cell(_seeds(finding)),
+        Cell(verdict_text(finding)),
+        *_cells(finding, part, part.best if part else None, alpha),
         Cell(what),
         Cell(finding.claim["source"]),
     ]
 
 
-def _comparison_row(finding: Finding, comparison: Comparison, alpha: float) -> list[Cell]:
+def _comparison_row(
+    finding: Finding, part: Part, comparison: Comparison, alpha: float
+) -> list[Cell]:
     effect = comparison.effect
     return [
         Cell(finding.name),
         Cell(comparison.label),
+        Cell(comparison.reading or NOTHING),
         Cell(_metric(comparison)),
-        *_cells(finding, comparison, alpha),
+        *_cells(finding, part, comparison, alpha),
         Cell(str(effect.num_seeds) if effect else NOTHING),
-        Cell(comparison.images if effect else NOTHING),
-        Cell(effect.test if effect else "not measured at this scale"),
-        Cell(comparison.hindrance or comparison.verdict),
+        Cell(_images(comparison) if effect else NOTHING),
+        Cell(effect.test if effect else NOTHING),
+        Cell(finding.obstacle or comparison.obstacle or comparison.levels().decide(alpha)),
     ]
 
 
-def _cells(finding: Finding, comparison: Comparison | None, alpha: float) -> tuple[Cell, ...]:
-    """Effect, interval and published effect."""
-    if comparison is None:
-        return Cell(NOTHING), Cell(NOTHING), Cell(NOTHING)
-    published = Cell(NOTHING)
-    if comparison.published is not None:
-        published = Cell(_text(comparison.published, finding.logarithm))
-    effect = comparison.effect
-    if effect is None:
-        return Cell(NOTHING), Cell(NOTHING), published
-    value, half = effect.value, half_width(effect, alpha)
-    interval = "unknown"
-    if not math.isnan(half):
-        bounds = [_text(value + sign * half, finding.logarithm) for sign in (-1, 1)]
-        interval = "exact" if half == 0 else f"{bounds[0]} to {bounds[1]}"
-    seeds = f"{effect.num_seeds} seed" + "s" * (effect.num_seeds != 1)
-    hint = f"{comparison.label}: {effect.test}, {seeds}, {comparison.images} images"
-    return Cell(_text(value, finding.logarithm), hint=hint), Cell(interval), published
-
-
-def _text(value: float, logarithm: bool) -> str:
-    text = f"×{math.exp(value):.3g}" if logarithm else f"{value:+.3g}"
-    return text.replace("-", "−")
+def _cells(
+    finding: Finding, part: Part | None, comparison: Comparison | None, alpha: float
+) -> list[Cell]:
+    """Effect, both intervals and published effect."""
+    if part is None or comparison is None:
+        return [Cell(NOTHING)] * 4
+    published, effect, logarithm = comparison.published, comparison.effect, finding.logarithm
+    texts = [NOTHING, NOTHING, NOTHING]
+    hint = ""
+    if effect is not None:
+        rate = finding.rate_of(part, comparison)
+        texts = [effect_text(effect.value, logarithm)]
+        texts += [interval_text(effect, each, logarithm) for each in (alpha, rate)]
+        seeds = f"{effect.num_seeds} seed" + "s" * (effect.num_seeds != 1)
+        hint = f"{comparison.label}: {effect.test}, {seeds}, {_images(comparison)} images"
+    texts.append(NOTHING if published is None else effect_text(published, logarithm))
+    return [Cell(texts[0], hint=hint), *map(Cell, texts[1:])]
 
 
 def _metric(comparison: Comparison) -> str:
     return METRICS[comparison.entry["metric"]].label
 
 
-def _seeds(finding: Finding) -> str:
-    if not finding.seeds:
-        return NOTHING
-    return f"over {MOST_SEEDS:,}" if finding.seeds >= MOST_SEEDS else f"{finding.seeds:,}"
+def _images(comparison: Comparison) -> str:
+    return " and ".join(f"{count:,}" for count in comparison.num_images)
 
 
-def _tidy(finding: Finding, comparison: Comparison | None, alpha: float) -> dict[str, Any]:
+def _tidy(
+    finding: Finding, part: Part | None, comparison: Comparison | None, alpha: float
+) -> dict[str, Any]:
     """One row of the data file; effects of ratios are logarithms there."""
     effect = comparison.effect if comparison else None
-    half = half_width(effect, alpha) if effect else math.nan
-    known = effect is not None and not math.isnan(half)
-    return {
+    row = {
         "claim": finding.name,
         "verdict": finding.verdict,
-        "reason": finding.reason,
+        "reason": "; ".join(finding.reasons),
         "seeds_to_decide": finding.seeds or None,
         "comparison": comparison.label if comparison else "",
+        "reading": comparison.reading if comparison else "",
+        "readings_tried": part.num_readings if part and comparison and comparison.reading else None,
         "metric": comparison.entry["metric"] if comparison else "",
         "effect_is": "log ratio" if finding.logarithm else "difference",
         "effect": effect.value if effect else None,
-        "low": effect.value - half if effect and known else None,
-        "high": effect.value + half if effect and known else None,
+    }
+    rate = finding.rate_of(part, comparison) if part and comparison else math.nan
+    for suffix, each in (("", alpha), ("_deciding", rate)):
+        known = effect is not None and effect.known and not math.isnan(each)
+        half = half_width(effect, each) if effect and known else math.nan
+        row[f"low{suffix}"] = effect.value - half if effect and known else None
+        row[f"high{suffix}"] = effect.value + half if effect and known else None
+    return row | {
+        "confidence_deciding": None if math.isnan(rate) else 1 - rate,
+        "margin": comparison.margin if comparison and comparison.margin else None,
         "n_seeds": effect.num_seeds if effect else None,
         "test": effect.test if effect else "",
         "published_effect": comparison.published if comparison else None,
@@ -179,8 +190,17 @@ def _notes(alpha: float) -> list[str]:
     return [
         "effect: the first system minus the second; for claims of a ratio (×), the first by the "
         "second",
-        f"interval: Student's, of confidence {1 - alpha:.0%}, and never less than two standard "
-        "errors to each side; seed by seed where both systems have the seeds",
-        "with one seed the spread is that of systems of the same family that have several",
-        "seeds to decide: for all undecided comparisons, if effect and spread stay what they are",
+        f"interval by itself: Student's, of confidence {1 - alpha:.0%}; seed by seed where both "
+        "systems have two seeds or more in common, else Welch's",
+        "interval that decides: the same at the confidence that Holm's rule leaves the claim among "
+        "all tested ones, divided among comparisons of which one is enough, and among readings",
+        "reproduced, contradicted: that interval lies where the claim says, or where it does not; "
+        "no effect larger than x: it lies within x to both sides of zero, where x is the published "
+        "effect in per cent of the baseline measured here",
+        "one seed decides nothing, in either direction, and borrows no spread from other systems",
+        "same run: both sides made the same samples, so there is nothing to judge",
+        "reading: what trains A (docs/basis.md, section 6); the paper leaves it open, so it counts "
+        "how many were tried",
+        "all runs of a family share one tokenizer, trained once: intervals do not contain what "
+        "another tokenizer would change, nor another machine without pinned instructions",
     ]

@@ -4,11 +4,13 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from nextbasis.claims.effects import Effect, Spread, Values, difference, exact, pooled
+from nextbasis.claims.effects import Effect, Values, difference, exact
 from nextbasis.claims.inputs import Claims, claimed_systems, systems_of
-from nextbasis.pipeline.catalog import Catalog, evals_of, section
-from nextbasis.scoring.facts import METRICS
+from nextbasis.claims.runs import ANYTHING
+from nextbasis.pipeline.catalog import Catalog
+from nextbasis.scoring.facts import METRICS, SCORES
 from nextbasis.tables.measured import collect
 from nextbasis.tables.published import Number, Numbers, look_up
 
@@ -23,14 +25,9 @@ class Measurements:
 
         Raises: FileNotFoundError for a score that the scale has but that was not made.
         """
-        systems = [name for name in claimed_systems(claims) if evals_of(catalog, scale, name)]
+        systems = claimed_systems(claims, catalog, scale)
         self.frame, self.numbers = collect(catalog, scale, systems), numbers
-        runs = section(catalog, scale)["runs"]
-        self.families = {
-            name: runs[entry["run"]]["family"]
-            for name in systems
-            for entry in evals_of(catalog, scale, name).values()
-        }
+        self._systems = dict(iter(self.frame.groupby("system")))
 
     def effect(self, entry: Entry, logarithm: bool) -> Effect | None:
         """The comparison's difference (of logarithms); None where a side was not measured."""
@@ -38,14 +35,53 @@ class Measurements:
         sides = [self._values(system, metric, logarithm) for system in systems_of(entry)]
         if not all(sides):
             return None
-        spread = self._spread(systems_of(entry), metric, logarithm)
-        if "than_published" not in entry:
-            other: Values | float = sides[1]
-        else:
+        other: Values | float
+        if "than_published" in entry:
             value = self.number(entry["than_published"], metric).value
             other = math.log(value) if logarithm else value
-        effect = difference(sides[0], other, spread)
+        else:
+            other = sides[1]
+        effect = difference(sides[0], other)
         return exact(effect.value) if METRICS[metric].varies == "never" else effect
+
+    def check_budgets(self, name: str, entry: Entry, named: list[str]) -> None:
+        """Check that both sides of a claim's comparison were trained alike, unless it names that.
+
+        Raises: ValueError naming the claim, the systems and their budgets.
+        """
+        found = {}
+        for system in systems_of(entry):
+            if len(rows := self._rows(system)):
+                found[system] = rows["budget"].iloc[0]
+        if len(set(found.values())) > 1 and not {ANYTHING, "train"} & set(named):
+            sides = " and ".join(f"{system} ({budget})" for system, budget in found.items())
+            raise ValueError(
+                f"claims.{name}: {sides} were trained by different budgets, which the claim does "
+                "not name; run `dvc repro` on both"
+            )
+
+    def same_run(self, entry: Entry) -> bool:
+        """Whether the two sides made the same samples, seed by seed.
+
+        Their hashes tell; where a score has none, every score of all common seeds must be equal.
+        Only of metrics that differ by training: the same samples can take different times.
+        """
+        if "than" not in entry or METRICS[entry["metric"]].varies != "training":
+            return False
+        sides = [self._rows(system) for system in systems_of(entry)]
+        seeds = set(sides[0]["seed"]) & set(sides[1]["seed"])
+        scores = [metric.name for metric in SCORES]
+        common = [side[side["seed"].isin(seeds) & side["metric"].isin(scores)] for side in sides]
+        told = all((side["samples"] != "").all() for side in common)
+        keys = ["seed", "samples"] if told else ["seed", "metric", "value"]
+        one, other = ({*side[keys].itertuples(index=False, name=None)} for side in common)
+        return one == other and bool(one)
+
+    def baseline(self, entry: Entry) -> float:
+        """The number of the second side, the mean over its seeds if it is measured."""
+        if "than_published" in entry:
+            return self.number(entry["than_published"], entry["metric"]).value
+        return float(np.mean(list(self._values(entry["than"], entry["metric"], False).values())))
 
     def hindrance(self, entry: Entry, effect: Effect | None, kind: str) -> str:
         """Why the effect cannot decide, whatever its interval; empty if it can.
@@ -82,27 +118,22 @@ class Measurements:
             raise ValueError(f"claims: '{reference}' has no published {metric}")
         return found
 
-    def num_images(self, entry: Entry) -> str:
-        """Numbers of images of the measured sides, as text."""
-        counts = {self._images(system) for system in systems_of(entry)}
-        return " and ".join(f"{count:,}" for count in sorted(counts))
+    def num_images(self, entry: Entry) -> list[int]:
+        """Numbers of images of the measured sides, each once."""
+        return sorted({self._images(system) for system in systems_of(entry)})
 
     def _images(self, system: str) -> int:
-        rows = self.frame[self.frame["system"] == system]
+        rows = self._rows(system)
         return int(rows["num_images"].iloc[0]) if len(rows) else 0
 
-    def _values(self, system: str, metric: str, logarithm: bool) -> Values:
-        rows = self.frame[(self.frame["system"] == system) & (self.frame["metric"] == metric)]
-        values = np.log(rows["value"]) if logarithm else rows["value"]
-        return dict(zip(rows["seed"].astype(int), values.astype(float), strict=True))
+    def _values(self, system: str, metric: str, logarithm: bool) -> dict[int, float]:
+        rows = self._rows(system)
+        found = _by_seed(rows[rows["metric"] == metric], "value")
+        return {seed: math.log(value) if logarithm else value for seed, value in found.items()}
 
-    def _spread(self, systems: list[str], metric: str, logarithm: bool) -> Spread | None:
-        """Deviation over seeds, pooled over all systems of these systems' families.
+    def _rows(self, system: str) -> pd.DataFrame:
+        return self._systems.get(system, self.frame[:0])
 
-        None for speeds: what varies there is the load of the machine, not the training.
-        """
-        if METRICS[metric].varies != "training":
-            return None
-        families = {self.families[system] for system in systems}
-        alike = [name for name, family in self.families.items() if family in families]
-        return pooled([self._values(name, metric, logarithm) for name in alike])
+
+def _by_seed(rows: pd.DataFrame, column: str) -> dict[int, Any]:
+    return dict(zip(rows["seed"].astype(int), rows[column], strict=True))

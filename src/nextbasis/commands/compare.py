@@ -1,6 +1,7 @@
 """`nextbasis compare`: two samplers of one checkpoint, image by image on the same noise."""
 
 import argparse
+import math
 from typing import TYPE_CHECKING, Any
 
 from nextbasis.commands.arguments import add_scale
@@ -11,6 +12,7 @@ from nextbasis.support.files import result_folder
 if TYPE_CHECKING:
     from nextbasis.scoring.paired import Samples
 
+RATE = 0.05  # of false verdicts
 EXAMPLE = "nextbasis compare mar_iter_learned_04 mar_iter_learned_08"
 
 
@@ -34,10 +36,11 @@ def run(given: argparse.Namespace) -> int:
     Raises: ValueError unless both sample one run with the same seed and labels;
     FileNotFoundError for samples that were not made.
     """
+    from nextbasis.claims.effects import Effect, half_width
+    from nextbasis.claims.verdict import UNDECIDED
     from nextbasis.config import compose
     from nextbasis.scoring.paired import paired_distances
     from nextbasis.scoring.reference import load_reference
-    from nextbasis.tables.measured import UNDECIDED, decided
 
     scale, first, second = given.scale, given.first, given.second
     check_pair(load_catalog(), scale, first, second)
@@ -45,12 +48,13 @@ def run(given: argparse.Namespace) -> int:
     reference = load_reference(result_folder(scale, "reference"), config)
     one, two, error = paired_distances(_open(scale, first), _open(scale, second), reference, config)
     difference = two - one
+    half = half_width(Effect(difference, error, math.inf, 1, "paired by image"), RATE)
     verdict = "better" if difference < 0 else "worse"
     report = {
         f"FID {first}": f"{one:.4f}",
         f"FID {second}": f"{two:.4f}",
         "difference": f"{difference:+.4f} ± {error:.4f} (paired standard error)",
-        "verdict": verdict if decided(difference, error) else UNDECIDED,
+        "verdict": verdict if abs(difference) > half else UNDECIDED,
     }
     print_report(report)
     return 0

@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import math
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from nextbasis.claims.effects import Values, pooled
+from nextbasis.claims.effects import Values
 from nextbasis.diff.causes import Stages, flatten
 from nextbasis.diff.history import Version
 from nextbasis.pipeline.catalog import TABLES, Catalog, assemble, catalog_file
@@ -89,6 +91,17 @@ def read_cells(version: Version, numbers: Numbers) -> Cells:
     return found
 
 
+def pooled(groups: Sequence[Values]) -> float:
+    """Standard deviation over seeds within systems, pooled; NaN if none has two seeds.
+
+    Assumes that the systems vary alike.
+    """
+    several = [list(values.values()) for values in groups if len(values) > 1]
+    df = sum(len(values) - 1 for values in several)
+    squares = sum(statistics.variance(values) * (len(values) - 1) for values in several)
+    return math.sqrt(squares / df) if df else math.nan
+
+
 class Spreads:
     """How far a number of some evaluation lies from that of another seed."""
 
@@ -113,8 +126,7 @@ class Spreads:
             if its_family == family and value is not None:
                 groups.setdefault(its_system, {})[seed] = float(value)
         own: list[Values] = [groups[system]] if len(groups.get(system, {})) > 1 else []
-        found = pooled(own or list(groups.values()))
-        return found.sd if found else math.nan
+        return pooled(own or list(groups.values()))
 
     def _members(self, scale: str, kind: str) -> dict[str, tuple[str, str, int]]:
         """By evaluation, or by run for trainings: system, family and seed."""

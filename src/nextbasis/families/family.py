@@ -30,6 +30,7 @@ class Family:
     tokens: str  # what its tokens are: numbers, ids or bits
     captions: bool  # whether captions can take the place of classes
     order: str = "raster"  # config/order of its official models
+    least_snr: float = 0.0  # of a noisy token, as its loss weighs it; 0 where it has no bound
 
     def part(self, name: str) -> ModuleType:
         """A module of the family's folder.

@@ -13,7 +13,7 @@ class Metric:
 
     name: str  # in tables, claims and published.csv
     label: str
-    arrow: Literal["↓", "↑"]  # which way is better
+    arrow: Literal["↓", "↑", ""]  # which way is better, if one is
     paper: str  # that defines it, if one does
     code: str  # that computes it
     stage: Literal["score", "geneval", "sample", "train"] = "score"  # whose result holds it
@@ -30,7 +30,7 @@ class Metric:
     @property
     def heading(self) -> str:
         """Label and better direction, as a column is headed."""
-        return f"{self.label} {self.arrow}"
+        return f"{self.label} {self.arrow}".strip()
 
 
 METRICS = {
@@ -153,6 +153,16 @@ METRICS = {
             key="parameters",
             varies="never",
             claims=True,
+        ),
+        Metric(
+            name="projected_share",
+            label="steps projected",
+            arrow="",
+            paper="",
+            code="nextbasis.stages.train.metrics",
+            stage="train",
+            optional=True,
+            digits=2,
         ),
         Metric(
             name="seconds_per_image",

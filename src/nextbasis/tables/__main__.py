@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from nextbasis.claims.pairs import judge
 from nextbasis.pipeline.catalog import Catalog, load_catalog, systems_of, table_of
 from nextbasis.pipeline.checks import check_table
 from nextbasis.support.files import result_folder, write_atomic
@@ -20,6 +21,7 @@ def build(catalog: Catalog, scale: str, table: str) -> layout.Layout:
     """
     check_table(catalog, table)
     frame = measured.collect(catalog, scale, systems_of(table_of(catalog, table)))
+    measured.check_budgets(frame, table)
     facts = header.facts(catalog, scale, table)
     numbers = (frame, published.load(PUBLISHED))
     heading = (facts, header.warning(catalog, scale))
@@ -27,7 +29,10 @@ def build(catalog: Catalog, scale: str, table: str) -> layout.Layout:
     if evals := table_evals(catalog, scale, table):
         first = measured.read_score(scale, "score", next(iter(evals)))
         external.check_comparable(outside, first["protocol"])
-    return layout.Builder(catalog, scale, table, numbers, heading, outside).build()
+    judged = {}
+    if table_of(catalog, table)["kind"] == "pairs":
+        judged = judge(catalog, scale, table, numbers[1])
+    return layout.Builder(catalog, scale, table, numbers, heading, outside, judged).build()
 
 
 def write(catalog: Catalog, scale: str, table: str, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Which cell says what: a catalog entry and its numbers become rows of text with footnotes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,13 +13,10 @@ from nextbasis.scoring.facts import METRICS
 from nextbasis.tables.external import External, place
 from nextbasis.tables.measured import (
     ANALYTIC,
-    MIN_SEEDS,
     SEED_SPREAD,
-    UNDECIDED,
+    STANDARD_ERROR,
     Estimate,
     estimate,
-    paired_difference,
-    verdict,
 )
 from nextbasis.tables.numbers import measured_text, published_text
 from nextbasis.tables.published import Number, Numbers, look_up
@@ -56,6 +53,19 @@ class Layout:
     tidy: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What the claim about a pair says of it, in the words of the ledger."""
+
+    difference: Estimate | None  # with its standard error; None where it was not measured
+    alone: str  # its interval by itself
+    deciding: str  # that by which the claim is decided
+    verdict: str
+
+
+Judgements = Mapping[tuple[str, str], Judgement]  # by baseline and system
+
+
 class Builder:
     """Fills a Layout row by row, collecting footnotes and sources on the way."""
 
@@ -67,16 +77,19 @@ class Builder:
         numbers: tuple[pd.DataFrame, Numbers],
         header: tuple[list[tuple[str, str]], str],
         externals: Sequence[External] = (),
+        judgements: Judgements | None = None,
     ) -> None:
         """Take the measured and the published numbers and the facts printed above the table.
 
-        `externals` are measured on samples from outside.
+        `externals` are measured on samples from outside; `judgements` are of every pair, if the
+        table is of pairs.
 
         Raises: ValueError for an unknown metric and for a system that no scale evaluates.
         """
         check_table(catalog, name)
         self.catalog, self.scale, self.table = catalog, scale, table_of(catalog, name)
         self.measured, self.published = numbers
+        self.judgements = judgements or {}
         self.external, self.alone = place(catalog, scale, self.table, externals)
         self.letters: dict[str, str] = {}
         self.kinds: set[str] = set()
@@ -139,12 +152,15 @@ class Builder:
             values.append(self._estimate(entry[key], metric))
             numbers.append(look_up(self.published, entry[reference], metric))
             self._tidy(label + suffix, "", entry[key], metric, values[-1], numbers[-1])
-        gain = paired_difference(self.measured, entry["baseline"], entry["system"], metric)
+        judged = self.judgements[entry["baseline"], entry["system"]]
+        gain = judged.difference
         cells = {"system": Cell(label)}
         cells[fact.heading] = self._measured(values[0], metric, PUBLISHED_ONLY)
         cells[f"+ BAR {fact.arrow}"] = self._measured(values[1], metric, NOTHING)
         cells["difference"] = self._measured(gain, metric, NOTHING, sign="+")
-        cells["verdict"] = Cell(verdict(gain, metric) or NOTHING)
+        cells["interval by itself"] = Cell(judged.alone)
+        cells["interval that decides"] = Cell(judged.deciding)
+        cells["verdict"] = Cell(judged.verdict)
         cells["images"] = self._images(gain)
         cells[f"{fact.label}, published"] = self._published(numbers[0], metric)
         cells["+ BAR, published"] = self._published(numbers[1], metric)
@@ -230,11 +246,12 @@ class Builder:
         notes = []
         if SEED_SPREAD in self.kinds:
             notes.append("mean ± standard deviation over seeds (number of seeds)")
-        if "standard error" in self.kinds:
+        if STANDARD_ERROR in self.kinds:
             notes.append("differences: mean ± standard error over seeds (number of seeds)")
         if self.table["kind"] == "pairs":
             notes.append(
-                f"verdict: {UNDECIDED} below {MIN_SEEDS} seeds or under two standard errors"
+                "verdict and intervals: those of the claim about the pair, as in the ledger of "
+                "claims, which explains them"
             )
         if ANALYTIC in self.kinds:
             notes.append(

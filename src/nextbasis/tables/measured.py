@@ -8,16 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from nextbasis.pipeline.catalog import Catalog, evals_of
+from nextbasis.pipeline.catalog import Catalog, evals_of, section
 from nextbasis.pipeline.stagelist import address
 from nextbasis.scoring.facts import METRICS, SCORES
 from nextbasis.support.files import read_json, result_folder
 
+COLUMNS = ["system", "seed", "metric", "value", "se", "num_images"]
+COLUMNS += ["eval", "family", "budget", "samples"]
 PROTOCOL = ("name", "extractor_sha256", "reference_sha256")  # equal or not comparable
 SEED_SPREAD = "standard deviation over seeds"
+STANDARD_ERROR = "standard error"
 ANALYTIC = "analytic standard error of one seed"
-UNDECIDED = "undecided"
-MIN_SEEDS = 3  # of a comparison of two trainings
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,18 @@ def read_score(scale: str, kind: str, key: str) -> dict[str, Any]:
 
 
 def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFrame:
-    """One row per system, seed and metric: value, standard error (NaN if unknown), images, eval.
+    """One row per system, seed and metric: value, standard error (NaN if unknown), and its run's.
+
+    These are num_images (sampled), eval, family, budget (of its training) and samples, the hash of
+    what was sampled, empty where the score has none.
 
     Raises: FileNotFoundError for an evaluation that the scale has but that was not made;
-    ValueError if evaluations differ in protocol, or one system's in number of images or by a seed
-    that is there twice.
+    ValueError if evaluations differ in protocol, or one system's in number of images, in budget or
+    by a seed that is there twice.
     """
     rows: list[dict[str, Any]] = []
     protocols: dict[tuple[str, ...], str] = {}
+    runs = section(catalog, scale)["runs"]
     for system in systems:
         entries = evals_of(catalog, scale, system)
         seeds = [entry["seed"] for entry in entries.values()]
@@ -76,34 +81,57 @@ def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFram
         for key, entry in entries.items():
             found = read_score(scale, "score", key)
             protocols.setdefault(tuple(str(found["protocol"][name]) for name in PROTOCOL), key)
-            rows += _rows(scale, key, entry, found, system)
+            rows += _rows(scale, key, entry, found, system, runs[entry["run"]]["family"])
     if len(protocols) > 1:
         raise ValueError(
             f"the scores of {' and '.join(protocols.values())} cannot be compared: they differ in "
             f"{', '.join(PROTOCOL)}; run `dvc repro` on both"
         )
-    columns = ["system", "seed", "metric", "value", "se", "num_images", "eval"]
-    frame = pd.DataFrame(rows, columns=columns)
+    frame = pd.DataFrame(rows, columns=COLUMNS)
     for name, group in frame.groupby("system"):
         if group["num_images"].nunique() > 1:
             raise ValueError(
                 f"{scale}.evals: system '{name}' is sampled with different numbers of images, "
                 f"{sorted(group['num_images'].unique().tolist())}; FID depends on it"
             )
+        if group["budget"].nunique() > 1:
+            raise ValueError(
+                f"{scale}.evals: the seeds of system '{name}' were trained by different budgets: "
+                f"{'; '.join(sorted(group['budget'].unique()))}; run `dvc repro` on all"
+            )
     return frame
 
 
+def check_budgets(frame: pd.DataFrame, table: str) -> None:
+    """Check that all systems of a family in a table were trained by one budget.
+
+    Raises: ValueError naming the table, two systems and their budgets.
+    """
+    for _, group in frame.groupby("family"):
+        first = group.drop_duplicates("budget")
+        if len(first) > 1:
+            sides = " and ".join(
+                f"{system} ({budget})"
+                for system, budget in zip(first["system"], first["budget"], strict=True)
+            )
+            raise ValueError(
+                f"tables.{table}: {sides} cannot stand in one table: they were trained by "
+                "different budgets; run `dvc repro` on both, or give them a table each"
+            )
+
+
 def _rows(
-    scale: str, key: str, entry: dict[str, Any], score: dict[str, Any], system: str
+    scale: str, key: str, entry: dict[str, Any], score: dict[str, Any], system: str, family: str
 ) -> list[dict[str, Any]]:
-    run = entry["run"]
+    run, protocol = entry["run"], score["protocol"]
     speed = result_folder(scale, "sample", key) / "speed.json"
     training = result_folder(scale, "train", run) / "metrics.json"
     geneval = result_folder(scale, "geneval", key) / "score.json"
+    trained = read_result(training, scale, "train", run)
     results = {
         "score": score["values"],
         "sample": read_result(speed, scale, "sample", key),
-        "train": read_result(training, scale, "train", run),
+        "train": trained | trained.get("basis", {}),
         # Made outside, see `nextbasis geneval`.
         "geneval": read_json(geneval)["values"] if geneval.is_file() else {},
     }
@@ -119,8 +147,11 @@ def _rows(
                 "metric": name,
                 "value": float(values[place]),
                 "se": values[metric.error] if metric.error else math.nan,
-                "num_images": score["protocol"]["num_images"],
+                "num_images": protocol["num_images"],
                 "eval": key,
+                "family": family,
+                "budget": f"{trained['images_seen']:,} images in {trained['steps']:,} steps",
+                "samples": protocol.get("samples_sha256", ""),
             }
         )
     return rows
@@ -145,59 +176,4 @@ def estimate(frame: pd.DataFrame, system: str, metric: str) -> Estimate | None:
         kind=kind,
         num_seeds=num_seeds,
         num_images=int(rows["num_images"].iloc[0]),
-    )
-
-
-def decided(difference: float, error: float) -> bool:
-    """Whether a difference is at least two of its standard errors."""
-    return abs(difference) >= 2 * error
-
-
-def verdict(gain: Estimate | None, metric: str) -> str:
-    """What a difference between two trainings says; empty where nothing was measured."""
-    if gain is None:
-        return ""
-    if gain.num_seeds < MIN_SEEDS:
-        return f"{UNDECIDED}: {gain.num_seeds} of {MIN_SEEDS} seeds"
-    if not decided(gain.value, gain.spread):
-        return UNDECIDED
-    better = "↓" if gain.value < 0 else "↑"
-    return "better" if METRICS[metric].arrow == better else "worse"
-
-
-def paired_difference(
-    frame: pd.DataFrame, baseline: str, system: str, metric: str
-) -> Estimate | None:
-    """System minus baseline, seed by seed: mean and standard error of the mean over seeds.
-
-    With one common seed the spread joins the two analytic standard errors as if independent,
-    which exaggerates it where noise is shared. None where either was not measured.
-    Raises: ValueError if there are seeds of both but none in common.
-    """
-    sides = []
-    for name, suffix in ((baseline, "_a"), (system, "_b")):
-        rows = frame[(frame["system"] == name) & (frame["metric"] == metric)]
-        if rows.empty:
-            return None
-        columns = rows.set_index("seed")[["value", "se", "num_images"]]
-        sides.append(columns.add_suffix(suffix))
-    both = sides[0].join(sides[1], how="inner")
-    if both.empty:
-        raise ValueError(
-            f"{baseline} and {system} have no seed in common: {sorted(sides[0].index)} and "
-            f"{sorted(sides[1].index)}; a paired difference needs one"
-        )
-    if (both["num_images_a"] != both["num_images_b"]).any():
-        raise ValueError(f"{baseline} and {system} are sampled with different numbers of images")
-    difference = both["value_b"] - both["value_a"]
-    if len(both) > 1:
-        spread, kind = float(difference.std(ddof=1)) / math.sqrt(len(both)), "standard error"
-    else:
-        spread, kind = math.hypot(both["se_a"].iloc[0], both["se_b"].iloc[0]), ANALYTIC
-    return Estimate(
-        value=float(difference.mean()),
-        spread=spread,
-        kind=kind,
-        num_seeds=len(both),
-        num_images=int(both["num_images_a"].iloc[0]),
     )

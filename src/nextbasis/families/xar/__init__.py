@@ -2,4 +2,4 @@
 
 from nextbasis.families.family import Family
 
-FAMILY = Family(name="xar", title="xAR", tokens="numbers", captions=True)
+FAMILY = Family(name="xar", title="xAR", tokens="numbers", captions=True, least_snr=1.0)
