@@ -2,6 +2,7 @@
 #               EXTRA=true adds every basis on one budget, readings of the objective and MAR's steps
 # make test     lint, dry runs of every scale, the whole pipeline at scale tiny, all tests
 # make test-slurm   the pipeline at scale tiny through a real Slurm of one node; needs slurm-wlm, munge, root
+# make test-gpu what the tests put through a pretend GPU, and the official models' fixtures, on a real one
 # make verify   remakes an evaluation of the committed results in a clone and compares every digit (minutes)
 # make bench    speed of training and sampling on one thread; beside the official code's, measured in turn, with
 #               OFFICIAL=<folder of its checkouts: mar, xar and rar>
@@ -20,7 +21,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: tables test verify test-slurm bench lint dry-runs $(DRY_RUNS) dry-run-slurm setup repository
+.PHONY: tables test verify test-gpu test-slurm bench lint dry-runs $(DRY_RUNS) dry-run-slurm setup repository
 tables: setup repository
 	$(SNAKEMAKE) --cores $(CORES)
 	$(SNAKEMAKE) --report results/$(SCALE)/report.html
@@ -32,10 +33,13 @@ test: setup repository
 	$(MAKE) -j 2 -O lint dry-runs
 	snakemake --cores 2 --config scale=tiny extra=true
 	snakemake --cores 2 --config scale=tiny_text
-	pytest -m "not cluster" -n 2 --dist loadfile --no-loadscope-reorder
+	pytest -m "not cluster and not gpu" -n 2 --dist loadfile --no-loadscope-reorder
 
 verify: setup repository
 	nextbasis verify --scale $(SCALE)
+
+test-gpu: setup
+	pytest -m gpu -rs
 
 test-slurm: setup repository
 	pytest -m cluster -rs

@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+import gpus
+
 torch.set_num_threads(1)
 settings.register_profile("nextbasis", deadline=None, derandomize=True)
 settings.load_profile("nextbasis")
@@ -16,3 +18,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, so that no worker is left with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(params=["pretend", pytest.param("real", marks=pytest.mark.gpu)])
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> gpus.Gpu:
+    """A GPU that is there in its own blocks and nowhere else."""
+    if request.param == "pretend":
+        return gpus.PRETEND
+    if (found := gpus.real()) is None:
+        pytest.skip("torch finds no CUDA device here")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return found

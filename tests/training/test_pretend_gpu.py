@@ -1,4 +1,4 @@
-"""Training and sampling on a pretend GPU against the CPU."""
+"""Training and sampling on a GPU, pretend or real, against the CPU."""
 
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from builders import (
     tokens,
     train_config,
 )
+from gpus import DEVICE, Gpu
 from host_syncs import counting_syncs
 from nextbasis.config import BasisConfig, TrainStage
 from nextbasis.data.tokens import TokenCache
@@ -27,7 +28,7 @@ from nextbasis.families.common.noise import ImageNoise
 from nextbasis.support.files import result_folder
 from nextbasis.training.optimiser import MovingAverage, optimiser
 from nextbasis.training.trainer import Trainer
-from pretend_gpu import DEVICE, CudaTensor, pretend_gpu
+from pretend_gpu import pretend_gpu
 from tokens_at_hand import write_tokens
 
 LABELS = torch.tensor([0, 1, 2, 4])
@@ -83,34 +84,34 @@ def sampled(made: Generator, family: str, device: torch.device, guidance: float)
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize(("family", "basis"), CASES)
 def test_training_and_sampling_equal_those_of_the_cpu(
-    family: str, basis: str, deterministic: bool
+    family: str, basis: str, deterministic: bool, gpu: Gpu
 ) -> None:
     here, losses = trained(family, basis, CPU)
     plain = sampled(here, family, CPU, 1.0), sampled(here, family, CPU, 2.0)
-    with pretend_gpu(deterministic):
+    with gpu(deterministic):
         there, their_losses = trained(family, basis, DEVICE)
         drawn = [sampled(there, family, DEVICE, guidance).cpu() for guidance in (1.0, 2.0)]
-        assert all(isinstance(p, CudaTensor) for p in there.parameters())
-    assert their_losses == pytest.approx(losses, rel=1e-5)
+        assert all(p.is_cuda for p in there.parameters())
+    assert their_losses == pytest.approx(losses, rel=gpu.rounding * 1e-5)
     for ours, theirs in zip(plain, drawn, strict=True):
         # MAR's first denoising steps multiply rounding by thousands.
-        assert (theirs - ours).abs().max() <= 5e-3 * ours.abs().max()
+        assert (theirs - ours).abs().max() <= gpu.rounding * 5e-3 * ours.abs().max()
 
 
 @pytest.mark.parametrize("family", names())
-def test_a_loss_reads_no_number_from_the_gpu(family: str) -> None:
+def test_a_loss_reads_no_number_from_the_gpu(family: str, gpu: Gpu) -> None:
     """Every read makes the CPU wait for the GPU."""
-    with pretend_gpu():
+    with gpu():
         made = generator(family).to(DEVICE)
         draws = moved(made.draw(4, 0.5, torch.Generator().manual_seed(0)), DEVICE)
         x, labels = tokens(family).to(DEVICE), LABELS.to(DEVICE)
-        with counting_syncs() as syncs:
+        with gpu.syncs() as syncs:
             made.loss(x, labels, draws).value.backward()
         assert not syncs
 
 
 def on_a_gpu(basis: BasisConfig, family: str, monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    """A training that has taken one step on the pretend GPU."""
+    """A training that has taken one step on the GPU."""
     write_tokens(not find(family).has_basis)
     config = TrainStage(
         reproducible=True,
@@ -132,16 +133,16 @@ def on_a_gpu(basis: BasisConfig, family: str, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(("family", "basis"), CASES)
 def test_the_host_waits_for_the_gpu_at_log_lines_only(
-    family: str, basis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: str, basis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: Gpu
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pretend_gpu(deterministic=True):
+    with gpu(deterministic=True):
         trainer = on_a_gpu(BASES[basis], family, monkeypatch)
-        with counting_syncs() as syncs:
+        with gpu.syncs() as syncs:
             for _ in range(3):
                 trainer.advance()
         assert not syncs
-        with counting_syncs() as syncs:
+        with gpu.syncs() as syncs:
             trainer.log()
         assert syncs and trainer.rows[-1]["step"] == 4
 
@@ -161,7 +162,7 @@ def test_sampling_waits_at_most_once_a_batch_for_its_distinct_classes(
 
 @pytest.mark.parametrize("family", names())
 def test_a_trainer_resumes_on_the_gpu_as_on_the_cpu(
-    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: Gpu
 ) -> None:
     """Four steps, of which the last two go on from a saved state."""
     monkeypatch.chdir(tmp_path)
@@ -194,5 +195,5 @@ def test_a_trainer_resumes_on_the_gpu_as_on_the_cpu(
         return found
 
     here = losses()
-    with pretend_gpu(deterministic=True):
-        assert losses() == pytest.approx(here, rel=1e-4)
+    with gpu(deterministic=True):
+        assert losses() == pytest.approx(here, rel=gpu.rounding * 1e-4)
