@@ -114,7 +114,7 @@ def operations(structure: str, layout: tuple[int, int], repeats: int) -> dict[st
     timed = {
         name: seconds(call, repeats, n >= ONCE) if call else None for name, call in calls.items()
     }
-    assert not basis.num_svd, "the certificate should have held"
+    assert not basis.num_projected, "the certificate should have held"
     return timed
 
 

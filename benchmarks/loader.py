@@ -57,6 +57,12 @@ class LoaderRow:
         """Type and shape of what is stored of a view."""
         return stored(TokenLayout.of(self.index["layout"]), self.index["posterior"])
 
+    @property
+    def image_bytes(self) -> int:
+        """Of all views of an image."""
+        dtype, shape = self.stored
+        return self.views * int(np.prod(shape)) * np.dtype(dtype).itemsize
+
 
 NUMBERS = TokenLayout.of_grid((16, 16), channels=16).as_dict()
 CODES = TokenLayout.of_grid((16, 16), codebook_size=1024).as_dict()
@@ -118,10 +124,10 @@ def measure_row(row: LoaderRow, repeats: int, images: int = IMAGES) -> dict[str,
         return {
             "key": row.key,
             "what": row.what,
-            "set_gb": images * np.prod(row.shape) * np.dtype(row.dtype).itemsize / 1e9,
+            "set_gb": images * row.image_bytes / 1e9,
             "disk_mb": blocks / 1e6,
             "images_per_second": BATCH / whole,
-            "tokens_per_second": BATCH / whole * row.shape[1],
+            "tokens_per_second": BATCH / whole * row.stored[1][0],
             "share_images_per_second": BATCH / share,
             "own_mb": [value - before for value in own],
             "gpus_need": needed(row),
@@ -149,7 +155,7 @@ def timed(call: Callable[[], Any]) -> float:
 
 def read_cold(row: LoaderRow, folder: Path) -> dict[str, float]:
     """Images per second at random, and MB per second at random and from end to end."""
-    size = int(np.prod(row.shape)) * np.dtype(row.dtype).itemsize
+    size = row.image_bytes
     count = min(SHARD, int(COLD_BYTES / size))
     seconds = _seconds_at_random(write_set(row, folder, count, fill=True))
     path = folder / FOLDER / name_of(0)

@@ -23,13 +23,12 @@ WARMUPS, STEPS = 3, 5  # before the first round, and in each
 
 def synthetic_tokens(kind: str, folder: Path, images: int = IMAGES) -> TokenCache:
     """Random tokens of ImageNet's shape: ids, or moments of latents."""
-    is_ids = kind == "ids"
-    row = next(row for row in LOADER if bool(row.index["codebook_size"]) == is_ids)
+    row = next(row for row in LOADER if row.index["layout"]["kind"] == kind)
     cache, random = write_set(row, folder, images, fill=True), np.random.default_rng(0)
     for path in (folder / FOLDER).iterdir():
         array = np.lib.format.open_memmap(path, mode="r+")
-        if is_ids:
-            array[:] = random.integers(row.index["codebook_size"], size=array.shape)
+        if kind == "ids":
+            array[:] = random.integers(row.index["layout"]["sizes"][0], size=array.shape)
         else:
             array[:] = random.normal(size=array.shape)
         array.flush()
