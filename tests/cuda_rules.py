@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")
@@ -45,10 +44,11 @@ NONDETERMINISTIC = {
     "torch.Tensor.scatter_reduce": ["scatter_reduce", "scatter_reduce_"],
     "torch.Tensor.resize_": [],  # of quantized tensors
 }
+RAISING = {name for operations in NONDETERMINISTIC.values() for name in operations}
+MAXIMUM = 2  # EmbeddingBag's number for mode="max"
 # With which arguments they raise, where it is not with all. Of the operations that write to
 # places given by an index, put_ and scatter_reduce alone are not deterministic: scatter,
 # scatter_add, index_add, index_copy and index_put have other kernels for that mode.
-MAXIMUM = 2  # EmbeddingBag's number for mode="max"
 CONDITIONS: dict[str, Callable[[str, Any], bool]] = {
     "histc": lambda _, args: args[0].is_floating_point(),
     "bincount": lambda _, args: any(weights is not None for weights in args[1:2]),
@@ -76,24 +76,19 @@ SYNCHRONISING = {
 Where = Callable[[Any], bool]  # whether a tensor is on the GPU
 
 
-def refuse(func: Any, args: Any, kwargs: Any, on_gpu: Where) -> None:
-    """Raise RuntimeError if CUDA does not do an operation with these arguments."""
-    name, overload = func._schema.name.partition("::")[2], func._schema.overload_name
-    _refuse_mixes(name, args, kwargs, on_gpu)
+def refuse(name: str, overload: str, args: Any, tensors: list[Tensor], on_gpu: Where) -> None:
+    """Raise RuntimeError if CUDA does not do an operation of these arguments and tensors."""
+    if name not in COPIES and not all(on_gpu(tensor) for tensor in tensors):
+        _refuse_mixes(name, args, [tensor for tensor in tensors if not on_gpu(tensor)], on_gpu)
     if not torch.are_deterministic_algorithms_enabled():
         return
-    if any(name in operations for operations in NONDETERMINISTIC.values()):
-        if CONDITIONS.get(name, lambda *_: True)(overload, args):
-            raise RuntimeError(f"{name} does not have a deterministic implementation on CUDA")
+    if name in RAISING and CONDITIONS.get(name, lambda *_: True)(overload, args):
+        raise RuntimeError(f"{name} does not have a deterministic implementation on CUDA")
     if name in PRODUCTS and os.environ.get(WORKSPACE) not in DETERMINISTIC_WORKSPACES:
         raise RuntimeError(f"{name} is deterministic on CUDA only with {WORKSPACE}=:4096:8")
 
 
-def _refuse_mixes(name: str, args: Any, kwargs: Any, on_gpu: Where) -> None:
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    strangers = [tensor for tensor in tensors if not on_gpu(tensor)]
-    if name in COPIES or not strangers:
-        return
+def _refuse_mixes(name: str, args: Any, strangers: list[Tensor], on_gpu: Where) -> None:
     if name.startswith(("index", "_index_put")) and not on_gpu(args[0]):
         raise RuntimeError(f"{name} of a CPU tensor by CUDA indices")
     if _indexes(name, args):  # by indices of either device
@@ -103,9 +98,8 @@ def _refuse_mixes(name: str, args: Any, kwargs: Any, on_gpu: Where) -> None:
         raise RuntimeError(f"{name} mixes a CUDA tensor and one of the CPU, {strangers[0].shape}")
 
 
-def waits(func: Any, args: Any, kwargs: Any, on_gpu: Where) -> str:
+def waits(name: str, args: Any, kwargs: Any, on_gpu: Where) -> str:
     """What the CPU waits for in an operation, or nothing."""
-    name = func._schema.name.partition("::")[2]
     if name in SYNCHRONISING:
         return name
     if name == "repeat_interleave" and kwargs.get("output_size") is None:

@@ -19,155 +19,14 @@ from torch import Tensor
 from torch.nn.utils import clip_grad
 from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
 
-from cuda_rules import WORKSPACE, refuse, waits
+from cuda_rules import WORKSPACE
+from cuda_tensor import DEVICE, HOST, CudaTensor, is_cuda, moved
 from host_syncs import Sync, counting_syncs, note
 
 __all__ = ["DEVICE", "CudaTensor", "Sync", "counting_syncs", "pretend_gpu"]
 
-DEVICE = torch.device("cuda", 0)
-HOST = torch.device("cpu")
-READS = {  # what code calls, by the function that torch is asked for
-    Tensor.__bool__: "bool",
-    Tensor.__float__: "float",
-    Tensor.__int__: "int",
-    Tensor.__index__: "index",
-    Tensor.item: "item",
-    Tensor.tolist: "tolist",
-}
 FROM_THE_HOST = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor)
-
-
-class CudaTensor(Tensor):
-    """A tensor on the pretend GPU; `numbers` holds its numbers."""
-
-    numbers: Tensor
-
-    @staticmethod
-    def __new__(cls, real: Tensor) -> "CudaTensor":
-        """Wrap a tensor of the CPU, whose memory it shares."""
-        made = Tensor._make_wrapper_subclass(
-            cls,
-            real.size(),
-            strides=real.stride(),
-            storage_offset=real.storage_offset(),
-            dtype=real.dtype,
-            device=HOST,
-        )
-        made.numbers = real.resolve_conj().resolve_neg()  # flags that the wrapper would not show
-        return made
-
-    def __repr__(self) -> str:  # type: ignore[override]
-        """The numbers and the device."""
-        return f"CudaTensor({self.numbers})"
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Saved as a tensor of the CPU: what `torch.load` makes of it with map_location="cpu"."""
-        return self.numbers.__reduce_ex__(protocol)
-
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """What does not reach the dispatcher: the device's name, and ways to the CPU."""
-        kwargs = kwargs or {}
-        if func == Tensor.device.__get__:
-            return DEVICE
-        if func in (Tensor.is_cuda.__get__, Tensor.is_cpu.__get__):
-            return func == Tensor.is_cuda.__get__
-        if func in (Tensor.numpy, Tensor.__array__):
-            raise TypeError("a CUDA tensor has no .numpy(); take .cpu() first")
-        if func in READS:
-            note(READS[func])
-            return func(args[0].numbers)
-        if func in (Tensor.cpu, Tensor.to):
-            return moved(*args, **kwargs) if func == Tensor.to else moved(args[0], HOST)
-        if func == Tensor.__deepcopy__:
-            return _copied(*args)
-        if func == torch.nn.functional.one_hot:  # which asks torch itself for the device
-            if len(args) + len(kwargs) == 1:
-                note("one_hot")  # of as many classes as the largest id says
-            return cls(func(args[0].numbers, *args[1:], **kwargs))
-        with torch._C.DisableTorchFunctionSubclass():  # the dispatcher wraps what is there
-            return func(*args, **kwargs)
-
-    @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Compute on the CPU what CUDA could compute.
-
-        Raises: RuntimeError as CUDA would.
-        """
-        kwargs = kwargs or {}
-        refuse(func, args, kwargs, _on_gpu)
-        if waiting := waits(func, args, kwargs, _on_gpu):
-            note(waiting)
-        real_args, real_kwargs = tree_map(_real, (args, kwargs))
-        out = func(*real_args, **real_kwargs)
-        known = {id(leaf.numbers): leaf for leaf in tree_leaves((args, kwargs)) if _on_gpu(leaf)}
-
-        def wrapped(value: Any) -> Any:
-            if not isinstance(value, Tensor) or isinstance(value, cls):
-                return value
-            return known.get(id(value)) if id(value) in known else cls(value)
-
-        return tree_map(wrapped, out)
-
-
-def _on_gpu(value: Any) -> bool:
-    return isinstance(value, CudaTensor)
-
-
-def _real(value: Any) -> Any:
-    return value.numbers if isinstance(value, CudaTensor) else value
-
-
-def _copied(tensor: CudaTensor, memo: dict[int, Any]) -> CudaTensor:
-    made = CudaTensor(tensor.numbers.clone()).requires_grad_(tensor.requires_grad)
-    assert isinstance(made, CudaTensor)
-    if getattr(tensor, "_is_param", False):
-        made._is_param = True  # type: ignore[attr-defined]
-    memo[id(tensor)] = made
-    return made
-
-
-class _Copy(torch.autograd.Function):
-    """A copy to the other device; its gradient comes back."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.was_cuda = isinstance(x, CudaTensor)
-        return x.numbers.clone() if isinstance(x, CudaTensor) else CudaTensor(x.detach().clone())
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        if ctx.was_cuda == isinstance(gradient, CudaTensor):
-            return gradient
-        return CudaTensor(gradient) if ctx.was_cuda else _real(gradient)
-
-
-def moved(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """`Tensor.to`: another dtype, another device, or those of another tensor."""
-    device, dtype = kwargs.get("device"), kwargs.get("dtype")
-    flags = [given for given in args if isinstance(given, bool)]  # non_blocking, then copy
-    for given in args:
-        if isinstance(given, Tensor):
-            device, dtype = given.device, given.dtype
-        elif isinstance(given, torch.dtype):
-            dtype = given
-        elif isinstance(given, str | torch.device):
-            device = given
-    if dtype is not None and dtype != x.dtype:
-        x = x.type(dtype)
-    if kwargs.get("copy") or any(flags[1:]):
-        x = x.clone()
-    if device is None or _is_cuda(device) == isinstance(x, CudaTensor):
-        return x
-    if not (kwargs.get("non_blocking") or any(flags[:1])):
-        note(f"copy to {torch.device(device).type}")
-    return _Copy.apply(x)
-
-
-def _is_cuda(device: Any) -> bool:
-    return torch.device(device).type == "cuda"
 
 
 class _StandsFor(type(torch.Generator)):  # type: ignore[misc]
@@ -184,7 +43,7 @@ class _Generator(torch.Generator, metaclass=_StandsFor):
 
     def __new__(cls, device: Any = HOST) -> "_Generator":
         made = super().__new__(cls)
-        made._device = DEVICE if _is_cuda(device) else HOST
+        made._device = DEVICE if is_cuda(device) else HOST
         return made
 
     @property
@@ -215,7 +74,7 @@ class _Mode(TorchFunctionMode):
         if generator := kwargs.get("generator"):
             at = next((a.device for a in args if isinstance(a, Tensor)), HOST)
             _check(generator, at if device is None else torch.device(device))
-        if device is None or not _is_cuda(device):
+        if device is None or not is_cuda(device):
             return func(*args, **kwargs)
         if func in FROM_THE_HOST:
             note("copy to cuda")

@@ -5,20 +5,27 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from nextbasis.parity.report import TOLERANCE, Row, compare
+from nextbasis.support.provenance import device
 
 CONDITIONING = 10.0  # times the change of a sample when every weight is rounded differently
 
 
 class Fixture:
-    """The tensors of one file, which remember whether they were read, and the rows found."""
+    """The tensors of one file, which remember whether they were read, and the rows found.
 
-    def __init__(self, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-        """Take the contents of a file."""
-        self.tensors, self.metadata = tensors, metadata
+    Inputs are handed out on the device that models are compared on, weights on the CPU.
+    """
+
+    def __init__(
+        self, tensors: dict[str, Tensor], metadata: dict[str, str], device: torch.device
+    ) -> None:
+        """Take the contents of a file, on the CPU."""
+        self.tensors, self.metadata, self.device = tensors, metadata, device
         self.unread = set(tensors)
         self.rows: list[Row] = []
 
@@ -29,6 +36,9 @@ class Fixture:
         """
         if name not in self.tensors:
             raise ValueError(f"the fixture has no {name}, which its other outputs need")
+        return self._read(name).to(self.device)
+
+    def _read(self, name: str) -> Tensor:
         self.unread.discard(name)
         return self.tensors[name]
 
@@ -37,9 +47,9 @@ class Fixture:
         return any(name.startswith(prefix) for name in self.tensors)
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """All tensors whose names start so, without the prefix."""
+        """All tensors whose names start so, without the prefix, on the CPU: weights."""
         names = [name for name in self.tensors if name.startswith(prefix)]
-        return {name.removeprefix(prefix): self[name] for name in names}
+        return {name.removeprefix(prefix): self._read(name) for name in names}
 
     def numbered(self, prefix: str) -> list[tuple[str, float]]:
         """Names that are the prefix and a number, and that number."""
@@ -57,19 +67,19 @@ class Fixture:
     ) -> None:
         """Compare an output with ours if the fixture holds it; options as in report.compare."""
         if name in self.tensors:
-            row = compare(name, ours, self[name], relative, absolute, tolerance)
+            row = compare(name, ours, self._read(name), relative, absolute, tolerance)
             self.rows.append(row)
 
     def check_logarithms(self, name: str, ours: Tensor, absolute: float) -> None:
         """Compare positive numbers of many orders of magnitude, by their logarithms."""
         if name in self.tensors:
-            row = compare(name, ours.log(), self[name].log(), absolute=absolute)
+            row = compare(name, ours.log(), self._read(name).log(), absolute=absolute)
             self.rows.append(row)
 
     def check_pixels(self, name: str, ours: Tensor, levels: float) -> None:
         """Compare images of whole grey levels, which may differ by `levels`."""
         if name in self.tensors:
-            row = compare(name, ours, self[name].double(), absolute=levels)
+            row = compare(name, ours, self._read(name), absolute=levels)
             self.rows.append(row)
 
     def check_sampled(self, run: str, output: str, ours: Tensor) -> None:
@@ -77,7 +87,7 @@ class Fixture:
         name = f"sample.{run}.{output}"
         if name in self.tensors:
             rounding = self.value("description", "sampling_conditioning", run)
-            usual = TOLERANCE * self[name].abs().max().item()
+            usual = TOLERANCE * self._read(name).abs().max().item()
             self.check(name, ours, absolute=max(usual, CONDITIONING * rounding))
 
     @property
@@ -116,7 +126,7 @@ class Fixture:
 
 
 def open_fixture(path: Path) -> Fixture:
-    """Read a fixture.
+    """Read a fixture, to be compared on the first GPU where there is one, else the CPU.
 
     Raises: FileNotFoundError; ValueError if it is damaged or has no metadata.
     """
@@ -130,4 +140,4 @@ def open_fixture(path: Path) -> Fixture:
         raise ValueError(f"{path} is not a complete safetensors file ({error})") from error
     if not metadata:
         raise ValueError(f"{path} has no metadata, which would say what it holds")
-    return Fixture(tensors, metadata)
+    return Fixture(tensors, metadata, device())

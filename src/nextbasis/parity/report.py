@@ -40,7 +40,7 @@ def compare(
     the largest of all rows where that is more: what is zero but for rounding has no digits.
     """
     exact = not official.is_floating_point()
-    ours, official = ours.detach().double().cpu(), official.double()
+    ours, official = ours.detach().cpu().double(), official.double()
     if ours.shape != official.shape:
         return Row(name=f"{name} {list(ours.shape)}", error=float("inf"), tolerance=0.0)
     if relative:

@@ -74,7 +74,7 @@ def build(fixture: Fixture) -> MAR:
     imported = import_state("mar", fixture.part("weights."), given)
     model = MAR(imported.model, imported.spec, RASTER)
     model.load_state_dict(imported.state)
-    return model.train()
+    return model.train().to(fixture.device)
 
 
 def check_patches(fixture: Fixture) -> None:
@@ -116,8 +116,8 @@ def check_loss(fixture: Fixture, model: MAR) -> None:
     draws = draws_of(fixture, model)
     y, labels = inputs(fixture)
     _, known = split_order(draws.order, draws.num_hidden)
-    everything = torch.arange(model.num_tokens).expand(len(y), -1)
-    fixture.check("loss.mask", torch.ones(y.shape[:2]).scatter(1, known, 0.0))
+    everything = torch.arange(model.num_tokens, device=y.device).expand(len(y), -1)
+    fixture.check("loss.mask", torch.ones_like(y[..., 0]).scatter(1, known, 0.0))
     if fixture.holds("loss.mask_rate"):
         count = math.ceil(model.num_tokens * fixture["loss.mask_rate"].item())
         fixture.check("loss.num_masked", torch.tensor(count))

@@ -69,7 +69,8 @@ def check_network(fixture: Fixture, head: DiffusionHead) -> None:
 
 def check_step(fixture: Fixture, head: DiffusionHead) -> None:
     """Compare one denoising step of the respaced schedule, at step indices dl.p.index."""
-    schedule = Schedule(space_steps(fixture.value("description", "diffusion_steps")))
+    steps = space_steps(fixture.value("description", "diffusion_steps"))
+    schedule = Schedule(steps).to(fixture.device)
     step, x = fixture["dl.p.index"].long(), fixture["dl.x"]
     time = head.time_embed(schedule.original_step[step].float())
     eps, v = head.net(x, time + head.cond_embed(fixture["dl.c"]))

@@ -48,7 +48,7 @@ class RecordedMAR(MAR):
     ) -> Tensor:
         z = super()._conditions(y, known, new, labels, guided)
         self.record["tokens_before_iter"].append(y.clone())
-        hidden = torch.ones(y.shape[:2]).scatter_(1, known, 0.0)
+        hidden = torch.ones_like(y[..., 0]).scatter_(1, known, 0.0)
         self.record["mask_before_iter"].append(hidden)
         self.record["z"].append(z.flatten(0, 2))
         return z
@@ -72,7 +72,8 @@ def run(fixture: Fixture, model: MAR) -> None:
             continue
         recorded = RecordedMAR(model.config, model.spec, RASTER)
         recorded.load_state_dict(state)
-        check_run(fixture, name, settings, recorded.eval(), model.spec.grid[0])
+        recorded.eval().to(fixture.device)
+        check_run(fixture, name, settings, recorded, model.spec.grid[0])
 
 
 def check_run(

@@ -52,12 +52,12 @@ def build(fixture: Fixture) -> RAR:
     imported = import_state("rar", fixture.part("weights."), given, grid)
     model = RAR(imported.model, imported.spec, RASTER)
     model.load_state_dict(imported.state)
-    return model.train()
+    return model.train().to(fixture.device)
 
 
 def raster(model: RAR, batch: int) -> Tensor:
     """The raster order for a batch."""
-    return torch.arange(model.num_tokens).expand(batch, -1)
+    return torch.arange(model.num_tokens, device=model.scan.device).expand(batch, -1)
 
 
 def logits(model: RAR, ids: Tensor, condition: Tensor, order: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def check_forward(fixture: Fixture, model: RAR) -> None:
     permuted, plain = fixture["in.orders_perm"].long(), raster(model, len(ids))
     condition = model.condition_ids(classes, fixture["in.drop_mask"].bool())
     fixture.check("in.condition_ids", condition)
-    null = model.condition_ids(classes, torch.ones(len(classes), dtype=torch.bool))
+    null = model.condition_ids(classes, torch.ones_like(classes, dtype=torch.bool))
     runs = {"raster": (condition, plain), "perm": (condition, permuted), "none": (null, plain)}
     for name, (rows, order) in runs.items():
         out = logits(model, ids, rows, order)

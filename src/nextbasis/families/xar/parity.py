@@ -72,7 +72,7 @@ def build(fixture: Fixture) -> XAR:
     imported = import_state("xar", fixture.part("weights."), given)
     model = XAR(imported.model, imported.spec, RASTER)
     model.load_state_dict(imported.state)
-    return model.train()
+    return model.train().to(fixture.device)
 
 
 def tokens_of(latents: Tensor, model: XAR) -> Tensor:

@@ -75,7 +75,7 @@ class RecordedXAR(XAR):
             hook = self.pred.register_forward_hook(lambda _, __, out: seen.append(out))
             velocity = field(z, t)
             hook.remove()
-            time = torch.tensor(t, dtype=torch.float32).expand(1, 1)
+            time = torch.full((1, 1), t, dtype=torch.float32, device=z.device)
             index = self.thousandths[told.steps[t]]
             calls.append(Call(z=z.float(), time=time, index=index, velocity=seen[0]))
             return velocity
@@ -92,7 +92,7 @@ def run(fixture: Fixture, model: XAR) -> None:
             continue
         recorded = RecordedXAR(model.config, model.spec, RASTER)
         recorded.load_state_dict(model.state_dict())
-        check_run(fixture, name, settings, recorded.eval())
+        check_run(fixture, name, settings, recorded.eval().to(fixture.device))
 
 
 def check_times(fixture: Fixture, model: XAR) -> None:
@@ -105,8 +105,8 @@ def check_times(fixture: Fixture, model: XAR) -> None:
         hook = model.time_embed.register_forward_pre_hook(
             lambda _, inputs, s=seen: s.append(inputs[0])
         )
-        told = torch.tensor([times[:-1]], dtype=torch.float64).float()
-        model.condition(torch.zeros(1, dtype=torch.long), told)
+        told = torch.tensor([times[:-1]], dtype=torch.float64).float().to(fixture.device)
+        model.condition(torch.zeros(1, dtype=torch.long, device=fixture.device), told)
         hook.remove()
         fixture.check(f"sched.time_index_{num_steps}", seen[0][0])
 
@@ -162,6 +162,6 @@ def both_velocities(
 def plain_velocity(model: XAR, clean: list[Tensor], call: Call, labels: Tensor) -> Tensor:
     """Velocity of a cell from one pass over it and all clean cells before it, at time 0."""
     tokens = torch.cat((*clean, call.z), 1)
-    time = torch.cat((torch.zeros(1, len(clean)), call.time), 1)
+    time = torch.cat((torch.zeros(1, len(clean), device=labels.device), call.time), 1)
     v = model.velocity(tokens, model.condition(labels, time))
     return v[:, -model.cell_size :]

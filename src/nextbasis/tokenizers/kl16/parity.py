@@ -54,7 +54,7 @@ def build(fixture: Fixture) -> KL16Autoencoder:
     """The network with the fixture's weights."""
     model = KL16Autoencoder(config_of(fixture.value("description", "config")))
     model.load_state_dict(fixture.part("weights."))
-    return model.eval()
+    return model.eval().to(fixture.device)
 
 
 def config_of(c: dict[str, Any]) -> KL16Config:

@@ -42,7 +42,7 @@ def build(fixture: Fixture) -> MaskGITVQGAN:
     """The network with the fixture's weights."""
     model = MaskGITVQGAN(config_of(fixture.value("config")))
     model.load_state_dict(fixture.part("weights."))
-    return model.eval()
+    return model.eval().to(fixture.device)
 
 
 def config_of(c: dict[str, Any]) -> MaskGITVQGANConfig:
