@@ -105,7 +105,8 @@ def test_checksum_mismatch_names_file_expected_and_found(workspace):
 
 def test_next_source_is_used_after_a_checksum_mismatch(workspace, monkeypatch, capsys):
     write_idx(workspace / "here")
-    good: sources.Splits = {}
+    labels = np.arange(3)
+    good = {"train": sources.Split(labels=labels, images=lambda part: iter(()))}
     monkeypatch.setitem(sources.READERS, "debian", lambda config, location: good)
     config = data_config(
         sources=[

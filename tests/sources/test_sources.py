@@ -111,6 +111,18 @@ def test_files_that_would_lose_something_silently_are_refused(mode: str, tmp_pat
         open_source(tmp_path / "folder")
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "JPEG2000"])
+def test_formats_that_change_pixels_are_told(kind: str, tmp_path: Path) -> None:
+    folder = save_folder(pictures(3, seed=1).repeat(3, axis=3), tmp_path / "folder")
+    assert open_source(folder).remarks == []
+    with Image.open(folder / "0001.png") as image:
+        image.load()
+    image.save(folder / "0001.png", kind)
+    source = open_source(folder)
+    assert source.stored["file_format"] == ", ".join(sorted([f"{kind} (1)", "PNG (2)"]))
+    assert [text[:31] for text in source.remarks] == [f"1 of 3 images are stored as {kind}"[:31]]
+
+
 def test_mixed_sizes_and_damaged_files_are_named(tmp_path: Path) -> None:
     folder = save_folder(pictures(3, seed=1), tmp_path / "folder")
     whole = (folder / "0002.png").read_bytes()
@@ -121,5 +133,5 @@ def test_mixed_sizes_and_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="0002.png is not a readable image"):
         open_source(folder)
     (folder / "0002.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="0002.png is not a complete image"):
+    with pytest.raises(ValueError, match="0002.png is not a readable image .*truncated"):
         read(open_source(folder))

@@ -23,7 +23,12 @@ def add_protocol(command: argparse.ArgumentParser) -> None:
         "--protocol", default="", help="instead of the evaluation's: adm, mar, rar"
     )
     command.add_argument("--weights", default="", metavar="FILE", help="of the extractor")
-    command.add_argument("--labels", metavar="FILE", type=Path, help=".npy, one class per image")
+    command.add_argument(
+        "--labels",
+        metavar="FILE",
+        type=Path,
+        help=".npy, one class per image; of a folder in natural order, 2.png before 10.png",
+    )
     command.add_argument("--classes", type=int, default=1000, help="number of classes (1000)")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nextbasis.commands.arguments import add_protocol
-from nextbasis.commands.report import print_report
+from nextbasis.commands.report import collected_warnings, print_report
 
 EXAMPLE = 'nextbasis reference images/ statistics/ --computed-on "ImageNet train"'
 
@@ -16,8 +16,9 @@ def add(commands: Any) -> None:
         "reference",
         help="reference statistics from images, or from another's file of statistics",
         description="Compute mean and covariance of the features of all images in a .npy or .npz "
-        "file or a folder, or import a file of ADM (mu, sigma, mu_s, sigma_s, arr_0) or MAR (mu, "
-        "sigma). The result is a folder for `nextbasis score --reference`.",
+        "file or a folder (in natural order, 2.png before 10.png), or import a file of ADM (mu, "
+        "sigma, mu_s, sigma_s, arr_0) or MAR (mu, sigma). The result is a folder for `nextbasis "
+        "score --reference`.",
     )
     command.add_argument("source", metavar="SOURCE", type=Path)
     command.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist")
@@ -37,8 +38,9 @@ def run(given: argparse.Namespace) -> int:
 
     config = choose_evaluation(given.scale, given.protocol, given.weights)
     labels = read_labels(given.labels)
-    report = make_reference(
-        given.source, given.out, config, labels, given.classes, given.computed_on
-    )
-    print_report(report)
+    with collected_warnings() as warned:
+        report = make_reference(
+            given.source, given.out, config, labels, given.classes, given.computed_on
+        )
+    print_report(report | warned)
     return 0

@@ -2,12 +2,11 @@
 
 import argparse
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
 from nextbasis.commands.arguments import add_protocol
-from nextbasis.commands.report import print_report
+from nextbasis.commands.report import collected_warnings, print_report
 from nextbasis.support.files import result_folder, write_json
 from nextbasis.tables.inputs import EXTERNAL
 
@@ -21,7 +20,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "score",
         help="score anyone's samples: they become a row of the tables",
-        description="Score images in a .npy or .npz file (arr_0, uint8, NHWC) or a folder of PNGs, "
+        description="Score images in a .npy or .npz file (arr_0, uint8, NHWC) or a folder of "
+        "images, read in natural order (2.png before 10.png, below it and through links too), "
         "and add them to config/external.yaml: tables then show them as measured, in the row of "
         "that name (its label or the last part of its published reference) or in a row of their "
         "own. Everything that can be known is checked before the first image is scored.",
@@ -59,13 +59,15 @@ def run(given: argparse.Namespace) -> int:
     samples = open_source(given.samples)
     reference = brought.open_reference(given.reference, config, given.classes)
     about = {"rounding": given.rounding, "source": given.source or str(given.samples)}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with collected_warnings() as warned:
         score = brought.score(samples, given.samples, labels, reference, config, about)
     target = _write_row(given.name, given.scale, score)
     shown = {key: f"{value:.6g}" for key, value in score["values"].items()}
-    shown |= {f"warning {i}": str(w.message) for i, w in enumerate(caught, 1)}
-    shown |= {"fid is": score["protocol"]["fid_is"], "score": str(target), "row": given.name}
+    shown |= warned | {
+        "fid is": score["protocol"]["fid_is"],
+        "score": str(target),
+        "row": given.name,
+    }
     print_report(shown)
     return 0
 

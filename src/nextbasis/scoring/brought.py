@@ -3,6 +3,7 @@
 The files of others are checked, and the protocol that measures them chosen, before any long work.
 """
 
+import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -126,12 +127,14 @@ def score(
     Raises: ValueError for bad images; all that can be known is checked before the first feature.
     """
     check_rounding(config, about["rounding"])
+    _warn(samples)
     found = score_images(samples, labels, reference, config, device())
     found["protocol"] |= {
         "weights": UNKNOWN,
         "sampler": UNKNOWN,
         "samples": path.name,
         "samples_file_sha256": sha256(path) if path.is_file() else "a folder; see samples_sha256",
+        **samples.stored,
         **about,
     }
     found["provenance"] = record(config)
@@ -189,6 +192,7 @@ def _compute(
     path: Path, config: EvaluationConfig, labels: np.ndarray | None, num_classes: int
 ) -> tuple[tuple[Statistics, Statistics | None, Tensor | None], dict[str, Any]]:
     images = open_source(path)
+    _warn(images)
     if images.dtype != np.uint8 or len(images.shape) != 4 or images.shape[1] != images.shape[2]:
         raise ValueError(
             f"{path} must hold square uint8 images (N, H, W, C), got {images.dtype} {images.shape}"
@@ -210,5 +214,11 @@ def _compute(
         "image_size": images.shape[1],
         "channels": images.shape[3],
         "num_classes": num_classes,
+        **images.stored,
     }
     return summarise(images, subset, extractor, config.batch_size), about
+
+
+def _warn(source: Source) -> None:
+    for remark in source.remarks:
+        warnings.warn(remark, stacklevel=3)

@@ -2,18 +2,22 @@
 
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy.lib import format as npy
-from PIL import Image, UnidentifiedImageError
+
+from nextbasis.data.image_files import LOSSY, Header, read_header, read_image
+from nextbasis.data.image_folders import SUFFIXES, Listing, list_images
+from nextbasis.support.words import listed
 
 MODES = {"L": 1, "RGB": 3}  # kinds of image files that are read, and their channels
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+ORDER = "natural: numbers in names as numbers"
 SAMPLE_ARRAY = "arr_0"  # as ADM's evaluation program names it
 FOREIGN = ("mu", "sigma")  # which that program would take instead of the images
 Batches = Iterator[UInt8[np.ndarray, "b h w c"]]
@@ -28,6 +32,8 @@ class Source:
     dtype: np.dtype
     read: Callable[[int], Batches]  # of a batch size
     from_file: bool  # somebody's file or folder, whose order is kept
+    stored: dict[str, str] = field(default_factory=dict)  # of somebody's: format and order of files
+    remarks: list[str] = field(default_factory=list)  # what whoever brings them must know
 
     def __len__(self) -> int:
         """Number of images."""
@@ -75,21 +81,23 @@ def from_batches(batches: Iterable[np.ndarray], shape: tuple[int, int, int, int]
 def open_source(path: Path) -> Source:
     """Images in a .npy file, in `arr_0` of a .npz file, or in the image files of a folder.
 
+    Those of a folder come in natural order, 2.png before 10.png.
+
     Raises: FileNotFoundError; ValueError naming the file and what is wrong with it.
     """
     if path.is_dir():
         return _from_folder(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file or folder {path}")
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return _from_npz(path)
-    if path.suffix != ".npy":
+    if path.suffix.lower() != ".npy":
         raise ValueError(f"{path} is neither a .npy or .npz file nor a folder of images")
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path} is not a complete .npy file ({error})") from error
-    return from_array(images, str(path), from_file=True)
+    return replace(from_array(images, str(path), from_file=True), stored={"file_format": "npy"})
 
 
 def _from_npz(path: Path) -> Source:
@@ -123,7 +131,14 @@ def _from_npz(path: Path) -> Source:
                     raise ValueError(f"{path} ends before image {start + count}")
                 yield np.frombuffer(data, dtype).reshape(count, *shape[1:])
 
-    return Source(what=str(path), shape=shape, dtype=dtype, read=read, from_file=True)
+    return Source(
+        what=str(path),
+        shape=shape,
+        dtype=dtype,
+        read=read,
+        from_file=True,
+        stored={"file_format": "npz"},
+    )
 
 
 def _header(stream: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype]:
@@ -136,12 +151,16 @@ def _header(stream: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _from_folder(path: Path) -> Source:
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    listing = list_images(path)
+    files = listing.files
     if not files:
-        raise ValueError(f"{path} holds 0 images ({', '.join(SUFFIXES)})")
-    shape = load_image(files[0]).shape
-    for file in files[1:]:  # headers only, before any long work
-        if (found := _size(file)) != shape:
+        raise ValueError(f"{path} holds 0 images ({', '.join(sorted(SUFFIXES))})")
+    first, formats = read_header(files[0]), Counter[str]()
+    shape, mode = _shape(files[0], first), first.mode
+    for file in files:  # headers only, before any long work
+        header = read_header(file)
+        formats[header.format] += 1
+        if (found := _shape(file, header)) != shape:
             raise ValueError(
                 f"{file} has height, width and channels {found}, {files[0].name} has {shape}: "
                 "nothing is resized silently"
@@ -149,7 +168,8 @@ def _from_folder(path: Path) -> Source:
 
     def read(size: int) -> Batches:
         for start in range(0, len(files), size):
-            yield np.stack([load_image(file) for file in files[start : start + size]])
+            images = [np.asarray(read_image(file, mode)) for file in files[start : start + size]]
+            yield np.stack(images).reshape(-1, *shape)
 
     return Source(
         what=str(path),
@@ -157,32 +177,50 @@ def _from_folder(path: Path) -> Source:
         dtype=np.dtype(np.uint8),
         read=read,
         from_file=True,
+        stored={"file_format": _told(formats), "file_order": ORDER},
+        remarks=list(_remarks(listing, formats)),
     )
 
 
-def load_image(path: Path) -> UInt8[np.ndarray, "h w c"]:
-    """An image file as it is.
+def _shape(file: Path, header: Header) -> tuple[int, int, int]:
+    """Height, width and channels of an image file.
 
-    Raises: ValueError naming the file if it is damaged, or not 8-bit grey or RGB.
+    Raises: ValueError naming the file if its pixels are not 8-bit grey or RGB.
     """
-    _size(path)
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image)
-    except OSError as error:
-        raise ValueError(f"{path} is not a complete image ({error})") from error
-    return pixels if pixels.ndim == 3 else pixels[..., None]
-
-
-def _size(path: Path) -> tuple[int, int, int]:
-    try:
-        with Image.open(path) as image:
-            mode, width, height = image.mode, *image.size
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path} is not a readable image ({error})") from error
-    if mode not in MODES:
+    kind = header.mode
+    if kind in MODES and header.is_transparent:
+        kind += " with a transparent colour"
+    if kind in MODES and header.bits > 8:
+        kind += f" with {header.bits} bits"
+    if kind not in MODES:
         raise ValueError(
-            f"{path} is of mode {mode}; only 8-bit grey (L) and RGB are scored: transparency and "
+            f"{file} is of mode {kind}; only 8-bit grey (L) and RGB are scored: transparency and "
             "16 bits would be lost silently"
         )
-    return height, width, MODES[mode]
+    return header.height, header.width, MODES[kind]
+
+
+def _told(formats: Counter[str]) -> str:
+    """Formats of files, with how many there are of each if there are several."""
+    if len(formats) == 1:
+        return next(iter(formats))
+    return listed(f"{name} ({count})" for name, count in sorted(formats.items()))
+
+
+def _remarks(listing: Listing, formats: Counter[str]) -> Iterator[str]:
+    """What is not as one might think: files left out, another order, pixels that were changed."""
+    if text := listing.remark():
+        yield text
+    plain = sorted(listing.files)
+    if swapped := [pair for pair in zip(listing.files, plain, strict=True) if pair[0] != pair[1]]:
+        ours, theirs = (file.relative_to(listing.folder) for file in swapped[0])
+        yield (
+            f"files are read in natural order, numbers in names as numbers: {ours} comes where "
+            f"plain strings would put {theirs}; labels, if given, are taken in this order"
+        )
+    if lossy := sorted(formats.keys() & set(LOSSY)):
+        count = sum(formats[name] for name in lossy)
+        yield (
+            f"{count} of {len(listing.files)} images are stored as {', '.join(lossy)}, which "
+            "changes pixels and with them every score; score PNG files, .npy or .npz"
+        )

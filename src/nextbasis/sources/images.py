@@ -5,7 +5,9 @@ from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+from nextbasis.data.image_files import read_image
 
 
 def centre_crop(image: Image.Image, size: int) -> Image.Image:
@@ -24,8 +26,8 @@ def centre_crop(image: Image.Image, size: int) -> Image.Image:
 
 
 def fit(image: Image.Image, size: int, channels: int) -> UInt8[np.ndarray, "h w c"]:
-    """An image as RGB (or grey for one channel), cropped to `size` pixels a side."""
-    crop = centre_crop(image.convert("RGB" if channels == 3 else "L"), size)
+    """An 8-bit image as RGB (or grey for one channel), cropped to `size` pixels a side."""
+    crop = centre_crop(image.convert(_mode(channels)), size)
     return np.asarray(crop).reshape(size, size, channels)
 
 
@@ -36,11 +38,12 @@ def load_photo(
 
     Raises: ValueError with the file's name (`name` if it is open already) if it is unreadable.
     """
-    try:
-        with Image.open(file) as image:
-            return fit(image, size, channels)
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{name or file} is not a readable image ({error})") from error
+    return fit(read_image(file, _mode(channels), name), size, channels)
+
+
+def _mode(channels: int) -> str:
+    """Pillow's name of the kind of pixels."""
+    return "RGB" if channels == 3 else "L"
 
 
 def pad(image: UInt8[np.ndarray, "h w c"], size: int) -> UInt8[np.ndarray, "s s c"]:

@@ -12,14 +12,22 @@ import numpy as np
 from jaxtyping import UInt8
 
 from nextbasis.config import DatasetConfig
+from nextbasis.data.image_folders import list_folders, list_images
 from nextbasis.sources import debian, emoji, idx, journeydb, parquet, webdataset
 from nextbasis.sources.archives import FOLDER_VARIABLE
 from nextbasis.sources.images import load_photo, pad
-from nextbasis.sources.splits import Split, Splits, check_labels, in_threads
+from nextbasis.sources.splits import (
+    Split,
+    Splits,
+    check_every_class,
+    check_labels,
+    check_same_classes,
+    in_threads,
+)
+from nextbasis.support.words import listed
 
 IDX_FILES = {"train": "train", "test": "t10k"}  # split -> how MNIST's files name it
 TIMEOUT = 15.0  # seconds without an answer after which torchvision's download is given up
-PHOTO_SUFFIXES = (".jpeg", ".jpg", ".png", ".JPEG", ".JPG", ".PNG")
 
 
 def load(config: DatasetConfig) -> tuple[Splits, str]:
@@ -33,6 +41,7 @@ def load(config: DatasetConfig) -> tuple[Splits, str]:
         print(f"dataset {config.name}: trying {name}", flush=True)
         try:
             splits = READERS[source.kind](config, source.location)
+            check_every_class(config, splits["train"].labels)
         except (OSError, ValueError) as error:
             reasons.append(f"{name}: {error}")
             print(f"  not usable: {error}", flush=True)
@@ -152,38 +161,58 @@ def _sklearn(config: DatasetConfig, location: str) -> Splits:
 def _image_folder(config: DatasetConfig, location: str) -> Splits:
     """ImageNet's layout: <folder>/train/<class>/<image> and <folder>/val/<class>/<image>."""
     folder = Path(os.environ.get(FOLDER_VARIABLE) or location)
-    splits = {}
-    for split, name in (("train", "train"), ("test", "val")):
-        root = folder / name
-        if not root.is_dir():
-            raise FileNotFoundError(
-                f"no folder {root}; expected {root}/<class>/<image>, one folder a class. "
-                f"{FOLDER_VARIABLE} can name the folder above {name}"
-            )
-        classes = sorted(path.name for path in root.iterdir() if path.is_dir())
-        if len(classes) != config.num_classes:
-            raise ValueError(
-                f"{root} holds {len(classes)} class folders, "
-                f"expected dataset.num_classes = {config.num_classes}"
-            )
-        splits[split] = _photos(config, root, classes)
-    return splits
+    found = {"train": _classes(folder / "train"), "test": _classes(folder / "val")}
+    check_same_classes(
+        found["train"].keys(), found["test"].keys(), f"{folder / 'train'}", f"{folder / 'val'}"
+    )
+    classes = list(found["train"])
+    if len(classes) != config.num_classes:
+        raise ValueError(
+            f"{folder / 'train'} holds {len(classes)} class folders, "
+            f"expected dataset.num_classes = {config.num_classes}"
+        )
+    if classes != (plain := sorted(classes)):
+        first = next(name for name, other in zip(classes, plain, strict=True) if name != other)
+        print(
+            f"  classes are numbered in natural order of their folders: {first} is number "
+            f"{classes.index(first)}, and {plain.index(first)} among plain strings",
+            flush=True,
+        )
+    return {split: _photos(config, files) for split, files in found.items()}
 
 
-def _photos(config: DatasetConfig, root: Path, classes: list[str]) -> Split:
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = sorted(path for path in (root / name).iterdir() if path.suffix in PHOTO_SUFFIXES)
-        if not found:
-            raise ValueError(f"class folder {root / name} holds no image")
-        paths += found
-        labels += [label] * len(found)
+def _classes(root: Path) -> dict[str, list[Path]]:
+    """The images of every class folder, in natural order of both."""
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"no folder {root}; expected {root}/<class>/<image>, one folder a class. "
+            f"{FOLDER_VARIABLE} can name the folder above {root.name}"
+        )
+    classes: dict[str, list[Path]] = {name: [] for name in list_folders(root)}
+    listing = list_images(root)
+    if not classes:
+        raise ValueError(
+            f"{root} holds no class folder but {len(listing.files)} images; "
+            f"expected {root}/<class>/<image>, one folder a class"
+        )
+    for path in listing.files:
+        inside = path.relative_to(root).parts
+        (classes[inside[0]] if len(inside) > 1 else listing.left_out).append(path)
+    if remark := listing.remark():
+        print(f"  {root}: {remark}", flush=True)
+    if empty := [name for name, files in classes.items() if not files]:
+        raise ValueError(f"class folders of {root} hold no image: {listed(empty)}")
+    return classes
+
+
+def _photos(config: DatasetConfig, classes: dict[str, list[Path]]) -> Split:
+    paths = [path for files in classes.values() for path in files]
+    counts = [len(files) for files in classes.values()]
     load = partial(load_photo, size=config.image_size, channels=config.channels)
     return Split(
-        labels=np.asarray(labels, np.int64),
+        labels=np.repeat(np.arange(len(counts), dtype=np.int64), counts),
         images=lambda part: in_threads(partial(load, path) for path in paths[part]),
-        captions=config.captions or classes,
+        captions=config.captions or list(classes),
     )
 
 

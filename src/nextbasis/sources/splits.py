@@ -1,6 +1,6 @@
 """What a source of images gives: labels, and images that can be read a part at a time."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from nextbasis.config import DatasetConfig
+from nextbasis.support.words import listed
 
 AHEAD = 256  # photographs decoded ahead of the one that is asked for
 
@@ -38,6 +39,33 @@ def check_labels(config: DatasetConfig, labels: Int64[np.ndarray, " n"], where: 
             f"dataset.num_classes is {config.num_classes}, but labels {reach} in {len(labels)} "
             f"images of {where}"
         )
+
+
+def check_every_class(config: DatasetConfig, labels: Int64[np.ndarray, " n"]) -> None:
+    """Check that the training images are of every class, where there are classes.
+
+    Raises: ValueError naming the classes without an image.
+    """
+    if absent := np.setdiff1d(np.arange(config.num_classes), labels).tolist():
+        raise ValueError(
+            f"dataset.num_classes is {config.num_classes}, but no training image is of class "
+            f"{listed(absent)}"
+        )
+
+
+def check_same_classes(
+    train: Collection[str], test: Collection[str], in_train: str, in_test: str
+) -> None:
+    """Check that both splits name the same classes, so that a label means one thing.
+
+    Raises: ValueError listing the difference; `in_train` and `in_test` say where the names are.
+    """
+    parts = {
+        f"only {in_train} has": [name for name in train if name not in test],
+        f"only {in_test} has": [name for name in test if name not in train],
+    }
+    if told := [f"{what} {listed(names)}" for what, names in parts.items() if names]:
+        raise ValueError(f"the splits have different classes: {'; '.join(told)}")
 
 
 def captioned(

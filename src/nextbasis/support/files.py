@@ -3,13 +3,16 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 CHUNK = 1 << 20  # bytes read at a time when hashing
+TEXT = "utf-8-sig"  # of what others wrote: a byte-order mark may stand first
+NUMBER = re.compile(r"[0-9]+")
 
 
 def result_folder(scale: str, kind: str, key: str = "") -> Path:
@@ -21,6 +24,21 @@ def scratch_folder(scale: str, kind: str, key: str, identity: Sequence[str]) -> 
     """Folder of a stage's resumable state, another one for every `identity` of its inputs."""
     digest = hashlib.sha256("/".join(identity).encode()).hexdigest()[:16]
     return Path("scratch") / scale / kind / key / digest
+
+
+def natural_order(path: PurePath | str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A key that sorts names as people do, 2.png before 10.png; each folder of a path by its own.
+
+    Where the numbers in the names have equally many digits, this is the order of plain strings.
+    """
+    parts = PurePath(path).parts
+    return tuple(NUMBER.sub(_as_number, part) for part in parts), parts
+
+
+def _as_number(digits: re.Match[str]) -> str:
+    """A digit, as before for what stands beside numbers; then how long the number is, and it."""
+    number = digits[0].lstrip("0")
+    return f"0{chr(len(number))}{number}"
 
 
 def sha256(path: Path) -> str:
@@ -62,9 +80,28 @@ def read_json(path: Path) -> Any:
     Raises: FileNotFoundError naming the file; ValueError if it is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        return json.loads(path.read_text(encoding=TEXT))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); delete it and rerun") from error
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """The number, from 1, and the value of every line of JSON; blank lines are passed over.
+
+    A line ends at a line feed alone: JSON may hold every other character that ends lines in texts.
+
+    Raises: FileNotFoundError; ValueError naming the file and the line that is not JSON in UTF-8.
+    """
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                if text := line.decode(TEXT if number == 1 else "utf-8").strip():
+                    value = json.loads(text)
+                    if r"\ud" in text.lower():  # half of a pair of surrogates is no text
+                        json.dumps(value, ensure_ascii=False).encode()
+                    yield number, value
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{path}: line {number} is not JSON in UTF-8 ({error})") from error
 
 
 @contextmanager
