@@ -139,7 +139,7 @@ def test_wrong_labels_are_named(wrong: Sample, message: str) -> None:
 def test_a_label_without_a_picture_is_named() -> None:
     write_shards()
     write_tar(Path("shards/val-0.tar"), samples(20), ending="txt")
-    with pytest.raises(FileNotFoundError, match=r"val-0.tar: n2/0020.cls has no image \(jpg, jpeg"):
+    with pytest.raises(FileNotFoundError, match=r"val-0.tar: n2/0020.cls has no image \(avif, bmp"):
         sources.load(config())
 
 

@@ -5,12 +5,14 @@ import re
 from glob import glob
 from pathlib import Path
 
+from nextbasis.support.files import natural_order
+
 FOLDER_VARIABLE = "NEXTBASIS_DATA"  # environment variable: a folder to look in first
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")  # {000..146}; the first number's digits set the width
 
 
 def archives(location: str) -> dict[str, list[Path]]:
-    """Files of the splits train and test, in order; FOLDER_VARIABLE names another folder.
+    """Files of the splits train and test, in natural order; FOLDER_VARIABLE names another folder.
 
     Patterns are separated by a blank. `*` stands for anything, a range in braces for every number
     of it, and then no file may be missing.
@@ -27,14 +29,14 @@ def archives(location: str) -> dict[str, list[Path]]:
 
 
 def _matching(pattern: str) -> list[Path]:
-    if folder := os.environ.get(FOLDER_VARIABLE):
-        pattern = str(Path(folder) / Path(pattern).name)
+    folder = os.environ.get(FOLDER_VARIABLE, "")
     found: list[Path] = []
-    for name in _expanded(pattern):
-        paths = sorted(map(Path, glob(name)))
-        if not paths:
-            raise FileNotFoundError(f"no file {name}")
-        found += paths
+    for name in _expanded(Path(pattern).name if folder else pattern):
+        # Brackets may stand in the name of a file or folder, too, where they choose no letter.
+        names = glob(name, root_dir=folder) or glob(name.replace("[", "[[]"), root_dir=folder)
+        if not names:
+            raise FileNotFoundError(f"no file {Path(folder) / name}")
+        found += sorted((Path(folder) / each for each in names), key=natural_order)
     return found
 
 

@@ -6,7 +6,6 @@ JourneyDB (Sun et al. 2023): a file .jsonl, one image a line, with `img_path` be
 images; five people have described each.
 """
 
-import json
 import os
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,8 @@ from nextbasis.config import DatasetConfig
 from nextbasis.sources.archives import archives
 from nextbasis.sources.images import load_photo
 from nextbasis.sources.splits import Images, Splits, captioned, in_threads
-from nextbasis.support.files import read_json
+from nextbasis.support.files import read_json, read_json_lines
+from nextbasis.support.words import listed
 
 LINES, TABLE = ".jsonl", ".json"  # endings of JourneyDB's files and of MS-COCO's
 FOLDER = "imgs"
@@ -70,19 +70,14 @@ def _samples(file: Path) -> Samples:
 
 def _journeydb(file: Path) -> Samples:
     paths, captions = [], []
-    with file.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            try:
-                entry = json.loads(line)
-                paths.append(os.path.normpath(file.parent / FOLDER / entry["img_path"]))
-                captions.append(_caption(entry))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(
-                    f"{file}: line {number} has no img_path with a prompt or Task2.Caption "
-                    f"({error!r})"
-                ) from error
+    for number, entry in read_json_lines(file):
+        try:
+            paths.append(os.path.normpath(file.parent / FOLDER / entry["img_path"]))
+            captions.append(_caption(entry))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{file}: line {number} has no img_path with a prompt or Task2.Caption ({error!r})"
+            ) from error
     return paths, captions
 
 
@@ -109,4 +104,6 @@ def _coco(file: Path) -> Samples:
         paths = [str(folder / names[image]) for image in first]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{file} is no file of MS-COCO's captions ({error!r})") from error
+    if without := [name for image, name in names.items() if image not in first]:
+        print(f"  {file}: {len(without)} images have no caption: {listed(without)}", flush=True)
     return paths, list(first.values())

@@ -1,8 +1,10 @@
-"""WebDataset: tar files in which <key>.jpg (or .png) and <key>.cls, a number, are one image.
+"""WebDataset: tar files in which <key>.jpg (or another image) and <key>.cls, a number, are one.
 
 Where captions take the place of classes, <key>.txt takes the place of <key>.cls.
 """
 
+import os
+import re
 import tarfile
 from functools import partial
 from io import BytesIO
@@ -13,12 +15,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from nextbasis.config import DatasetConfig
+from nextbasis.data.image_folders import OTHERS, SUFFIXES, is_hidden, is_image
 from nextbasis.sources.archives import archives
 from nextbasis.sources.images import load_photo
 from nextbasis.sources.splits import Images, Split, Splits, captioned, check_labels, in_threads
+from nextbasis.support.words import listed
 
 LABEL, CAPTION = "cls", "txt"
-PHOTOS = ("jpg", "jpeg", "png")
+NUMBER = re.compile(rb"[+-]?[0-9]+")
+CHUNK = 1 << 20  # bytes read at a time behind the end
 
 
 class Member(NamedTuple):
@@ -61,42 +66,89 @@ def _samples(config: DatasetConfig, paths: list[Path]) -> list[tuple[Member, str
 
 
 def _index(path: Path, beside: str) -> list[tuple[Member, str]]:
-    """Every image of a tar file with the text beside it, in order; no image is read."""
+    """Every image of a tar file with the text beside it, in order; no image is read.
+
+    What is left out is printed: hidden files, and further images of a sample, as in
+    <key>.mask.png beside <key>.jpg.
+    """
     photos: dict[str, Member] = {}
     texts: dict[str, str] = {}
+    hidden: list[str] = []
     try:
         with tarfile.open(path, "r:") as archive:
             for info in archive:
-                folder, _, name = info.name.rpartition("/")
-                stem, _, ending = name.partition(".")
-                key, ending = f"{folder}/{stem}", ending.lower()
-                if ending == beside:
-                    texts[key] = _text(archive, info, path)
-                elif ending in PHOTOS and key in photos:
-                    raise ValueError(f"{path}: {info.name} and {photos[key].name} share a key")
-                elif ending in PHOTOS:
-                    photos[key] = Member(path, info.name, info.offset_data, info.size)
+                stem, ending = os.path.splitext(os.path.normpath(info.name))
+                if not info.isfile():
+                    continue
+                if ending.lower() == f".{beside}":
+                    if stem in texts:
+                        raise ValueError(f"{path}: {info.name} is there twice")
+                    texts[stem] = _text(archive, info, path)
+                elif ending.lower() in OTHERS or is_image(info.name) and _is_hidden(stem):
+                    hidden.append(info.name)
+                elif is_image(info.name) and stem in photos:
+                    raise ValueError(f"{path}: {info.name} and {photos[stem].name} share a key")
+                elif is_image(info.name):
+                    photos[stem] = Member(path, info.name, info.offset_data, info.size)
+            end = archive.offset
     except tarfile.TarError as error:
         raise ValueError(
             f"{path} is not a complete tar file without compression ({error})"
         ) from error
+    _check_end(path, end)
+    further = [stem for stem in photos if stem not in texts and _key(stem) in texts]
+    hidden += [photos.pop(stem).name for stem in further if _key(stem) in photos]
     what = "class label" if beside == LABEL else "caption"
-    if missing := [photos[key].name for key in photos if key not in texts]:
+    if missing := [photos[stem].name for stem in photos if stem not in texts]:
         raise ValueError(f"{path}: {missing[0]} has no {what} (.{beside}) beside it")
-    if missing := [key.lstrip("/") for key in texts if key not in photos]:
-        raise ValueError(f"{path}: {missing[0]}.{beside} has no image ({', '.join(PHOTOS)})")
-    return [(photos[key], texts[key]) for key in photos]
+    if missing := [stem for stem in texts if stem not in photos]:
+        endings = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        raise ValueError(f"{path}: {missing[0]}.{beside} has no image ({endings})")
+    if hidden:
+        print(f"  {path}: {len(hidden)} images are not read: {listed(hidden)}", flush=True)
+    return [(photos[stem], texts[stem]) for stem in photos]
+
+
+def _key(stem: str) -> str:
+    """A member's name up to the first dot, which WebDataset's own readers call its key."""
+    folder, name = os.path.split(stem)
+    return os.path.join(folder, name.partition(".")[0])
+
+
+def _is_hidden(stem: str) -> bool:
+    return any(map(is_hidden, stem.split("/")))
+
+
+def _check_end(path: Path, end: int) -> None:
+    """Check that a tar file has its end blocks at `end`, and nothing but zeros behind it.
+
+    Raises: ValueError if it was cut between two members, or others were joined to it.
+    """
+    with path.open("rb") as stream:
+        stream.seek(end)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise ValueError(
+                f"{path} is not a complete tar file: it ends without end blocks, so members may be "
+                "missing"
+            )
+        while chunk := stream.read(CHUNK):
+            if chunk.count(0) != len(chunk):
+                raise ValueError(f"{path} goes on after its end: tar files must not be joined")
 
 
 def _text(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> str:
     stream = archive.extractfile(info)
     data = b"" if stream is None else stream.read()
     is_label = info.name.lower().endswith(f".{LABEL}")
+    if is_label and NUMBER.fullmatch(data.strip()):
+        return str(int(data))
     try:
-        return str(int(data)) if is_label else data.decode()
-    except ValueError:
-        what = "a class number" if is_label else "text in UTF-8"
-        raise ValueError(f"{path}: {info.name} holds {data[:20]!r}, not {what}") from None
+        if not is_label:
+            return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    what = "a class number" if is_label else "text in UTF-8"
+    raise ValueError(f"{path}: {info.name} holds {data[:20]!r}, not {what}")
 
 
 def _photos(config: DatasetConfig, members: list[Member], part: slice) -> Images:

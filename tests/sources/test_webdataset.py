@@ -1,0 +1,198 @@
+"""WebDataset's tar files as people have them; each grey must come out with its class's number."""
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nextbasis.config import DatasetConfig, SourceConfig
+from nextbasis.sources import readers
+from nextbasis.sources.archives import FOLDER_VARIABLE, archives
+
+GREYS = (60, 120, 180)  # of the images of each class
+SHARD = Path("train-0.tar")
+Parts = list[tuple[str, bytes]]  # names and bytes of members
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    write(Path("val-0.tar"), pairs())
+    return tmp_path
+
+
+def picture(label: int, kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.new("L", (12, 12), GREYS[label]).save(stream, kind)
+    return stream.getvalue()
+
+
+def pairs(key: Callable[[int, int], str] = "{}_{}".format, ending: str = "png") -> Parts:
+    """Four images of each class with their labels."""
+    return [
+        part
+        for label in range(3)
+        for number in range(4)
+        for part in (
+            (f"{key(label, number)}.{ending}", picture(label)),
+            (f"{key(label, number)}.cls", str(label).encode()),
+        )
+    ]
+
+
+def write(path: Path, parts: Parts) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, data in parts:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def config(num_classes: int = 3) -> DatasetConfig:
+    source = SourceConfig(kind="webdataset", location="train-*.tar val-*.tar")
+    return DatasetConfig(
+        name="toy",
+        image_size=8,
+        channels=1,
+        num_classes=num_classes,
+        num_test=0,
+        sources=[source],
+        checksums={},
+    )
+
+
+def check_whole() -> None:
+    """Four images of each class, all of its grey."""
+    split = readers.load(config())[0]["train"]
+    np.testing.assert_array_equal(np.bincount(split.labels), [4, 4, 4])
+    greys = [int(image[0, 0, 0]) for image in split.images(slice(None))]
+    np.testing.assert_array_equal(greys, np.array(GREYS)[split.labels])
+
+
+def refused() -> str:
+    with pytest.raises(FileNotFoundError) as caught:
+        readers.load(config())
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        lambda label, number: f"{label}_{number}" if number else f"v1.{label}_{number}",
+        "img.{}.{}".format,
+        "train.v1/{}_{}".format,
+        "./{}_{}".format,
+        "n{}/{}".format,
+        "größe {}_{}".format,
+    ],
+)
+@pytest.mark.parametrize("ending", ["png", "PNG", "Jpeg", "webp", "tif"])
+def test_keys_with_dots_and_any_ending_lose_nothing(
+    key: Callable[[int, int], str], ending: str
+) -> None:
+    write(SHARD, pairs(key, ending))
+    check_whole()
+
+
+def test_further_images_of_a_sample_are_counted_and_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    masks = [(f"0_{number}.mask.png", picture(2)) for number in range(4)]
+    write(SHARD, [*pairs(), *masks, ("._0_0.png", b"\0\5\x16\7"), (".cache/0_0.png", picture(1))])
+    check_whole()
+    told = capsys.readouterr().out
+    assert "train-0.tar: 6 images are not read: " in told and "0_3.mask.png" in told
+    assert "._0_0.png" in told and ".cache/0_0.png" in told
+
+
+@pytest.mark.parametrize("kept", [16, 17, 2])
+def test_a_file_cut_between_members_is_refused(kept: int) -> None:
+    """What is left is a readable archive of fewer images, perhaps without a whole class."""
+    write(SHARD, pairs())
+    with tarfile.open(SHARD) as archive:
+        start = archive.getmembers()[kept].offset
+    SHARD.write_bytes(SHARD.read_bytes()[:start])
+    assert "train-0.tar is not a complete tar file: it ends without end blocks" in refused()
+
+
+def test_every_cut_is_refused_or_loses_nothing() -> None:
+    whole = write(SHARD, pairs()).read_bytes()
+    with tarfile.open(SHARD) as archive:
+        last = archive.getmembers()[-1]
+    end = last.offset_data + tarfile.BLOCKSIZE
+    for length in range(0, end + tarfile.BLOCKSIZE, tarfile.BLOCKSIZE // 2):
+        SHARD.write_bytes(whole[:length])
+        assert "train-0.tar is not a complete tar file" in refused()
+    SHARD.write_bytes(whole[: end + tarfile.BLOCKSIZE])
+    check_whole()
+
+
+def test_joined_files_and_damaged_headers_are_refused() -> None:
+    whole = write(SHARD, pairs()).read_bytes()
+    SHARD.write_bytes(whole + whole)
+    assert "train-0.tar goes on after its end: tar files must not be joined" in refused()
+    with tarfile.open(SHARD) as archive:
+        start = archive.getmembers()[6].offset
+    SHARD.write_bytes(whole[:start] + b"x" * 100 + whole[start + 100 :])
+    assert "train-0.tar is not a complete tar file" in refused()
+
+
+def test_a_class_without_images_is_named() -> None:
+    write(SHARD, [(name, data) for name, data in pairs() if name[0] != "1"])
+    assert "num_classes is 3, but no training image is of class 1" in refused()
+
+
+@pytest.mark.parametrize("label", [b"0_1", b"1.0", "١".encode(), b"", b"0x1", b"1 2"])
+def test_labels_that_are_no_plain_numbers_are_refused(label: bytes) -> None:
+    write(SHARD, [*pairs(), ("x.png", picture(1)), ("x.cls", label)])
+    assert f"x.cls holds {label!r}, not a class number" in refused()
+
+
+@pytest.mark.parametrize("further", ["0_0.png", "0_0.cls", "./0_0.png", "0_0.jpg"])
+def test_what_is_there_twice_is_refused(further: str) -> None:
+    write(SHARD, [*pairs(), (further, picture(2) if further[-3:] != "cls" else b"2")])
+    assert "share a key" in (error := refused()) or "is there twice" in error
+
+
+def test_an_image_without_a_label_is_named_whatever_its_ending() -> None:
+    write(SHARD, [*pairs(), ("extra.webp", picture(1, "WEBP"))])
+    assert "extra.webp has no class label (.cls) beside it" in refused()
+
+
+def test_shards_come_in_natural_order() -> None:
+    for number in range(1, 12):
+        write(Path(f"train-{number}.tar"), pairs())
+    names = [path.name for path in archives("train-*.tar val-*.tar")["train"]]
+    assert names == [f"train-{number}.tar" for number in range(1, 12)]
+
+
+@pytest.mark.parametrize("folder", ["[brackets] and blank", "a*b", "q?{1..2}", "[!x]"])
+def test_a_folder_with_signs_of_patterns_is_read(
+    folder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(Path(folder, "train-0.tar"), pairs())
+    write(Path(folder, "val-0.tar"), pairs())
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / folder))
+    check_whole()
+    assert archives("train-*.tar val-0.tar")["train"] == [tmp_path / folder / "train-0.tar"]
+
+
+def test_brackets_in_a_location_are_read_as_they_are_or_as_a_choice() -> None:
+    write(Path("[a]/train-0.tar"), pairs())
+    write(Path("b/train-0.tar"), pairs())
+    found = archives("[a]/train-*.tar [bc]/train-[0-9].tar")
+    assert found == {"train": [Path("[a]/train-0.tar")], "test": [Path("b/train-0.tar")]}
+
+
+def test_captions_begin_behind_a_byte_order_mark() -> None:
+    parts = [("a.png", picture(0)), ("a.txt", "\ufeffa café\r\n".encode())]
+    for path in (SHARD, Path("val-0.tar")):
+        write(path, parts)
+    assert readers.load(config(num_classes=0))[0]["train"].captions == ["a café"]
