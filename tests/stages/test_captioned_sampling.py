@@ -105,7 +105,7 @@ def test_prompts_are_laid_out_as_geneval_reads_them(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "holds no prompt"), ("{}\n", "line 1 has no text"), ("seven\n", "line 1 is no JSON")],
+    [("", "holds no prompt"), ("{}\n", "line 1 has no text"), ("seven\n", "line 1 is not JSON")],
 )
 def test_bad_prompts_are_named(text: str, message: str) -> None:
     Path("bad.jsonl").write_text(text)

@@ -164,7 +164,7 @@ def test_one_folder_can_hold_both_parts(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ('{"img_path": "000/a.png"}', r"lines.jsonl: line 1 has no img_path .*KeyError\('prompt'"),
         ('{"img_path": "a", "prompt": 3}', r"lines.jsonl: line 1 .*3 is no text"),
         ('{"prompt": "a"}', r"lines.jsonl: line 1 .*KeyError\('img_path'"),
-        ("[", "lines.jsonl: line 1 .*JSONDecodeError"),
+        ("[", "lines.jsonl: line 1 is not JSON in UTF-8"),
         ("", "the split train holds no image with a caption"),
     ],
 )

@@ -15,7 +15,7 @@ from typing import Any
 from nextbasis.commands.arguments import add_scale
 from nextbasis.commands.report import print_report
 from nextbasis.pipeline.catalog import evaluation_of, load_catalog
-from nextbasis.support.files import result_folder, sha256, write_json
+from nextbasis.support.files import read_json_lines, result_folder, sha256, write_json
 
 EXAMPLE = "nextbasis geneval results.jsonl --run xar_b_bar"
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
@@ -92,10 +92,7 @@ def read_results(path: Path) -> list[Image]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; evaluate_images.py --outfile writes it")
-    images = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip():
-            images.append(_image(line, f"{path}, line {number}"))
+    images = [_image(found, f"{path}, line {number}") for number, found in read_json_lines(path)]
     if not images:
         raise ValueError(f"{path} holds results of 0 images")
     if absent := [tag for tag in TAGS if all(image.tag != tag for image in images)]:
@@ -115,11 +112,7 @@ def accuracies(images: list[Image]) -> dict[str, float]:
     return {"geneval": fmean(found.values())} | found
 
 
-def _image(line: str, where: str) -> Image:
-    try:
-        found: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is not JSON ({error})") from error
+def _image(found: Any, where: str) -> Image:
     absent = [key for key in KEYS if not isinstance(found, dict) or key not in found]
     if absent:
         raise ValueError(f"{where} has no {', '.join(absent)}; expected {', '.join(KEYS)}")

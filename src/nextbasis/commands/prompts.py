@@ -13,7 +13,7 @@ from nextbasis.commands.arguments import add_scale
 from nextbasis.commands.report import print_report
 from nextbasis.pipeline.catalog import evaluation_of, load_catalog
 from nextbasis.pipeline.stagelist import load_stages, stage_name
-from nextbasis.support.files import staged_folder
+from nextbasis.support.files import read_json_lines, staged_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,11 +91,7 @@ def read_prompts(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         raise FileNotFoundError(f"no file {file} with one JSON object a line, each with a prompt")
     lines = []
-    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            line = json.loads(text)
-        except ValueError as error:
-            raise ValueError(f"{file}: line {number} is no JSON ({error})") from error
+    for number, line in read_json_lines(file):
         if not isinstance(line, dict) or not isinstance(line.get("prompt"), str):
             raise ValueError(f"{file}: line {number} has no text under 'prompt'")
         lines.append(line)
