@@ -1,6 +1,7 @@
 """WebDataset shards and Parquet files hold the pictures put in; what is wrong is named."""
 
 import io
+import json
 import sys
 import tarfile
 from pathlib import Path
@@ -187,6 +188,23 @@ def test_parquet_files_hold_labels_and_pictures_in_order() -> None:
     check_split(splits["test"], [20, 21])
 
 
+def test_parquet_files_whose_labels_mean_other_classes_are_refused() -> None:
+    """Hugging Face's libraries keep the names of the classes beside the table."""
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    write_parquet("train", [0, 1, 2])
+    write_parquet("validation", [20, 21])
+    for split, names in (("train-00", ["cat", "dog", "owl"]), ("validation-20", ["cat", "owl"])):
+        path = f"hub/{split}.parquet"
+        label = {"names": names, "_type": "ClassLabel"}
+        told = json.dumps({"info": {"features": {"image": {}, "label": label}}})
+        table = parquet.read_table(path).replace_schema_metadata({"huggingface": told})
+        parquet.write_table(table, path)
+    with pytest.raises(FileNotFoundError, match="only hub/train-00.parquet has dog"):
+        sources.load(config("parquet", PARQUET))
+
+
 def test_wrong_parquet_files_are_named() -> None:
     write_parquet("validation", [20, 21])
     for columns, message in (
@@ -196,7 +214,7 @@ def test_wrong_parquet_files_are_named() -> None:
         write_parquet("train", [0, 1], **columns)
         with pytest.raises(FileNotFoundError, match=message):
             sources.load(config("parquet", PARQUET))
-    write_parquet("train", [0, 1], image=[b"no picture", picture(1)])
+    write_parquet("train", [0, 1, 2], image=[b"no picture", picture(1), picture(2)])
     split = sources.load(config("parquet", PARQUET))[0]["train"]
     with pytest.raises(ValueError, match="train-00.parquet: image 0 of row group 0 is not a read"):
         list(split.images(slice(None)))

@@ -1,5 +1,6 @@
 """Hugging Face datasets: Parquet files with columns of encoded images and of labels or captions."""
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
@@ -11,10 +12,19 @@ import numpy as np
 from nextbasis.config import DatasetConfig
 from nextbasis.sources.archives import archives
 from nextbasis.sources.images import load_photo
-from nextbasis.sources.splits import Images, Split, Splits, captioned, check_labels, in_threads
+from nextbasis.sources.splits import (
+    Images,
+    Split,
+    Splits,
+    captioned,
+    check_labels,
+    check_same_classes,
+    in_threads,
+)
 
 IMAGE = "image"  # column; an image is its bytes, or a struct with `bytes`
 LABEL, CAPTION = "label", "caption"  # columns; one of them is read
+FEATURES = b"huggingface"  # where Hugging Face's libraries say what the columns mean, in JSON
 
 
 class Group(NamedTuple):
@@ -38,6 +48,7 @@ def read(config: DatasetConfig, location: str) -> Splits:
         raise ValueError(
             "Parquet files need pyarrow, the extra `parquet`: pip install 'nextbasis[parquet]'"
         ) from error
+    _check_names(parquet.ParquetFile, [*paths["train"], *paths["test"]])
     found = {split: _rows(config, parquet.ParquetFile, files) for split, files in paths.items()}
     images = {
         split: partial(_images, config, parquet.ParquetFile, groups)
@@ -82,6 +93,24 @@ def _open(opened: Any, path: Path) -> Any:
         return opened(path)
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         raise ValueError(f"{path} is not a complete Parquet file ({error})") from error
+
+
+def _check_names(opened: Any, paths: list[Path]) -> None:
+    """Check that all files name the same classes in the same order, where they name any.
+
+    Raises: ValueError listing the difference.
+    """
+    told: dict[Path, list[str]] = {}
+    for path in paths:
+        with _open(opened, path) as file:
+            about = json.loads((file.schema_arrow.metadata or {}).get(FEATURES, b"{}"))
+        if names := about.get("info", {}).get("features", {}).get(LABEL, {}).get("names"):
+            told[path] = names
+    for path, names in told.items():
+        first, expected = next(iter(told.items()))
+        check_same_classes(expected, names, str(first), str(path))
+        if names != expected:
+            raise ValueError(f"{path} numbers its classes otherwise than {first}")
 
 
 def _values(file: Any, path: Path, captions: bool) -> list[Any]:
