@@ -85,7 +85,7 @@ def test_one_hyperparameter_reruns_only_what_it_reaches(widened: Project) -> Non
 
 
 def test_dvc_alone_is_enough_for_snakemake(project: Project) -> None:
-    """tests/pipeline/test_remote.py makes everything by DVC alone, and then only the table is due."""
+    """Everything is made by DVC in tests/pipeline/test_remote.py; then only the table is due."""
     project.set_model("xar_b", 2)
     project.run("dvc", "repro", "--glob", "train@*")
     plan = project.snakemake("--dry-run")

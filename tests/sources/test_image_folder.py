@@ -48,7 +48,7 @@ def config(num_classes: int = 3) -> DatasetConfig:
 
 
 def made(num_classes: int = 3) -> Dataset:
-    stage.main(DatasetStage(scale="toy", key="", dataset=config(num_classes)))
+    stage.main(DatasetStage(reproducible=True, scale="toy", key="", dataset=config(num_classes)))
     return Dataset(Path("results/toy/dataset"))
 
 

@@ -76,7 +76,7 @@ def run(precision: str) -> tuple[Texts, dict[str, Any]]:
         encoder="letters",
         precision=precision,
     )
-    stage.main(TextStage(scale="tiny", key="t", text=config))
+    stage.main(TextStage(reproducible=True, scale="tiny", key="t", text=config))
     folder = result_folder("tiny", "text", "t")
     return load_texts(folder), read_json(folder / "metrics.json")
 
