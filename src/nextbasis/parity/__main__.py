@@ -2,6 +2,7 @@
 
 usage: python -m nextbasis.parity FIXTURE.safetensors …
 
+Models run on the first GPU, or on the CPU where there is none.
 Prints a table for each; the exit status is 1 if any output differs or any file is bad.
 """
 
