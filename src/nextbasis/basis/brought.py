@@ -23,6 +23,7 @@ from torch import Tensor
 from nextbasis.basis.definition import Basis, one_by_one
 from nextbasis.basis.invariants import KINDS, TOLERANCE, distance_from_identity
 from nextbasis.basis.registry import Construction, is_brought
+from nextbasis.support.words import listed
 
 ADDRESS = re.compile(r"(.+?)(?:@([0-9a-fA-F]{8,64}))?", re.DOTALL)
 
@@ -127,7 +128,7 @@ def _load(address: str) -> tuple[Callable[..., Basis], Path]:
     function = getattr(module, name, None)
     if not inspect.isfunction(function):
         own = [key for key, _ in inspect.getmembers(module, inspect.isfunction) if key[0] != "_"]
-        choices = ", ".join(own) or "none"
+        choices = listed(own) or "none"
         raise ValueError(f"module '{module_name}' has no function '{name}'; it has {choices}")
 
     @wraps(function)  # which keeps the signature, and so the options

@@ -16,6 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nextbasis.support.words import listed, nearest
+
 if TYPE_CHECKING:
     from nextbasis.basis.definition import Basis
 
@@ -110,7 +112,7 @@ def find_order(name: str) -> Construction:
     Raises: ValueError naming the choices.
     """
     if name not in order_names():
-        raise ValueError(f"order.scan must be one of {', '.join(order_names())}; got '{name}'")
+        raise ValueError(f"order.scan must be one of {nearest(order_names(), name)}; got '{name}'")
     import_module("nextbasis.basis.orders")
     return ORDERS[name]
 
@@ -132,7 +134,7 @@ def find(name: str) -> Construction:
 
         scan = find_order(name)
         return replace(scan, make=lambda height, width: along((height, width), scan.make))
-    raise ValueError(f"basis must be one of {', '.join(names())}; got '{name}'")
+    raise ValueError(f"basis must be one of {nearest(names(), name)}; got '{name}'")
 
 
 def construction_of(name: str) -> str:
@@ -160,7 +162,7 @@ def make(name: str, height: int, width: int, **options: Any) -> "Basis":
     what = f"basis.init={name}" if is_brought(name) else f"basis '{name}'"
     known = found.options
     if unknown := sorted(set(options) - set(known)):
-        choices = f"its options are {', '.join(known)}" if known else "it has no options"
+        choices = f"its options are {listed(known)}" if known else "it has no options"
         raise ValueError(f"{what} has no option '{unknown[0]}': {choices}")
     missing = [option for option, required in known.items() if required and option not in options]
     if missing:

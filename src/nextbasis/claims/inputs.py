@@ -8,6 +8,7 @@ import yaml
 from nextbasis.claims.runs import ANYTHING, BASES, SETTINGS, unnamed
 from nextbasis.pipeline.catalog import Catalog, Evals, evals_of, scales, section, table_of
 from nextbasis.scoring.facts import METRICS
+from nextbasis.support.words import listed, nearest
 from nextbasis.tables.inputs import code_inputs, result_inputs
 
 CLAIMS = Path("config/claims.yaml")
@@ -39,7 +40,7 @@ def check_claims(claims: Claims, catalog: Catalog) -> None:
     for name, claim in claims["claims"].items():
         problems += [f"claims.{name}: {problem}" for problem in _problems(claim, catalog)]
     if problems:
-        raise ValueError(f"{CLAIMS}:\n  " + "\n  ".join(problems))
+        raise ValueError(f"{CLAIMS}:\n  " + listed(problems, "\n  "))
 
 
 def _problems(claim: dict[str, Any], catalog: Catalog) -> list[str]:
@@ -89,7 +90,7 @@ def _differences(comparison: dict[str, Any], named: list[str], catalog: Catalog)
 
 def _unknown(key: str, value: str, choices: tuple[str, ...] | list[str]) -> list[str]:
     known = value in choices
-    return [] if known else [f"{key} must be one of {', '.join(choices)}; got '{value}'"]
+    return [] if known else [f"{key} must be one of {nearest(choices, value)}; got '{value}'"]
 
 
 def systems_of(comparison: dict[str, Any]) -> list[str]:

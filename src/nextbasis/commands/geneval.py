@@ -16,6 +16,7 @@ from nextbasis.commands.arguments import add_scale
 from nextbasis.commands.report import print_report
 from nextbasis.pipeline.catalog import evaluation_of, load_catalog
 from nextbasis.support.files import read_json_lines, result_folder, sha256, write_json
+from nextbasis.support.words import listed
 
 EXAMPLE = "nextbasis geneval results.jsonl --run xar_b_bar"
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
@@ -97,7 +98,7 @@ def read_results(path: Path) -> list[Image]:
         raise ValueError(f"{path} holds results of 0 images")
     if absent := [tag for tag in TAGS if all(image.tag != tag for image in images)]:
         raise ValueError(
-            f"{path} has no image of {', '.join(absent)}: the overall score is the mean over all "
+            f"{path} has no image of {listed(absent)}: the overall score is the mean over all "
             f"of {', '.join(TAGS)}"
         )
     return images
@@ -115,7 +116,7 @@ def accuracies(images: list[Image]) -> dict[str, float]:
 def _image(found: Any, where: str) -> Image:
     absent = [key for key in KEYS if not isinstance(found, dict) or key not in found]
     if absent:
-        raise ValueError(f"{where} has no {', '.join(absent)}; expected {', '.join(KEYS)}")
+        raise ValueError(f"{where} has no {listed(absent)}; expected {', '.join(KEYS)}")
     if found["tag"] not in TAGS:
         raise ValueError(f"{where}: tag must be one of {', '.join(TAGS)}, got '{found['tag']}'")
     if not isinstance(found["correct"], bool):

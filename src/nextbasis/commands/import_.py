@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
         help="turn an official checkpoint into a model of this package",
         description="Read an official checkpoint without running code from it, check every "
         "tensor's name and shape, and write safetensors and the model's config into a new folder. "
-        "Averaged weights (model_ema) are taken where there are some.",
+        "Averaged weights (model_ema, ema, …) are taken where there are some; the report says so.",
         epilog="Sizes are read off the shapes. What shapes do not tell (MAR's numbers of heads, "
         "dropout, …) is that of the released model of these sizes; for other models give it by "
         "--model or KEY=VALUE. A tokenizer's result is a file for the config key "
@@ -43,6 +43,12 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--grid", metavar="ROWSxCOLUMNS", default="", help="of the tokens, if it is no square"
     )
+    command.add_argument(
+        "--section",
+        metavar="NAME",
+        default="",
+        help="the file's weights that are meant, such as model, in place of averaged ones",
+    )
     command.set_defaults(action=run, takes=lambda word: "=" in word)
 
 
@@ -52,8 +58,8 @@ def run(given: argparse.Namespace) -> int:
 
     grid = read_grid(given.grid) if given.grid else None
     values = _values([*given.values, *given.late])
-    report = import_file(given.family, given.checkpoint, given.out, values, given.model, grid)
-    print_report(report)
+    told = (given.family, given.checkpoint, given.out, values)
+    print_report(import_file(*told, given.model, grid, given.section))
     return 0
 
 

@@ -14,6 +14,7 @@ from nextbasis.pipeline.catalog import Catalog, catalog_file, load_catalog, sect
 from nextbasis.pipeline.stagelist import address
 from nextbasis.scoring.facts import SCORES
 from nextbasis.support.files import result_folder, sha256, staged_folder, write_json
+from nextbasis.support.words import nearest
 from nextbasis.tables.inputs import TEMPLATES
 from nextbasis.tables.numbers import measured_text
 
@@ -63,7 +64,7 @@ def share(scale: str, run: str, out: Path) -> dict[str, str]:
     catalog = load_catalog()
     part = section(catalog, scale)
     if run not in part["runs"]:
-        known = ", ".join(part["runs"])
+        known = nearest(part["runs"], run)
         raise ValueError(
             f"{scale} has no run '{run}' in {catalog_file(scale)}; choose one of {known}"
         )

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from nextbasis.support.words import nearest
+
 
 def choose(key: str, value: str, choices: Sequence[str]) -> None:
     """One of a few names."""
     if value not in choices:
-        raise ValueError(f"{key} must be one of {', '.join(choices)}; got '{value}'")
+        raise ValueError(f"{key} must be one of {nearest(choices, value)}; got '{value}'")
 
 
 def positive(section: str, part: object, *names: str) -> None:

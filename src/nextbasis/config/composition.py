@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nextbasis.config.checks import choose
 from nextbasis.config.stages import SCHEMAS, SECTIONS, SELECTORS
 from nextbasis.families import find, names
+from nextbasis.support.words import listed
 
 CONFIG_FOLDER = Path("config")
 SCALES = "scales"  # below it: a folder a scale
@@ -36,12 +37,12 @@ def compose(stage: str, overrides: Sequence[str], folder: Path = CONFIG_FOLDER) 
     given = {str(name) for name in raw if str(name) in SECTIONS}
     if superfluous := sorted(given - wanted.keys()):
         raise ValueError(
-            f"stage {stage} does not read {', '.join(superfluous)}; it reads {', '.join(wanted)}"
+            f"stage {stage} does not read {listed(superfluous)}; it reads {listed(wanted)}"
         )
     values = {}
     for name in wanted:
         if OmegaConf.is_missing(raw, name) or name not in raw:
-            choice = f"one of {', '.join(choices(name, folder))}" if name in SECTIONS else "<value>"
+            choice = f"one of {listed(choices(name, folder))}" if name in SECTIONS else "<value>"
             raise ValueError(f"stage {stage} needs {name}={choice}")
         values[name] = section(name, raw[name]) if name in SECTIONS else raw[name]
     return schema(**values)
@@ -89,10 +90,10 @@ def section(name: str, raw: DictConfig | dict[str, Any]) -> Any:
         merged = OmegaConf.merge(OmegaConf.structured(schema), raw)
         missing = sorted(str(key) for key in OmegaConf.missing_keys(merged))
         if missing:
-            raise ValueError(f"{name}: no value for {', '.join(missing)}")
+            raise ValueError(f"{name}: no value for {listed(missing)}")
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        keys = ", ".join(field.name for field in fields(schema))
+        keys = listed(field.name for field in fields(schema))
         key = f"{name}.{error.full_key}" if error.full_key else name
         message = str(error).splitlines()[0]
         raise ValueError(f"{key}: {message}; the keys of {name} are {keys}") from error

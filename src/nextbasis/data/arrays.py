@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nextbasis.support.files import read_json, sha256
 from nextbasis.support.progress import track
+from nextbasis.support.words import listed
 
 CAPTIONS = "captions.json"  # a list of strings: what each label means
 HASHED_BELOW = 2**32  # bytes
@@ -128,7 +129,7 @@ def read_index(folder: Path, keys: Sequence[str]) -> dict[str, Any]:
         raise FileNotFoundError(f"no file {path}; run the stage that makes it")
     index: dict[str, Any] = read_json(path)
     if missing := [key for key in keys if key not in index]:
-        raise ValueError(f"{path} has no {', '.join(missing)}; delete it and rerun")
+        raise ValueError(f"{path} has no {listed(missing)}; delete it and rerun")
     return index
 
 

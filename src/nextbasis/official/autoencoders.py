@@ -13,7 +13,9 @@ from nextbasis.families.common.checkpoint import CONFIG
 from nextbasis.official.names import check_family
 from nextbasis.official.sizes import Votes
 from nextbasis.support.files import read_json, staged_folder, write_json
-from nextbasis.support.weights import read_checkpoint
+from nextbasis.support.sections import Origin
+from nextbasis.support.weights import check_floats, read_checkpoint
+from nextbasis.support.words import listed
 from nextbasis.tokenizers.common.loading import WEIGHTS
 from nextbasis.tokenizers.common.pretrained import OF_THE_LOSS, check_state
 from nextbasis.tokenizers.kinds import find
@@ -24,22 +26,22 @@ class ImportedTokenizer:
     """An official tokenizer."""
 
     family: str
-    source: str  # what the file called the weights: model or flat
+    origin: Origin  # of the weights in the file
     network: Any  # its sizes: NETWORK of its part `config`
     state: dict[str, Tensor]  # of its network
     left_out: list[str]  # tensors of the training's loss, which no network has
 
 
 def import_tokenizer(
-    family: str, path: Path, given: Mapping[str, Any], released: Any
+    family: str, path: Path, given: Mapping[str, Any], released: Any, part: str = ""
 ) -> ImportedTokenizer:
     """Read an official file; `given` are values of the config, which must agree with the shapes.
 
-    What neither tells is as in the `released` config.
+    What neither tells is as in the `released` config. `part` names a section of the file.
 
-    Raises: FileNotFoundError; ValueError naming every wrong tensor, or what else is wrong.
+    Raises: FileNotFoundError; ValueError naming the wrong tensors, or what else is wrong.
     """
-    state, source = read_checkpoint(path)
+    state, origin = read_checkpoint(path, part)
     left_out = [name for name in state if name.startswith(OF_THE_LOSS)]
     state = {name: tensor for name, tensor in state.items() if name not in left_out}
     try:
@@ -47,10 +49,11 @@ def import_tokenizer(
         state = find(family).part("official").ours(state)
         network = _infer(family, state, given, released)
         check_state(family, network, state)
+        check_floats(state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return ImportedTokenizer(
-        family=family, source=source, network=network, state=state, left_out=left_out
+        family=family, origin=origin, network=network, state=state, left_out=left_out
     )
 
 
@@ -61,14 +64,14 @@ def _infer(
     schema, told = find(family).part("config").NETWORK, find(family).part("official").sizes(votes)
     names = [field.name for field in fields(schema)]
     if unknown := [name for name in given if name not in names]:
-        raise ValueError(f"{family} has no {', '.join(unknown)}; it has {', '.join(names)}")
+        raise ValueError(f"{family} has no {listed(unknown)}; it has {listed(names)}")
     wrong = [
         f"{name} is given as {given[name]} and {value} in the checkpoint"
         for name, value in told.items()
         if name in given and given[name] != value
     ]
     if wrong:
-        raise ValueError(f"the checkpoint is of another size: {'; '.join(wrong)}")
+        raise ValueError(f"the checkpoint is of another size: {listed(wrong, '; ')}")
     return schema(**as_dict(released) | dict(given) | told)
 
 
@@ -78,7 +81,7 @@ def save_tokenizer(folder: Path, imported: ImportedTokenizer) -> None:
     with staged_folder(folder) as staged:
         contiguous = {name: tensor.contiguous() for name, tensor in imported.state.items()}
         save_file(contiguous, staged / WEIGHTS)
-        write_json(staged / CONFIG, config | {"imported": imported.source})
+        write_json(staged / CONFIG, config | {"imported": imported.origin.section})
 
 
 def load_tokenizer(folder: Path) -> ImportedTokenizer:
@@ -89,8 +92,8 @@ def load_tokenizer(folder: Path) -> ImportedTokenizer:
     config = read_json(folder / CONFIG)
     family = config["family"]
     network = find(family).part("config").NETWORK(**config["network"])
-    state, _ = read_checkpoint(folder / WEIGHTS)
+    state, origin = read_checkpoint(folder / WEIGHTS)
     check_state(family, network, state)
     return ImportedTokenizer(
-        family=family, source=config["imported"], network=network, state=state, left_out=[]
+        family=family, origin=origin, network=network, state=state, left_out=[]
     )

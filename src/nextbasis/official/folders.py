@@ -16,7 +16,9 @@ from nextbasis.official.imports import export_state, import_state, load_imported
 from nextbasis.official.names import check_family
 from nextbasis.official.sizes import complete, model_config
 from nextbasis.support.files import read_json, sha256, write_atomic
+from nextbasis.support.sections import Origin
 from nextbasis.support.weights import read_checkpoint
+from nextbasis.support.words import listed
 from nextbasis.tokenizers import kinds
 from nextbasis.tokenizers.common.loading import WEIGHTS
 
@@ -28,22 +30,24 @@ def import_file(
     values: Mapping[str, Any],
     model: str = "",
     grid: tuple[int, int] | None = None,
+    part: str = "",
 ) -> dict[str, str]:
     """Turn an official file into a new folder; what was read and written, as lines of a report.
 
-    `values` overrule those of the config named `model`; see `paper.complete` for the others.
+    `values` overrule those of the config named `model`; see `sizes.complete` for the others.
+    `part` names the section of the file whose weights are meant, averaged ones if it is empty.
 
-    Raises: FileNotFoundError, FileExistsError, or ValueError naming every wrong tensor.
+    Raises: FileNotFoundError, FileExistsError, or ValueError naming the wrong tensors.
     """
     _check_new(out)
     if not CONFIG_FOLDER.is_dir():
         raise FileNotFoundError(f"no {CONFIG_FOLDER} here; run from the repository's root")
     if family in names():
         given = (model_config(family, model) if model else {}) | dict(values)
-        return _import_backbone(family, checkpoint, out, given, grid)
+        return _import_backbone(family, checkpoint, out, given, grid, part)
     if model or grid:
-        raise ValueError(f"--model and --grid are for {', '.join(names())}, not for {family}")
-    return _import_tokenizer(family, checkpoint, out, values)
+        raise ValueError(f"--model and --grid are for {listed(names())}, not for {family}")
+    return _import_tokenizer(family, checkpoint, out, values, part)
 
 
 def export_folder(folder: Path, out: Path) -> dict[str, str]:
@@ -90,13 +94,14 @@ def _import_backbone(
     out: Path,
     given: Mapping[str, Any],
     grid: tuple[int, int] | None,
+    part: str,
 ) -> dict[str, str]:
-    state, source = read_checkpoint(checkpoint)
+    state, origin = read_checkpoint(checkpoint, part)
     try:
         check_family(family, state)
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         given = complete(family, shapes, given)
-        imported = import_state(family, state, given, grid, source)
+        imported = import_state(family, state, given, grid, origin.section)
     except ValueError as error:
         raise ValueError(f"{checkpoint}: {error}") from error
     basis = section("basis", _group("basis", "identity"))
@@ -104,7 +109,7 @@ def _import_backbone(
     save_imported(out, imported, basis, order)
     spec = imported.spec
     return {
-        **_read(family, checkpoint, source, imported.state),
+        **_read(family, checkpoint, origin, imported.state),
         "tokens": f"{spec}, {spec.num_classes} classes",
         "config": _words(as_dict(imported.model)),
         **_wrote(out / MODEL),
@@ -112,14 +117,14 @@ def _import_backbone(
 
 
 def _import_tokenizer(
-    family: str, checkpoint: Path, out: Path, values: Mapping[str, Any]
+    family: str, checkpoint: Path, out: Path, values: Mapping[str, Any], part: str
 ) -> dict[str, str]:
     released = section("tokenizer", _group("tokenizer", family)).network
-    imported = autoencoders.import_tokenizer(family, checkpoint, values, released)
+    imported = autoencoders.import_tokenizer(family, checkpoint, values, released, part)
     autoencoders.save_tokenizer(out, imported)
-    report = _read(family, checkpoint, imported.source, imported.state)
+    report = _read(family, checkpoint, imported.origin, imported.state)
     if imported.left_out:
-        report["left out"] = ", ".join(imported.left_out)
+        report["left out"] = listed(imported.left_out)
     return report | {"config": _words(as_dict(imported.network))} | _wrote(out / WEIGHTS)
 
 
@@ -127,10 +132,11 @@ def _group(name: str, choice: str) -> dict[str, Any]:
     return yaml.safe_load((CONFIG_FOLDER / name / f"{choice}.yaml").read_text(encoding="utf-8"))
 
 
-def _read(family: str, path: Path, source: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+def _read(family: str, path: Path, origin: Origin, tensors: Mapping[str, Tensor]) -> dict[str, str]:
     return {
         "family": family,
-        "read": f"{path} ({source})",
+        "read": f"{path} ({origin.section})",
+        "weights": str(origin),
         "sha256": sha256(path),
         "parameters": f"{sum(tensor.numel() for tensor in tensors.values()):,}",
     }

@@ -18,7 +18,8 @@ from nextbasis.families.common.spec import TokenSpec
 from nextbasis.official.names import check_family, official_name, official_shapes, our_name
 from nextbasis.official.sizes import infer
 from nextbasis.support.files import read_json, staged_folder, write_json
-from nextbasis.support.weights import check_shapes, read_checkpoint
+from nextbasis.support.weights import check_floats, check_shapes, read_checkpoint
+from nextbasis.support.words import listed
 
 BUFFER_ERROR = 1e-5  # between stored and recomputed constants: other processors round otherwise
 STATE, EXTRA = "ema.backbone.", "official."  # prefixes in an imported model's file
@@ -29,7 +30,7 @@ class Imported:
     """An official model in our terms."""
 
     family: str
-    source: str  # what the file called the weights: model_ema, model or flat
+    source: str  # what the file called the weights: model_ema, model, …; flat without sections
     model: Any  # the family's MODEL of its part `config`
     spec: TokenSpec
     state: dict[str, Tensor]  # a backbone's state dict
@@ -47,9 +48,9 @@ def import_checkpoint(
     Raises: FileNotFoundError; ValueError naming every wrong tensor, or what else is wrong.
     """
     check(family)
-    state, source = read_checkpoint(path)
+    state, origin = read_checkpoint(path)
     try:
-        return import_state(family, state, given, grid, source)
+        return import_state(family, state, given, grid, origin.section)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -70,9 +71,8 @@ def import_state(
     shapes = {name: tuple(tensor.shape) for name, tensor in official.items()}
     model, spec = infer(family, shapes, given, grid)
     check_shapes(shapes, official_shapes(model, spec))
-    if integers := [name for name, t in official.items() if not t.is_floating_point()]:
-        raise ValueError(f"tensors that are not floating-point numbers: {', '.join(integers)}")
     extra = _take_constants(official, find(family).part("official").constants(model, spec))
+    check_floats(official)
     state = {our_name(family, name): tensor for name, tensor in official.items()}
     return Imported(family=family, source=source, model=model, spec=spec, state=state, extra=extra)
 
@@ -88,7 +88,7 @@ def _take_constants(official: dict[str, Tensor], computed: dict[str, Tensor]) ->
             extra[EXTRA + name] = theirs.clone()  # blocks may share one tensor
     if wrong:
         raise ValueError(
-            f"constants differ from those of such a model: {', '.join(wrong)}; "
+            f"constants differ from those of such a model: {listed(wrong)}; "
             "the checkpoint is damaged or of another variant"
         )
     return extra

@@ -7,6 +7,7 @@ from nextbasis.config import ModelBase, OrderConfig
 from nextbasis.families import Family, find, names
 from nextbasis.families.common.generator import build_backbone
 from nextbasis.families.common.spec import TokenSpec
+from nextbasis.support.words import listed
 from nextbasis.tokenizers import kinds
 from nextbasis.tokenizers.kinds import Kind
 
@@ -64,11 +65,21 @@ def check_family(family: str, state: dict[str, Tensor]) -> None:
         name: sum(key in state for key in keys) / len(keys) for name, keys in signatures.items()
     }
     best = max(found, key=lambda name: found[name])
-    if best == family or found[family] > 0.5:
+    if found[family] == 1:
+        return
+    ends = tuple(f".{key}" for key in signatures[family])
+    if longer := [name for name in state if name.endswith(ends)]:
+        prefix = next(longer[0].removesuffix(end[1:]) for end in ends if longer[0].endswith(end))
+        count = sum(name.startswith(prefix) for name in state)
+        raise ValueError(
+            f"{count} of {len(state)} tensors have '{prefix}' in front of their names, "
+            f"which those of {family} have not: take it off, and leave out all others"
+        )
+    if found[family] > 0.5 or best == family and found[family] > 0:
         return
     if found[best] > 0.5:
         raise ValueError(f"the checkpoint is of family {best}, not {family}")
     raise ValueError(
-        f"the checkpoint is not of family {family}: it lacks {', '.join(signatures[family])}; "
-        f"it starts with {', '.join(list(state)[:4])}"
+        f"the checkpoint is not of family {family}: it lacks {listed(signatures[family])}; "
+        f"it has {listed(state)}"
     )

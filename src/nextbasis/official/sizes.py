@@ -13,6 +13,7 @@ import yaml
 from nextbasis.config import as_dict, section
 from nextbasis.families import find
 from nextbasis.families.common.spec import TokenSpec
+from nextbasis.support.words import listed
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -35,7 +36,7 @@ class Votes:
             if name in self.shapes and -len(self.shapes[name]) <= axis < len(self.shapes[name])
         ]
         if not found:
-            names = ", ".join(name for name, _ in sources)
+            names = listed(name for name, _ in sources)
             raise ValueError(f"the checkpoint is not of family {self.family}: no tensor {names}")
         return Counter(found).most_common(1)[0][0]
 
@@ -67,17 +68,17 @@ def infer(
         if name in given and given[name] != value
     ]
     if wrong:
-        raise ValueError(f"the checkpoint is of another size: {'; '.join(wrong)}")
+        raise ValueError(f"the checkpoint is of another size: {listed(wrong, '; ')}")
     values = {"family": family} | dict(given) | values
     names = [field.name for field in fields(schema)]
     needed = [field.name for field in fields(schema) if field.default is MISSING]
     if missing := [name for name in needed if name not in values]:
         raise ValueError(
-            f"a {family} checkpoint does not tell {', '.join(f'model.{m}' for m in missing)}; "
+            f"a {family} checkpoint does not tell {listed(f'model.{m}' for m in missing)}; "
             "give the values (the family's recipes/model/paper has those of the released models)"
         )
     if unknown := [name for name in values if name not in names]:
-        raise ValueError(f"{family} has no model.{', model.'.join(unknown)}")
+        raise ValueError(f"{family} has no model.{listed(unknown, ', model.')}")
     return schema(**values), TokenSpec.of_grid(_grid(num_tokens, grid), **spec)
 
 
@@ -125,7 +126,7 @@ def model_config(family: str, name: str) -> dict[str, Any]:
     places = [Path(name), *(recipes / which / f"{name}.yaml" for which in (MODELS, PAPER))]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        tried = ", ".join(str(place) for place in places)
+        tried = listed(places)
         raise FileNotFoundError(f"no model config '{name}'; looked for {tried}")
     return as_dict(section("model", _read(path)))
 
@@ -175,7 +176,7 @@ def _check_types(family: str, given: Mapping[str, Any]) -> None:
     types = {field.name: field.type for field in fields(find(family).part("config").MODEL)}
     for name, value in given.items():
         if name not in types:
-            raise ValueError(f"{family} has no model.{name}; it has {', '.join(types)}")
+            raise ValueError(f"{family} has no model.{name}; it has {listed(types)}")
         wanted = types[name]
         assert isinstance(wanted, type)
         if not isinstance(value, (int, float) if wanted is float else wanted):

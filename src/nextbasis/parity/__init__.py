@@ -11,6 +11,7 @@ import torch
 from nextbasis.families import Family, find, names
 from nextbasis.parity.fixture import open_fixture
 from nextbasis.parity.report import Row, table
+from nextbasis.support.words import listed
 from nextbasis.tokenizers import kinds
 from nextbasis.tokenizers.kinds import Kind
 
@@ -31,9 +32,7 @@ def compare_fixture(path: Path) -> list[Row]:
     try:
         fitting = [part for part in parts.values() if part.knows(fixture)]
         if len(fitting) != 1:
-            raise ValueError(
-                f"its kind is {fixture.kind or 'unknown'}; known are {', '.join(parts)}"
-            )
+            raise ValueError(f"its kind is {fixture.kind or 'unknown'}; known are {listed(parts)}")
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             fitting[0].run(fixture)
         return fixture.finish()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nextbasis.parity.report import TOLERANCE, Row, compare
 from nextbasis.support.provenance import device
+from nextbasis.support.words import listed
 
 CONDITIONING = 10.0  # times the change of a sample when every weight is rounded differently
 
@@ -117,8 +118,7 @@ class Fixture:
         """
         if self.unread:
             raise ValueError(
-                f"the fixture holds outputs that are not known here: "
-                f"{', '.join(sorted(self.unread))}"
+                f"the fixture holds outputs that are not known here: {listed(sorted(self.unread))}"
             )
         if not self.rows:
             raise ValueError("the fixture holds no outputs")

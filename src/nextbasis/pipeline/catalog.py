@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from nextbasis.support.words import listed, nearest
+
 SCALES = Path("config/scales")  # a folder each
 TABLES = Path("config/tables.yaml")
 NEEDED = {"rank": int, "evals": dict}  # before the schema is asked
@@ -76,7 +78,7 @@ def section(catalog: Catalog, scale: str) -> dict[str, Any]:
     Raises: ValueError naming the scales there are.
     """
     if scale not in scales(catalog):
-        raise ValueError(f"scale must be one of {', '.join(scales(catalog))}; got '{scale}'")
+        raise ValueError(f"scale must be one of {listed(scales(catalog))}; got '{scale}'")
     return catalog[scale]
 
 
@@ -87,7 +89,7 @@ def table_of(catalog: Catalog, name: str) -> Table:
     """
     tables = catalog.get("tables", {})
     if name not in tables:
-        raise ValueError(f"table must be one of {', '.join(tables)}; got '{name}'")
+        raise ValueError(f"table must be one of {nearest(tables, name)}; got '{name}'")
     return tables[name]
 
 
@@ -98,7 +100,9 @@ def evaluation_of(catalog: Catalog, scale: str, key: str) -> dict[str, Any]:
     """
     evals = section(catalog, scale)["evals"]
     if key not in evals:
-        raise ValueError(f"no evaluation '{key}' at scale {scale}; choose among {', '.join(evals)}")
+        raise ValueError(
+            f"no evaluation '{key}' at scale {scale}; choose among {nearest(evals, key)}"
+        )
     return evals[key]
 
 

@@ -13,6 +13,7 @@ from nextbasis.pipeline.catalog import (
     table_of,
 )
 from nextbasis.scoring.facts import METRICS
+from nextbasis.support.words import listed, nearest
 from nextbasis.tokenizers import kinds
 
 Section = dict[str, Any]
@@ -52,7 +53,7 @@ def check_references(catalog: Catalog) -> None:
         except ValueError as error:
             problems.append(str(error))
     if problems:
-        raise ValueError(f"{SCALES}, {TABLES}:\n  " + "\n  ".join(problems))
+        raise ValueError(f"{SCALES}, {TABLES}:\n  " + listed(problems, "\n  "))
 
 
 def check_table(catalog: Catalog, name: str) -> None:
@@ -65,7 +66,8 @@ def check_table(catalog: Catalog, name: str) -> None:
     for metric in table["metrics"]:
         if metric not in METRICS:
             raise ValueError(
-                f"tables.{name}.metrics in {TABLES} must be of {', '.join(METRICS)}; got '{metric}'"
+                f"tables.{name}.metrics in {TABLES} must be of {nearest(METRICS, metric)}; "
+                f"got '{metric}'"
             )
     for system in systems_of(table):
         found = [evals_of(catalog, scale, system) for scale in scales(catalog)]
@@ -174,4 +176,4 @@ def _other_coder(where: str, entry: Section, field: str, made: Section | None) -
 def _unknown(where: str, field: str, value: str, choices: Any) -> list[str]:
     if value in choices:
         return []
-    return [f"{where}: no {field} '{value}'; choose one of {', '.join(sorted(choices))}"]
+    return [f"{where}: no {field} '{value}'; choose one of {nearest(sorted(choices), value)}"]

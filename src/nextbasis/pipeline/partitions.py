@@ -8,6 +8,8 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping
 
+from nextbasis.support.words import listed
+
 FIELDS = ("%R", "%c", "%m", "%l", "%G")  # partition, CPUs, MB, time limit, GRES: of alike nodes
 NAMES = {"threads": "CPUs", "mem_mb": "MB of memory", "runtime": "minutes", "gpu": "GPUs"}
 GPUS = re.compile(r"\bgpu(?::[^:,()]+)?:(\d+)")  # gpu:8 or gpu:a100:8(S:0-1)
@@ -47,7 +49,7 @@ def check_job(
     if partition not in offers:
         raise ValueError(
             f"rule {rule}: slurm_partition is '{partition}', but sinfo knows "
-            f"{', '.join(sorted(offers))}; name one by --default-resources slurm_partition=NAME"
+            f"{listed(sorted(offers))}; name one by --default-resources slurm_partition=NAME"
         )
     nodes = list(offers[partition])
     for resource, unit in NAMES.items():

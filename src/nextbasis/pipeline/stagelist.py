@@ -16,6 +16,7 @@ import pathspec
 import yaml
 
 from nextbasis.pipeline.catalog import SCALES, Catalog, catalog_file, default_scale, scales
+from nextbasis.support.words import listed
 
 MODULES = "nextbasis.stages"  # a command is `<launcher> -m nextbasis.stages.<kind> KEY=VALUE …`
 ROOT = Path(__file__).parents[3]  # of the repository, of which this package is installed
@@ -123,7 +124,7 @@ def code_of(kind: str, root: Path = ROOT, **item: str) -> list[Path]:
     """
     groups = _groups(root)
     if kind not in groups:
-        raise ValueError(f"{FILE} has no stage '{kind}'; it has {', '.join(groups)}")
+        raise ValueError(f"{FILE} has no stage '{kind}'; it has {listed(groups)}")
     body = groups[kind].get("do", groups[kind])
     deps = [
         root / PLACEHOLDER.sub(lambda match: str(_lookup(match, {"item": item}, kind)), path)

@@ -11,6 +11,7 @@ from nextbasis.pipeline.catalog import evals_of, load_catalog, section
 from nextbasis.plan import storage
 from nextbasis.plan.estimate import assumptions, estimate
 from nextbasis.plan.runs import ASSUMPTIONS, Run, runs_of
+from nextbasis.support.words import listed
 from nextbasis.tables.inputs import table_evals, tables_of
 
 Costs = dict[str, float]  # by GPU
@@ -89,7 +90,7 @@ def paper(scale: str, gpus: int | None = None) -> Paper:
     page, catalog = read_page(), load_catalog()
     if scale not in page["images"]:
         raise ValueError(
-            f"--markdown is of the papers' scales: {', '.join(page['images'])}; got '{scale}'"
+            f"--markdown is of the papers' scales: {listed(page['images'])}; got '{scale}'"
         )
     assumed = assumptions(scale, gpus)
     shown = {name: table_evals(catalog, scale, name) for name in tables_of(catalog, scale, False)}

@@ -23,6 +23,7 @@ from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.common.text import TextSpec
 from nextbasis.pipeline.catalog import TABLES, load_catalog, section
 from nextbasis.pipeline.stagelist import Stage, load_stages
+from nextbasis.support.words import listed
 from nextbasis.tokenizers.common.loading import build
 from nextbasis.tokenizers.common.tokenizer import Tokenizer
 
@@ -48,7 +49,7 @@ def check_root() -> None:
     """
     needed = (TABLES, Path("dvc.yaml"), ASSUMPTIONS)
     if missing := [str(path) for path in needed if not path.is_file()]:
-        raise FileNotFoundError(f"no {', '.join(missing)} here; run from the repository's root")
+        raise FileNotFoundError(f"no {listed(missing)} here; run from the repository's root")
 
 
 def runs_of(scale: str, keys: Sequence[str] = ()) -> list[Run]:

@@ -22,6 +22,7 @@ from nextbasis.config import EvaluationConfig
 from nextbasis.scoring.classifier import EMOJI, FASHION, SHAPES, Classifier, Shape, make_fast
 from nextbasis.scoring.rules import INCEPTION, find_rule
 from nextbasis.support.files import sha256
+from nextbasis.support.weights import check_finite
 
 WEIGHTS = Path(__file__).parents[1] / "extractors"  # of the small classifiers, shipped
 # sFID (Nash et al. 2021): "the first 7 channels of mixed_6/conv", 17 x 17 x 7 numbers.
@@ -175,7 +176,14 @@ def load_extractor(config: EvaluationConfig, device: torch.device) -> Extractor:
         )
     try:
         network = _build(config.extractor, path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, KeyError) as error:
+        check_finite(network.state_dict())
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+    ) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} does not hold weights of {config.extractor}: {reason}") from error
     return Extractor(network, digest, device, rule.spatial)

@@ -21,6 +21,7 @@ from nextbasis.sources.splits import (
     check_same_classes,
     in_threads,
 )
+from nextbasis.support.words import listed
 
 IMAGE = "image"  # column; an image is its bytes, or a struct with `bytes`
 LABEL, CAPTION = "label", "caption"  # columns; one of them is read
@@ -116,7 +117,7 @@ def _check_names(opened: Any, paths: list[Path]) -> None:
 def _values(file: Any, path: Path, captions: bool) -> list[Any]:
     names, name = file.schema_arrow.names, CAPTION if captions else LABEL
     if missing := [column for column in (IMAGE, name) if column not in names]:
-        raise ValueError(f"{path} has no column {missing[0]}; it has {', '.join(names)}")
+        raise ValueError(f"{path} has no column {missing[0]}; it has {listed(names)}")
     values: list[Any] = file.read(columns=[name]).column(name).to_pylist()
     kind, what = (str, "text") if captions else (int, "a class number")
     wrong = [row for row, value in enumerate(values) if not isinstance(value, kind)]

@@ -103,7 +103,7 @@ def _read_idx(config: DatasetConfig, folders: list[Path]) -> Splits:
                 split: _from_arrays(config, arrays[split, "images"], arrays[split, "labels"])
                 for split in IDX_FILES
             }
-    raise FileNotFoundError(f"no file {', '.join(missing)}")
+    raise FileNotFoundError(f"no file {listed(missing)}")
 
 
 def _from_arrays(

@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from nextbasis.support.words import listed
+
 SHARED = "common"  # the folder of what the others share
 SOURCE = Path(__file__).parents[1]
 
@@ -33,7 +35,7 @@ class Folders:
         Raises: ValueError naming the `key` that holds the name, and the choices.
         """
         if name not in self.names:
-            raise ValueError(f"{key} must be one of {', '.join(self.names)}; got '{name}'")
+            raise ValueError(f"{key} must be one of {listed(self.names)}; got '{name}'")
 
     def module(self, name: str, key: str) -> ModuleType:
         """The `__init__` of a folder.

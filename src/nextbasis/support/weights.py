@@ -1,63 +1,109 @@
 """Read weights from a file without running any code that it may hold, and check them by name."""
 
-import argparse
-import pickle
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-DAMAGED = "is not a complete PyTorch file of tensors; download it again"
-SOURCES = ("model_ema", "model")  # sections of a training checkpoint, best first
+from nextbasis.support import pickles
+from nextbasis.support.sections import Origin, choose_weights
+from nextbasis.support.words import listed
+
+# Files that stand where weights should, by how they begin.
+IMPOSTORS = {
+    b"version https://git-lfs": "a pointer of Git LFS; `git lfs pull` fetches the file itself",
+    b"<": "a page of the web, perhaps one to sign in at; download the file itself",
+    b"{": "JSON text; name the file of weights",
+}
+PART = re.compile(r"-\d+-of-(\d+)\.")  # in the name of one of several files
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The weights of a file, and which they are: model_ema, model or flat.
+def read_checkpoint(path: Path, section: str = "") -> tuple[dict[str, Tensor], Origin]:
+    """The weights of a file, averaged ones where there are some, and which they are.
 
-    A file whose name ends in .safetensors is read as such, any other as PyTorch's.
+    Of a PyTorch file `section` names others. A safetensors file is known by its name or content.
 
     Raises: FileNotFoundError; ValueError if the file is damaged, would run code, or holds no
     weights.
     """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name the file of weights: {_files(path)}")
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint {path}")
-    if path.suffix == ".safetensors":
-        return _weights(path, _read_safetensors(path))
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    for beginning, what in IMPOSTORS.items():
+        if start.lstrip().startswith(beginning):
+            raise ValueError(f"{path} is {what}")
+    if (part := PART.search(path.name)) and int(part[1]) > 1:
+        raise ValueError(
+            f"{path} is one of {int(part[1])} files that hold the weights together; put all of "
+            "them into one safetensors file first"
+        )
+    is_zip_or_pickle = start.startswith((b"PK", b"\x80"))
+    if start[8:9] == b"{" or path.suffix.lower() == ".safetensors" and not is_zip_or_pickle:
+        content: Any = _read_safetensors(path)
+    else:
+        content = pickles.read(path)
     try:
-        # Official files keep the arguments of their training, a namespace of plain values.
-        with (
-            warnings.catch_warnings(action="ignore"),  # what torch cannot read, it refuses
-            torch.serialization.safe_globals([argparse.Namespace]),
-        ):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} {_reason(error)}") from error
-    except Exception as error:  # torch raises many kinds for damaged files
-        raise ValueError(f"{path} {DAMAGED} ({type(error).__name__} while reading)") from error
-    return _weights(path, content)
+        return choose_weights(content, section)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
 
 
 def check_shapes(found: Shapes, wanted: Shapes) -> None:
     """Nothing if names and shapes are those wanted.
 
-    Raises: ValueError naming every tensor that is missing, unexpected or wrongly shaped.
+    Raises: ValueError naming the tensors that are missing, unexpected or wrongly shaped.
     """
-    missing = [f"missing: {name}" for name in wanted if name not in found]
-    unexpected = [f"unexpected: {name}" for name in found if name not in wanted]
-    shaped = [
-        f"{name} has shape {list(found[name])} instead of {list(shape)}"
-        for name, shape in wanted.items()
-        if name in found and found[name] != shape
-    ]
-    if problems := missing + unexpected + shaped:
-        raise ValueError(f"{len(problems)} tensors do not fit: {'; '.join(problems)}")
+    problems = {
+        "missing": [name for name in wanted if name not in found],
+        "unexpected": [name for name in found if name not in wanted],
+        "of another shape": [
+            f"{name} has shape {list(found[name])} instead of {list(shape)}"
+            for name, shape in wanted.items()
+            if name in found and found[name] != shape
+        ],
+    }
+    if count := sum(map(len, problems.values())):
+        texts = [f"{what}: {listed(names)}" for what, names in problems.items() if names]
+        raise ValueError(f"{count} tensors do not fit: {'; '.join(texts)}")
+
+
+def check_floats(tensors: Mapping[str, Tensor]) -> None:
+    """Nothing if all are floating-point numbers, each of them finite.
+
+    Raises: ValueError naming the tensors that are not.
+    """
+    if other := [name for name, tensor in tensors.items() if not tensor.is_floating_point()]:
+        raise ValueError(f"tensors that are not floating-point numbers: {listed(other)}")
+    check_finite(tensors)
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Nothing if all numbers are finite.
+
+    Raises: ValueError naming the tensors that hold others.
+    """
+    if wrong := [name for name, tensor in tensors.items() if not _is_finite(tensor)]:
+        raise ValueError(
+            f"{len(wrong)} of {len(tensors)} tensors hold numbers that are not finite (NaN or "
+            f"infinite), as of a training that diverged: {listed(wrong)}"
+        )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are; torch cannot tell of those of 8 bits."""
+    return bool((tensor.float() if tensor.element_size() == 1 else tensor).isfinite().all())
+
+
+def _files(folder: Path) -> str:
+    return listed(sorted(path.name for path in folder.iterdir() if path.is_file())) or "it has none"
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -65,31 +111,3 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a complete safetensors file ({error})") from error
-
-
-def _reason(error: pickle.UnpicklingError) -> str:
-    """What is wrong; torch's own message advises to run the code, so it is not repeated."""
-    foreign = re.search(r"(?:GLOBAL|Unsupported class) ([\w.]+)", str(error))
-    if foreign is None:
-        return f"{DAMAGED} (UnpicklingError while reading)"
-    return (
-        f"is refused: it holds an object ({foreign[1]}) that would run code when read; an official "
-        "checkpoint holds tensors, numbers and an argparse.Namespace"
-    )
-
-
-def _weights(path: Path, content: Any) -> tuple[dict[str, Tensor], str]:
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{path} holds a {type(content).__name__}; a checkpoint is a dict with model_ema, "
-            "model, or the tensors themselves"
-        )
-    source = next((name for name in SOURCES if isinstance(content.get(name), dict)), "flat")
-    state = content if source == "flat" else content[source]
-    others = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
-    if others or not state:
-        names = f"no tensors: {', '.join(others[:8])}" if others else "nothing"
-        raise ValueError(
-            f"{path} holds {names}; it needs model_ema, model, or a flat dict of tensors"
-        )
-    return {str(name): tensor.detach() for name, tensor in state.items()}, source

@@ -13,8 +13,10 @@ def listed(names: Iterable[object], separator: str = ", ") -> str:
     return text if len(words) <= MOST else f"{text} and {len(words) - MOST} more"
 
 
-def nearest(choices: Iterable[str], word: str) -> str:
-    """The choices as `listed`, those that are spelled like `word` first."""
-    names = list(choices)
-    near = get_close_matches(word, names, n=MOST)
+def nearest(choices: Iterable[object], word: object) -> str:
+    """The choices as `listed`; of many, those that are spelled like `word` come first."""
+    names = [str(choice) for choice in choices]
+    if len(names) <= MOST:
+        return listed(names)
+    near = get_close_matches(str(word), names, n=MOST)
     return listed([*near, *(name for name in names if name not in near)])

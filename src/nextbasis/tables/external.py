@@ -12,6 +12,7 @@ import yaml
 from nextbasis.pipeline.catalog import Catalog, evals_of
 from nextbasis.scoring.facts import METRICS
 from nextbasis.support.files import read_json, write_atomic
+from nextbasis.support.words import listed
 from nextbasis.tables.inputs import EXTERNAL
 from nextbasis.tables.measured import ANALYTIC, PROTOCOL, Estimate
 
@@ -65,7 +66,7 @@ def read_rows(path: Path = EXTERNAL) -> dict[str, dict[str, str]]:
     rows = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("rows") or {}
     for name, row in rows.items():
         if lacking := [key for key in KEYS if key not in row]:
-            raise ValueError(f"{path}: row '{name}' has no {', '.join(lacking)}")
+            raise ValueError(f"{path}: row '{name}' has no {listed(lacking)}")
     return rows
 
 

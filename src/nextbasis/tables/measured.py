@@ -12,6 +12,7 @@ from nextbasis.pipeline.catalog import Catalog, evals_of, section
 from nextbasis.pipeline.stagelist import address
 from nextbasis.scoring.facts import METRICS, SCORES
 from nextbasis.support.files import read_json, result_folder
+from nextbasis.support.words import listed
 
 COLUMNS = ["system", "seed", "metric", "value", "se", "num_images"]
 COLUMNS += ["eval", "family", "budget", "samples"]
@@ -56,7 +57,7 @@ def read_score(scale: str, kind: str, key: str) -> dict[str, Any]:
     lacking = [key for key in needed_keys if key not in score.get("values", {})]
     lacking += [name for name in PROTOCOL if name not in score.get("protocol", {})]
     if lacking:
-        raise ValueError(f"{path} lacks {', '.join(lacking)}; delete it and rerun its stage")
+        raise ValueError(f"{path} lacks {listed(lacking)}; delete it and rerun its stage")
     return score
 
 
@@ -84,8 +85,8 @@ def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFram
             rows += _rows(scale, key, entry, found, system, runs[entry["run"]]["family"])
     if len(protocols) > 1:
         raise ValueError(
-            f"the scores of {' and '.join(protocols.values())} cannot be compared: they differ in "
-            f"{', '.join(PROTOCOL)}; run `dvc repro` on both"
+            f"the scores of {listed(protocols.values(), ' and ')} cannot be compared: they differ "
+            f"in {', '.join(PROTOCOL)}; run `dvc repro` on both"
         )
     frame = pd.DataFrame(rows, columns=COLUMNS)
     for name, group in frame.groupby("system"):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from nextbasis.support.words import listed
+
 COLUMNS = ("paper", "table", "system", "metric", "value", "unit", "source", "flag")
 KEY = ["paper", "table", "system", "metric"]
 
@@ -65,7 +67,7 @@ def look_up(numbers: Numbers, references: str | Sequence[str], metric: str) -> N
         _check(numbers, reference)
     found = [numbers[key] for reference in references if (key := (reference, metric)) in numbers]
     if len(found) > 1:
-        raise ValueError(f"{' and '.join(references)} both give {metric}; name one of them")
+        raise ValueError(f"{listed(references, ' and ')} both give {metric}; name one of them")
     return found[0] if found else None
 
 
@@ -75,5 +77,5 @@ def _check(numbers: Numbers, reference: str) -> None:
         near = [name for name in known if name.startswith(reference.split("/")[0] + "/")]
         raise ValueError(
             f"published: '{reference}' has no row; it must be paper/table/system, "
-            f"such as {', '.join(near or known[:1])}"
+            f"such as {listed(near or known[:1])}"
         )

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float16, Int64
+from safetensors import SafetensorError
 from torch import nn
 
 from nextbasis.config import FrozenConfig
 from nextbasis.support.provenance import device
+from nextbasis.support.weights import check_finite
 
 
 class FrozenEncoder:
@@ -99,7 +101,8 @@ def _load(config: FrozenConfig) -> tuple[Any, Any, str]:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
         dtype = getattr(torch, config.precision)
         model = transformers.AutoModel.from_pretrained(name, dtype=dtype)
-    except (OSError, ValueError) as error:
+        check_finite(model.state_dict())
+    except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(
             f"text.encoder '{name}' cannot be used: {error}. It must be a folder with a model and "
             "its tokenizer, or the name of such a model on Hugging Face's hub, which is loaded "

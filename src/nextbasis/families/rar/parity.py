@@ -12,6 +12,7 @@ from nextbasis.official import import_state, official_name
 from nextbasis.official.names import RASTER
 from nextbasis.parity.fixture import Fixture
 from nextbasis.parity.training import recipe_of, train
+from nextbasis.support.words import listed
 
 LOSSES = 1e-4  # absolute; a wrong choice of decayed weights makes 2e-4 in the short training
 
@@ -112,7 +113,7 @@ def check_gradients(fixture: Fixture, model: RAR) -> None:
     gradients = {official_name("rar", name): p.grad for name, p in model.named_parameters()}
     keys = fixture.value("grad_keys")
     if unknown := sorted(set(keys) ^ set(gradients)):
-        raise ValueError(f"grad_keys and the model differ in {', '.join(unknown)}")
+        raise ValueError(f"grad_keys and the model differ in {listed(unknown)}")
     norms = [gradient.norm() for key in keys if (gradient := gradients[key]) is not None]
     fixture.check("out.grad_norms", torch.stack(norms), relative=True)
 
@@ -124,7 +125,7 @@ def check_training(fixture: Fixture, model: RAR) -> None:
         names = model.named_parameters()
         ours = {official_name("rar", name) for name, p in names if model.decays(name, p) is wanted}
         if wrong := sorted(ours ^ set(fixture.value(key))):
-            raise ValueError(f"{key}: the model differs from the fixture in {', '.join(wrong)}")
+            raise ValueError(f"{key}: the model differs from the fixture in {listed(wrong)}")
     losses, norms, _ = train(
         model,
         recipe_of(fixture.value("train5")),

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from nextbasis.config import PublishedTokenizer
 from nextbasis.support.files import sha256
-from nextbasis.support.weights import check_shapes, read_checkpoint
+from nextbasis.support.weights import check_floats, check_shapes, read_checkpoint
+from nextbasis.support.words import listed
 from nextbasis.tokenizers.kinds import find
 
 OF_THE_LOSS = "loss."  # how latent diffusion's code names the parts that only its training needs
@@ -18,7 +19,7 @@ OF_THE_LOSS = "loss."  # how latent diffusion's code names the parts that only i
 def read_weights(config: PublishedTokenizer) -> tuple[dict[str, Tensor], str]:
     """The weights of the configured file, under the network's names, and the file's SHA-256.
 
-    Raises: FileNotFoundError, or ValueError naming every wrong tensor or what else is wrong.
+    Raises: FileNotFoundError, or ValueError naming the wrong tensors or what else is wrong.
     """
     path = Path(config.weights)
     if not path.is_file():
@@ -31,10 +32,15 @@ def read_weights(config: PublishedTokenizer) -> tuple[dict[str, Tensor], str]:
             f"tokenizer.weights: {path} has SHA-256 {found}, but tokenizer.weights_sha256 is "
             f"{config.weights_sha256}: it is damaged or another version"
         )
-    state, _ = read_checkpoint(path)
+    state, origin = read_checkpoint(path)
+    print(f"{path}: weights {origin}")
     if of_the_loss := [name for name in state if name.startswith(OF_THE_LOSS)]:
-        print(f"{path}: not read, being of its training's loss: {', '.join(of_the_loss)}")
+        print(f"{path}: not read, being of its training's loss: {listed(of_the_loss)}")
     state = {name: tensor for name, tensor in state.items() if name not in of_the_loss}
+    try:
+        check_floats(state)
+    except ValueError as error:
+        raise ValueError(f"tokenizer.weights: {path}: {error}") from error
     try:
         check_state(config.kind, config.network, state)
     except ValueError as error:
@@ -48,11 +54,9 @@ def read_weights(config: PublishedTokenizer) -> tuple[dict[str, Tensor], str]:
 def check_state(kind: str, sizes: Any, state: Mapping[str, Tensor]) -> None:
     """Nothing if these are the weights of such a network, under its names.
 
-    Raises: ValueError naming every tensor that does not fit.
+    Raises: ValueError naming the tensors that do not fit.
     """
     with torch.device("meta"):
         network: nn.Module = find(kind).part("model").NETWORK(sizes)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     check_shapes({name: tuple(tensor.shape) for name, tensor in state.items()}, wanted)
-    if integers := [name for name, t in state.items() if not t.is_floating_point()]:
-        raise ValueError(f"tensors that are not floating-point numbers: {', '.join(integers)}")
