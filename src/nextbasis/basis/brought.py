@@ -23,6 +23,7 @@ from torch import Tensor
 from nextbasis.basis.definition import Basis, one_by_one
 from nextbasis.basis.invariants import KINDS, TOLERANCE, distance_from_identity
 from nextbasis.basis.registry import Construction, is_brought
+from nextbasis.support.npy import read_npy
 from nextbasis.support.words import listed
 
 ADDRESS = re.compile(r"(.+?)(?:@([0-9a-fA-F]{8,64}))?", re.DOTALL)
@@ -98,9 +99,8 @@ def _from_file(name: str) -> tuple[Callable[..., Basis], Path]:
 
 def _read_npy(path: Path) -> Tensor:
     try:
-        array = np.load(path, allow_pickle=False)
-        return torch.from_numpy(array.astype(np.float64, casting="same_kind"))
-    except (ValueError, TypeError, EOFError) as error:
+        return torch.from_numpy(read_npy(path).astype(np.float64, casting="same_kind"))
+    except TypeError as error:
         raise ValueError(f"{path} holds no array of real numbers ({error})") from None
 
 

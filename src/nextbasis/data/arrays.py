@@ -13,6 +13,7 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from nextbasis.support.files import read_json, sha256
+from nextbasis.support.npy import read_npy
 from nextbasis.support.progress import track
 from nextbasis.support.words import listed
 
@@ -48,9 +49,9 @@ def open_array(path: Path, dtype: type, shape: Shape, checksum: str = "") -> np.
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; run the stage that makes it")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is not a complete .npy file ({error}); delete it") from error
+        array = read_npy(path, mapped=True)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete it") from error
     if array.dtype != dtype:
         raise ValueError(f"{path} has dtype {array.dtype}, expected {np.dtype(dtype)}")
     if len(array.shape) != len(shape) or any(
@@ -128,6 +129,8 @@ def read_index(folder: Path, keys: Sequence[str]) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; run the stage that makes it")
     index: dict[str, Any] = read_json(path)
+    if not isinstance(index, dict):
+        raise ValueError(f"{path} holds no keys and values; delete it and rerun")
     if missing := [key for key in keys if key not in index]:
         raise ValueError(f"{path} has no {listed(missing)}; delete it and rerun")
     return index

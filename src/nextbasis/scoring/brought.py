@@ -26,10 +26,11 @@ from nextbasis.scoring.reference import (
     write_reference,
 )
 from nextbasis.scoring.rules import as_classes, check_rounding, find_rule
-from nextbasis.scoring.samples import Source, from_array, open_source
+from nextbasis.scoring.samples import SAMPLE_ARRAY, Source, from_array, open_source
 from nextbasis.scoring.score import score_images
 from nextbasis.scoring.statistics import Statistics
 from nextbasis.support.files import sha256, staged_folder
+from nextbasis.support.npy import read_npy, read_npz
 from nextbasis.support.provenance import device, record
 
 UNKNOWN = "not recorded: samples from outside"
@@ -59,11 +60,13 @@ def read_labels(path: Path | None) -> Int64[np.ndarray, " n"] | None:
     if not path.is_file():
         raise FileNotFoundError(f"--labels: no file {path}")
     try:
-        labels = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"--labels: {path} is not a complete .npy file ({error})") from error
+        labels = read_npy(path)
+    except ValueError as error:
+        raise ValueError(f"--labels: {error}") from error
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"--labels: {path} must hold one integer per image, got {labels.shape}")
+        raise ValueError(
+            f"--labels: {path} must hold one integer per image, got {labels.dtype} {labels.shape}"
+        )
     return labels.astype(np.int64)
 
 
@@ -176,14 +179,14 @@ def holds_statistics(path: Path) -> bool:
 
 
 def _images(path: Path, config: EvaluationConfig) -> Source | None:
-    with np.load(path, allow_pickle=False) as arrays:
-        if "arr_0" not in arrays.files:
-            return None
-        images = arrays["arr_0"]
+    found, _ = read_npz(path, {SAMPLE_ARRAY})
+    if SAMPLE_ARRAY not in found:
+        return None
+    images = found[SAMPLE_ARRAY]
     if images.dtype != np.uint8 or images.ndim != 4 or len(images) != config.num_reference:
         raise ValueError(
-            f"{path}: arr_0 must be {config.num_reference} uint8 images (N, H, W, C) for precision "
-            f"and recall, got {images.dtype} {images.shape}"
+            f"{path}: {SAMPLE_ARRAY} must be {config.num_reference} uint8 images (N, H, W, C) for "
+            f"precision and recall, got {images.dtype} {images.shape}"
         )
     return from_array(images, str(path))
 

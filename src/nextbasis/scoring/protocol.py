@@ -23,28 +23,29 @@ def check_images(
 ) -> None:
     """Check what can be known before any feature is computed.
 
-    Raises: ValueError saying what was found and what is needed.
+    Raises: ValueError naming the file, what was found and what is needed.
     """
     rule, shape = find_rule(config), images.shape
+    where = f"{images.what}: " if isinstance(images, Source) and images.from_file else ""
+    if len(shape) != 4:
+        raise ValueError(f"{where}images must have shape (N, H, W, C), got {shape}")
     if len(images) == 0:
-        raise ValueError("there are 0 images to score")
+        raise ValueError(f"{where}there are 0 images to score")
     if images.dtype != np.uint8:
         raise ValueError(
-            f"images must be uint8, got {images.dtype}: bring them to [0, 255] and round "
+            f"{where}images must be uint8, got {images.dtype}: bring them to [0, 255] and round "
             "(nextbasis.data.pictures.to_uint8)"
         )
-    if len(shape) != 4:
-        raise ValueError(f"images must have shape (N, H, W, C), got {shape}")
     if shape[3] not in (1, 3):
         first = " (they seem to have channels first)" if shape[1] in (1, 3) else ""
-        raise ValueError(f"images must have shape (N, H, W, 1 or 3), got {shape}{first}")
+        raise ValueError(f"{where}images must have shape (N, H, W, 1 or 3), got {shape}{first}")
     if labels is not None:
         _check_labels(labels, len(images), num_classes)
     balanced = 1 if rule.captioned else num_classes
     least = max(2 * config.neighbours + 2, 2 * balanced, config.is_splits)
     if len(images) < least:
         raise ValueError(
-            f"{len(images)} images are too few to score: needed are {least} (2 per class, "
+            f"{where}{len(images)} images are too few to score: needed are {least} (2 per class, "
             "2 * evaluation.neighbours + 2 and evaluation.is_splits)"
         )
     if rule.num_images and len(images) != rule.num_images:

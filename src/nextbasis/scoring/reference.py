@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -11,21 +10,27 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from nextbasis.config import EvaluationConfig
+from nextbasis.data.arrays import read_index
 from nextbasis.scoring.extractor import Extractor
 from nextbasis.scoring.features import stream
 from nextbasis.scoring.quality import radii
 from nextbasis.scoring.retrieval import Gallery
 from nextbasis.scoring.samples import Source
 from nextbasis.scoring.statistics import RunningStatistics, Statistics
-from nextbasis.support.files import read_json, sha256, write_json
+from nextbasis.support.files import sha256, write_json
+from nextbasis.support.npy import read_npz
+from nextbasis.support.words import listed
 
 FILE = "statistics.npz"
+ORIGIN = ("num_images", "computed_on", "num_classes", "image_size", "channels")  # in index.json
 TOLERANCE = 1e-6  # relative asymmetry or negative eigenvalue that rounding explains
 NEEDED = {"mu", "sigma"}
 PAIRS = (("features", "radii"), ("mu_s", "sigma_s"), ("test_features", "test_labels"))
 OPTIONAL = {name for pair in PAIRS for name in pair}
 DTYPES: dict[str, type] = {name: np.float32 for name in ("features", "radii", "test_features")}
 DTYPES["test_labels"] = np.int64  # the others are float64
+FLOATS = (np.float32, np.float64)  # a covariance in half precision gives another FID
+ACCEPTED: dict[str, tuple[type, ...]] = {"test_labels": (np.int32, np.int64)}
 
 
 @dataclass(kw_only=True)
@@ -132,7 +137,7 @@ def load_reference(folder: Path, config: EvaluationConfig) -> Reference:
                 f"{needed} is missing: make it with `python -m nextbasis.stages.reference "
                 "scale=… evaluation=…`"
             )
-    index, digest = read_json(folder / "index.json"), sha256(path)
+    index, digest = read_index(folder, ORIGIN), sha256(path)
     _check_origin(path, index, digest, config)
     found = read_statistics(path)
     count = index["num_images"]
@@ -162,13 +167,15 @@ def read_statistics(path: Path) -> dict[str, np.ndarray]:
     Raises: ValueError naming the file and what is wrong with it.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files if name in NEEDED | OPTIONAL}
-            present = ", ".join(arrays.files)
-    except (BadZipFile, ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is not a readable npz file ({error}); make it again") from error
+        found, present = read_npz(path, sorted(NEEDED | OPTIONAL))
+    except ValueError as error:
+        raise ValueError(f"{error}; statistics are an .npz file with mu and sigma") from error
     if absent := sorted(NEEDED - found.keys()):
-        raise ValueError(f"{path} has no {', '.join(absent)}; it has {present}")
+        raise ValueError(f"{path} has no {' and no '.join(absent)}; it has {listed(present)}")
+    for name, array in found.items():
+        if array.dtype.newbyteorder("=") not in ACCEPTED.get(name, FLOATS):
+            needed = listed(map(np.dtype, ACCEPTED.get(name, FLOATS)), " or ")
+            raise ValueError(f"{path}: {name} is of type {array.dtype}; it must be {needed}")
     for pair in PAIRS:
         if len(found.keys() & set(pair)) == 1:
             raise ValueError(f"{path} must have both or none of {' and '.join(pair)}")
@@ -218,7 +225,7 @@ def _check_covariance(path: Path, mean: str, covariance: str, found: dict[str, n
     """Check shapes, finiteness, symmetry and positive semi-definiteness."""
     mu, sigma = found[mean], found[covariance]
     dim = mu.shape[0] if mu.ndim == 1 else -1
-    if sigma.shape != (dim, dim):
+    if dim < 1 or sigma.shape != (dim, dim):
         raise ValueError(
             f"{path}: {mean} {mu.shape} and {covariance} {sigma.shape} do not fit; expected (d,) "
             "and (d, d)"

@@ -10,15 +10,16 @@ from typing import IO
 
 import numpy as np
 from jaxtyping import UInt8
-from numpy.lib import format as npy
 
 from nextbasis.data.image_files import LOSSY, Header, read_header, read_image
 from nextbasis.data.image_folders import SUFFIXES, Listing, list_images
+from nextbasis.support import npy
 from nextbasis.support.words import listed
 
 MODES = {"L": 1, "RGB": 3}  # kinds of image files that are read, and their channels
 ORDER = "natural: numbers in names as numbers"
 SAMPLE_ARRAY = "arr_0"  # as ADM's evaluation program names it
+BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last if encrypted
 FOREIGN = ("mu", "sigma")  # which that program would take instead of the images
 Batches = Iterator[UInt8[np.ndarray, "b h w c"]]
 
@@ -93,10 +94,7 @@ def open_source(path: Path) -> Source:
         return _from_npz(path)
     if path.suffix.lower() != ".npy":
         raise ValueError(f"{path} is neither a .npy or .npz file nor a folder of images")
-    try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is not a complete .npy file ({error})") from error
+    images = npy.read_npy(path, mapped=True)
     return replace(from_array(images, str(path), from_file=True), stored={"file_format": "npy"})
 
 
@@ -110,10 +108,10 @@ def _from_npz(path: Path) -> Source:
                     "that the official program would score by them; remove them from the samples"
                 )
             if SAMPLE_ARRAY not in names:
-                raise ValueError(f"{path} has no {SAMPLE_ARRAY}; it has {', '.join(names)}")
+                raise ValueError(f"{path} has no {SAMPLE_ARRAY}; it has {listed(names)}")
             with archive.open(f"{SAMPLE_ARRAY}.npy") as stream:
                 shape, dtype = _header(stream, path)
-    except zipfile.BadZipFile as error:
+    except BROKEN as error:
         raise ValueError(f"{path} is not a complete .npz file ({error})") from error
 
     def read(size: int) -> Batches:
@@ -125,7 +123,7 @@ def _from_npz(path: Path) -> Source:
                 count = min(size, shape[0] - start)
                 try:
                     data = bytearray(stream.read(count * row))
-                except (zipfile.BadZipFile, zlib.error) as error:
+                except BROKEN as error:
                     raise ValueError(f"{path} is damaged after image {start} ({error})") from error
                 if len(data) != count * row:
                     raise ValueError(f"{path} ends before image {start + count}")
@@ -142,12 +140,10 @@ def _from_npz(path: Path) -> Source:
 
 
 def _header(stream: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype]:
-    version = npy.read_magic(stream)
-    reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = reader(stream)
-    if fortran or dtype.hasobject:
-        raise ValueError(f"{path}: {SAMPLE_ARRAY} must be a plain array in C order")
-    return shape, dtype
+    try:
+        return npy.read_header(stream)
+    except ValueError as error:
+        raise ValueError(f"{path}: {SAMPLE_ARRAY} {error}") from error
 
 
 def _from_folder(path: Path) -> Source:
