@@ -150,6 +150,23 @@ def test_bad_counts_families_and_missing_models_are_named() -> None:
         sample.main(stage())
 
 
+def test_a_run_that_was_imported_says_what_it_lacks() -> None:
+    path = Path("results/test/train/run/config.json")
+    trained = read_json(path)
+    names = {name: trained.pop(name) for name in ("tokens", "captions")}
+    write_json(path, trained | {"imported": "model_ema"})
+    with pytest.raises(ValueError) as error:
+        sample.main(stage())
+    assert str(error.value) == (
+        f"{path} has no tokens and no captions, as of a model that was imported and not trained "
+        'here: add to it "tokens": the name of a folder in results/test/tokenizer and "captions": '
+        "the name of a folder in results/test/text"
+    )
+    write_json(path, trained | {"imported": "model_ema"} | names)
+    sample.main(stage())
+    assert len(samples()) == 20
+
+
 def test_images_that_are_not_finite_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = sample.Sampler(stage())
     with torch.no_grad():

@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,6 +60,23 @@ def choose_algorithms(reproducible: bool) -> None:
     # Off because it costs time and only hides reads of memory that nobody wrote.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not reproducible
+
+
+def check_trained(path: Path, trained: Mapping[str, Any]) -> None:
+    """Nothing if a model's config, read from `path`, says which tokens and captions it is of.
+
+    Raises: ValueError naming the file of one that was imported, and what to add to it.
+    """
+    places = {"tokens": "tokenizer", "captions": "text"}
+    if lacking := [name for name in places if name not in trained]:
+        raise ValueError(
+            f"{path} has no {' and no '.join(lacking)}, as "
+            f"of a model that was imported and not trained here: add to it "
+            + " and ".join(
+                f'"{name}": the name of a folder in {path.parents[2] / places[name]}'
+                for name in lacking
+            )
+        )
 
 
 def _help(stage: str, doc: str) -> str:

@@ -17,9 +17,9 @@ from nextbasis.config import DiagnoseStage
 from nextbasis.data.pictures import to_uint8
 from nextbasis.data.sheets import save_sheet
 from nextbasis.data.tokens import TokenCache
-from nextbasis.families.common.checkpoint import load_generator
+from nextbasis.families.common.checkpoint import CONFIG, load_generator
 from nextbasis.scoring import profiles
-from nextbasis.stages import run
+from nextbasis.stages import check_trained, run
 from nextbasis.support.files import result_folder, staged_folder, write_json
 from nextbasis.support.provenance import device, record
 from nextbasis.tokenizers.common.loading import load_tokenizer
@@ -40,10 +40,12 @@ class Diagnosis:
 
         Raises: FileNotFoundError or ValueError naming the file or key.
         """
-        generator, trained = load_generator(result_folder(config.scale, "train", config.run))
+        folder = result_folder(config.scale, "train", config.run)
+        generator, trained = load_generator(folder)
         if generator.basis is None:
             kind = trained["spec"]["kind"]
             raise ValueError(f"run={config.run} models {kind}, which have no basis to diagnose")
+        check_trained(folder / CONFIG, trained)
         if config.num_images < 1:
             raise ValueError(f"num_images must be above 0, got {config.num_images}")
         self.config, self.order = config, generator.host_order

@@ -18,12 +18,12 @@ from nextbasis.config import SampleStage
 from nextbasis.data.arrays import create
 from nextbasis.data.pictures import save_grid, to_uint8
 from nextbasis.data.texts import Texts, load_prompts, load_texts
-from nextbasis.families.common.checkpoint import load_generator
+from nextbasis.families.common.checkpoint import CONFIG, load_generator
 from nextbasis.families.common.execution import compile_blocks, precision
 from nextbasis.families.common.generator import Generator
 from nextbasis.families.common.noise import ImageNoise
 from nextbasis.pipeline.stagelist import code_hash
-from nextbasis.stages import run
+from nextbasis.stages import check_trained, run
 from nextbasis.support import processes
 from nextbasis.support.files import (
     read_json,
@@ -58,6 +58,7 @@ class Sampler:
         family = trained["model"]["family"]
         if family != config.sampler.family:
             raise ValueError(f"sampler.family={config.sampler.family} cannot sample a {family}")
+        check_trained(folder / CONFIG, trained)
         self.generator: Generator = generator.to(self.device)
         if config.sampler.compile:
             compile_blocks(self.generator.backbone)
