@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nextbasis.claims.runs import ANYTHING, BASES, SETTINGS, unnamed
 from nextbasis.pipeline.catalog import Catalog, Evals, evals_of, scales, section, table_of
 from nextbasis.scoring.facts import METRICS
 from nextbasis.support.words import listed, nearest
+from nextbasis.support.yamls import read_keys
 from nextbasis.tables.inputs import code_inputs, result_inputs
 
 CLAIMS = Path("config/claims.yaml")
@@ -26,7 +25,7 @@ def load_claims(path: Path = CLAIMS) -> Claims:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: it holds the papers' claims")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return read_keys(path)
 
 
 def check_claims(claims: Claims, catalog: Catalog) -> None:

@@ -14,12 +14,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nextbasis.commands.arguments import add_scale
 from nextbasis.pipeline.catalog import load_catalog, section
 from nextbasis.pipeline.stagelist import Stage, load_stages, stage_file
 from nextbasis.support.files import sha256
+from nextbasis.support.yamls import read_yaml
 
 EXAMPLE = "nextbasis doctor --scale cpu"
 LEAST_PYTHON = (3, 11)
@@ -138,11 +137,7 @@ def _clone() -> Check:
 def _disk(scale: str) -> Check:
     """Free space against what the recorded results of the scale take, in cache and workspace."""
     lock = Path(stage_file(scale)).with_suffix(".lock")
-    stages = (
-        yaml.load(lock.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-        if lock.is_file()
-        else {}
-    )
+    stages = read_yaml(lock) if lock.is_file() else {}
     outs = [
         out.get("size", 0)
         for stage in (stages or {}).get("stages", {}).values()
@@ -160,7 +155,7 @@ def _data(stages: list[Stage], scale: str) -> Check:
     stage = next(stage for stage in stages if stage.kind == "dataset")
     if all(Path(path).is_file() for path in stage.outs):
         return Check("data", f"made already, in results/{scale}/dataset")
-    config = yaml.safe_load(Path(stage.params[0]).read_text(encoding="utf-8"))
+    config = read_yaml(Path(stage.params[0]))
     own = os.environ.get("NEXTBASIS_DATA", "")
     folders = [own] if own else []
     folders += [s["location"] for s in config["sources"] if s["kind"] in ("local", "image_folder")]
@@ -191,7 +186,7 @@ def _weights(stages: list[Stage], part: dict[str, Any]) -> list[Check]:
 
 
 def _weight(config: Path) -> Check | None:
-    values = yaml.safe_load(config.read_text(encoding="utf-8"))
+    values = read_yaml(config)
     if not values.get("weights"):
         return None
     path, name = Path(values["weights"]), f"weights of {config.stem}"

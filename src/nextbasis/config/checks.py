@@ -15,7 +15,7 @@ def choose(key: str, value: str, choices: Sequence[str]) -> None:
 def positive(section: str, part: object, *names: str) -> None:
     """Numbers above 0."""
     for name in names:
-        if getattr(part, name) <= 0:
+        if not getattr(part, name) > 0:
             raise ValueError(f"{section}.{name} must be above 0, got {getattr(part, name)}")
 
 

@@ -1,7 +1,8 @@
 """Compose the config of one stage from config/ with Hydra and check it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, make_dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,18 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from nextbasis.config.checks import choose
+from nextbasis.config.overrides import check_name, check_overrides
 from nextbasis.config.stages import SCHEMAS, SECTIONS, SELECTORS
 from nextbasis.families import find, names
-from nextbasis.support.words import listed
+from nextbasis.support.words import listed, nearest
+from nextbasis.support.yamls import read_keys
 
 CONFIG_FOLDER = Path("config")
 SCALES = "scales"  # below it: a folder a scale
+SEEDS = 2**32  # PyTorch's CPU generator takes no more of a seed than 32 bits
 
 
 def compose(stage: str, overrides: Sequence[str], folder: Path = CONFIG_FOLDER) -> Any:
@@ -25,39 +29,55 @@ def compose(stage: str, overrides: Sequence[str], folder: Path = CONFIG_FOLDER) 
 
     Raises: ValueError naming the key, the value and what would be right.
     """
-    try:
-        with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
-            words = [_checked(word, folder) for word in overrides]
-            raw = hydra_compose("config", [f"hydra.searchpath=[{_recipes()}]", *words])
-    except HydraException as error:
-        message = str(error).split("To append")[0].strip()
-        raise ValueError(f"stage {stage}: {message} config/README.md lists every key") from error
+    read_keys(folder / "config.yaml")
     schema = SCHEMAS[stage]
     wanted = {field.name: field.type for field in fields(schema)}
-    given = {str(name) for name in raw if str(name) in SECTIONS}
-    if superfluous := sorted(given - wanted.keys()):
-        raise ValueError(
-            f"stage {stage} does not read {listed(superfluous)}; it reads {listed(wanted)}"
-        )
+    words = [_chosen(word, folder) for word in check_overrides(stage, overrides, wanted)]
+    try:
+        with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
+            raw = hydra_compose("config", [f"hydra.searchpath=[{_recipes()}]", *words])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(f"stage {stage}: {folder / 'config.yaml'} cannot be composed") from error
     values = {}
-    for name in wanted:
+    for name, kind in wanted.items():
         if OmegaConf.is_missing(raw, name) or name not in raw:
             choice = f"one of {listed(choices(name, folder))}" if name in SECTIONS else "<value>"
             raise ValueError(f"stage {stage} needs {name}={choice}")
-        values[name] = section(name, raw[name]) if name in SECTIONS else raw[name]
+        values[name] = (
+            section(name, raw[name]) if name in SECTIONS else _plain(name, kind, raw[name])
+        )
     return schema(**values)
+
+
+def _plain(name: str, kind: Any, raw: Any) -> Any:
+    """A value of a stage that is in no section, of the type that its field has."""
+    schema = OmegaConf.structured(make_dataclass("Stage", [(name, kind)]))
+    try:
+        value = getattr(OmegaConf.merge(schema, {name: raw}), name)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{name}: {str(error).splitlines()[0]}") from error
+    if kind is str:
+        check_name(name, value)
+    if name == "seed" and not 0 <= value < SEEDS:
+        raise ValueError(f"seed must lie in [0, {SEEDS}), got {value}")
+    return value
 
 
 def choices(name: str, folder: Path = CONFIG_FOLDER) -> list[str]:
     """What a section can be set to: files of config/ or families; of `evaluation`, scales."""
+    return sorted(_files(name, folder))
+
+
+def _files(name: str, folder: Path) -> dict[str, Path]:
+    """The files of a section by what it is set to."""
     if name == "evaluation":
-        return sorted(path.parent.name for path in (folder / SCALES).glob("*/evaluation.yaml"))
+        return {path.parent.name: path for path in (folder / SCALES).glob("*/evaluation.yaml")}
     roots = [folder / name, *(find(family).recipes / name for family in names())]
-    return sorted(
-        str(path.relative_to(root).with_suffix(""))
+    return {
+        str(path.relative_to(root).with_suffix("")): path
         for root in roots
         for path in root.rglob("*.yaml")
-    )
+    }
 
 
 def _recipes() -> str:
@@ -65,11 +85,14 @@ def _recipes() -> str:
     return ",".join(f"file://{find(family).recipes}" for family in names())
 
 
-def _checked(word: str, folder: Path) -> str:
+def _chosen(word: str, folder: Path) -> str:
     """An override as Hydra is told it; the file of `evaluation=SCALE` is in that scale's folder."""
     name, _, choice = word.partition("=")
     if name in SECTIONS:
-        choose(name, choice, choices(name, folder))
+        files = _files(name, folder)
+        choose(name, choice, sorted(files))
+        if "defaults" in read_keys(files[choice]):
+            raise ValueError(f"{files[choice]} must hold all values itself, not `defaults`")
     return f"+{SCALES}/{choice}@evaluation=evaluation" if name == "evaluation" else word
 
 
@@ -91,12 +114,18 @@ def section(name: str, raw: DictConfig | dict[str, Any]) -> Any:
         missing = sorted(str(key) for key in OmegaConf.missing_keys(merged))
         if missing:
             raise ValueError(f"{name}: no value for {listed(missing)}")
-        return OmegaConf.to_object(merged)
+        made: Any = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        keys = listed(field.name for field in fields(schema))
+        keys = nearest((field.name for field in fields(schema)), str(error.full_key or ""))
         key = f"{name}.{error.full_key}" if error.full_key else name
         message = str(error).splitlines()[0]
+        if isinstance(error, ConfigKeyError | ConfigAttributeError):
+            message = "there is no such key"
         raise ValueError(f"{key}: {message}; the keys of {name} are {keys}") from error
+    for key, value in asdict(made).items():
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"{name}.{key} must be finite, got {value}")
+    return made
 
 
 def as_dict(config: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
+from nextbasis.support.yamls import parse_yaml
 
 LOCK = "dvc.lock"
 SCALES = "config/scales"  # of the scales; each may have a dvc.lock
@@ -102,9 +102,7 @@ def locked_stages(version: Version) -> dict[str, dict[str, Any]]:
     stages = {
         _full_name(name, stage): stage
         for text in version.read(locks).values()
-        for name, stage in (yaml.load(text, Loader=yaml.CSafeLoader) or {})
-        .get("stages", {})
-        .items()
+        for name, stage in (parse_yaml(text) or {}).get("stages", {}).items()
     }
     if not stages:
         raise ValueError(

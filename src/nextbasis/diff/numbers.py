@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from nextbasis.claims.effects import Values
 from nextbasis.diff.causes import Stages, flatten
 from nextbasis.diff.history import Version
 from nextbasis.pipeline.catalog import TABLES, Catalog, assemble, catalog_file
 from nextbasis.support.instructions import machine
+from nextbasis.support.yamls import parse_yaml
 
 Number = int | float
 Cells = dict[tuple[str, str], tuple[float, float]]  # file and row: value and spread
@@ -58,7 +57,7 @@ def _catalog(version: Version) -> Catalog:
     """The version's catalog; before there was a folder a scale, it was one file."""
     files = {str(catalog_file(scale)): scale for scale in version.scales()}
     texts = version.read([*files, str(TABLES), ONE_CATALOG])
-    parsed = {path: yaml.load(text, Loader=yaml.CSafeLoader) or {} for path, text in texts.items()}
+    parsed = {path: parse_yaml(text) or {} for path, text in texts.items()}
     parts = {scale: parsed[path] for path, scale in files.items() if path in parsed}
     return assemble(parts, parsed.get(str(TABLES), {})) if parts else parsed.get(ONE_CATALOG, {})
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from nextbasis.config import CONFIG_FOLDER, as_dict, section
@@ -19,6 +18,7 @@ from nextbasis.support.files import read_json, sha256, write_atomic
 from nextbasis.support.sections import Origin
 from nextbasis.support.weights import read_checkpoint
 from nextbasis.support.words import listed
+from nextbasis.support.yamls import read_keys
 from nextbasis.tokenizers import kinds
 from nextbasis.tokenizers.common.loading import WEIGHTS
 
@@ -129,7 +129,7 @@ def _import_tokenizer(
 
 
 def _group(name: str, choice: str) -> dict[str, Any]:
-    return yaml.safe_load((CONFIG_FOLDER / name / f"{choice}.yaml").read_text(encoding="utf-8"))
+    return read_keys(CONFIG_FOLDER / name / f"{choice}.yaml")
 
 
 def _read(family: str, path: Path, origin: Origin, tensors: Mapping[str, Tensor]) -> dict[str, str]:

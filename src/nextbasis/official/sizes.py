@@ -8,12 +8,11 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nextbasis.config import as_dict, section
 from nextbasis.families import find
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.support.words import listed
+from nextbasis.support.yamls import read_keys
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -128,7 +127,7 @@ def model_config(family: str, name: str) -> dict[str, Any]:
     if path is None:
         tried = listed(places)
         raise FileNotFoundError(f"no model config '{name}'; looked for {tried}")
-    return as_dict(section("model", _read(path)))
+    return as_dict(section("model", read_keys(path)))
 
 
 def complete(family: str, shapes: Shapes, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +144,7 @@ def complete(family: str, shapes: Shapes, given: Mapping[str, Any]) -> dict[str,
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise FileNotFoundError(f"no {folder}/*.yaml: write the config of a released model")
-    papers = [as_dict(section("model", _read(path))) for path in files]
+    papers = [as_dict(section("model", read_keys(path))) for path in files]
     told, _, _ = find(family).part("official").sizes(Votes(family, shapes, papers[0] | dict(given)))
     fitting = [paper for paper in papers if _fits(family, shapes, paper)]
     chosen = fitting if len(fitting) == 1 else papers
@@ -163,13 +162,6 @@ def _fits(family: str, shapes: Shapes, paper: Mapping[str, Any]) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _read(path: Path) -> dict[str, Any]:
-    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path} is no config: it holds no keys")
-    return raw
 
 
 def _check_types(family: str, given: Mapping[str, Any]) -> None:

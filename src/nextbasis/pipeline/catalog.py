@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nextbasis.support.words import listed, nearest
+from nextbasis.support.yamls import read_keys
 
 SCALES = Path("config/scales")  # a folder each
 TABLES = Path("config/tables.yaml")
@@ -28,7 +27,7 @@ def load_catalog(root: Path = Path()) -> Catalog:
         raise FileNotFoundError(
             f"no {SCALES}/*/catalog.yaml below {root.resolve()}; run from the repository's root"
         )
-    parts = {path.parent.name: _load(path) for path in files}
+    parts = {path.parent.name: read_keys(path) for path in files}
     for scale, part in parts.items():
         if part.get("scale") != scale:
             raise ValueError(
@@ -41,7 +40,7 @@ def load_catalog(root: Path = Path()) -> Catalog:
                 raise ValueError(
                     f"{catalog_file(scale)}: {key} must be {what}; got '{part.get(key)}'"
                 )
-    return assemble(parts, _load(root / TABLES))
+    return assemble(parts, read_keys(root / TABLES))
 
 
 def assemble(parts: Mapping[str, dict[str, Any]], tables: dict[str, Any]) -> Catalog:
@@ -64,7 +63,7 @@ def catalog_file(scale: str) -> Path:
 
 def default_scale(root: Path = Path()) -> str:
     """The scale whose stages the dvc.yaml at the top makes."""
-    return str(_load(root / "catalog.yaml")["scale"])
+    return str(read_keys(root / "catalog.yaml")["scale"])
 
 
 def scales(catalog: Catalog) -> list[str]:
@@ -135,12 +134,3 @@ def systems_of(table: Table) -> list[str]:
     """Every system a table names, once, in the order of its rows."""
     names = [row.get(key) for row in table["rows"] for key in ("baseline", "system")]
     return list(dict.fromkeys(name for name in names if name is not None))
-
-
-def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no {path}; run from the repository's root")
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from error

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nextbasis.basis.registry import construction_of
 from nextbasis.pipeline.catalog import SCALES, load_catalog, section
 from nextbasis.pipeline.checks import check_references, headline
@@ -26,6 +24,7 @@ from nextbasis.pipeline.stagelist import (
     stage_name,
     with_followers,
 )
+from nextbasis.support.yamls import read_keys
 
 BUSY_ADVICE = (
     "Wait until that process has ended. If no dvc is running at all, its number has been given to "
@@ -80,7 +79,7 @@ class Stages:
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.root / SCALES / self.scale / name
-        return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return read_keys(path) if path.is_file() else {}
 
     def keys(self, kind: str) -> list[str]:
         """Keys of one kind's stages."""

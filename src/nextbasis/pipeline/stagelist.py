@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pathspec
-import yaml
 
 from nextbasis.pipeline.catalog import SCALES, Catalog, catalog_file, default_scale, scales
 from nextbasis.support.words import listed
+from nextbasis.support.yamls import read_keys
 
 MODULES = "nextbasis.stages"  # a command is `<launcher> -m nextbasis.stages.<kind> KEY=VALUE …`
 ROOT = Path(__file__).parents[3]  # of the repository, of which this package is installed
@@ -163,7 +163,7 @@ def _address(file: str, kind: str, key: str) -> str:
 
 
 def _groups(root: Path) -> dict[str, Any]:
-    return yaml.load((root / FILE).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["stages"]
+    return read_keys(root / FILE)["stages"]
 
 
 def _stages(kind: str, group: dict[str, Any], section: dict[str, Any], file: str) -> list[Stage]:

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
 from nextbasis.basis.transform import BasisTransform
@@ -17,6 +16,7 @@ from nextbasis.plan import basis_flops, flops, memory
 from nextbasis.plan.flops import Flops
 from nextbasis.plan.runs import ASSUMPTIONS, Run
 from nextbasis.plan.runtimes import MOST, minutes
+from nextbasis.support.yamls import read_keys
 
 SECONDS = 3600  # in an hour
 _COUNTED: dict[str, dict[str, int]] = {}  # parameters of a backbone by what it is built from
@@ -42,8 +42,8 @@ def assumptions(scale: str, count: int | None) -> Assumptions:
 
     The scale's resources.yaml says how many GPUs a node has.
     """
-    given = yaml.safe_load(ASSUMPTIONS.read_text(encoding="utf-8"))
-    resources = yaml.safe_load((SCALES / scale / "resources.yaml").read_text(encoding="utf-8"))
+    given = read_keys(ASSUMPTIONS)
+    resources = read_keys(SCALES / scale / "resources.yaml")
     usual = max(1, (resources["default"] | resources.get("train", {}))["gpu"])
     nodes = given.pop("nodes")
     given.pop("page")  # plan.paper's

@@ -4,14 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from nextbasis.claims.inputs import load_claims, systems_of
 from nextbasis.pipeline.catalog import evals_of, load_catalog, section
 from nextbasis.plan import storage
 from nextbasis.plan.estimate import assumptions, estimate
 from nextbasis.plan.runs import ASSUMPTIONS, Run, runs_of
 from nextbasis.support.words import listed
+from nextbasis.support.yamls import read_keys
 from nextbasis.tables.inputs import table_evals, tables_of
 
 Costs = dict[str, float]  # by GPU
@@ -78,7 +77,7 @@ class Paper:
 
 def read_page() -> dict[str, Any]:
     """`page` of config/plan.yaml."""
-    return yaml.safe_load(ASSUMPTIONS.read_text(encoding="utf-8"))["page"]
+    return read_keys(ASSUMPTIONS)["page"]
 
 
 def paper(scale: str, gpus: int | None = None) -> Paper:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from nextbasis.data.tokens import stored
 from nextbasis.data.views import VIEWS
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.plan import memory
 from nextbasis.plan.runs import Run
+from nextbasis.support.yamls import read_keys
 from nextbasis.tokenizers import kinds
 
 FLOAT, HALF, ID, LABEL = 4, 2, 4, 8  # bytes of a weight, a state, a word's id, a label
@@ -59,5 +59,5 @@ def samples(scale: str, run: Run) -> int:
 
 def _pixels(scale: str) -> int:
     """Bytes of one image; the scales of the papers are named after their datasets."""
-    config = yaml.safe_load(Path(f"config/dataset/{scale}.yaml").read_text(encoding="utf-8"))
+    config = read_keys(Path(f"config/dataset/{scale}.yaml"))
     return config["image_size"] ** 2 * config["channels"]

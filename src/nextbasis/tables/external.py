@@ -13,6 +13,7 @@ from nextbasis.pipeline.catalog import Catalog, evals_of
 from nextbasis.scoring.facts import METRICS
 from nextbasis.support.files import read_json, write_atomic
 from nextbasis.support.words import listed
+from nextbasis.support.yamls import read_yaml
 from nextbasis.tables.inputs import EXTERNAL
 from nextbasis.tables.measured import ANALYTIC, PROTOCOL, Estimate
 
@@ -63,7 +64,7 @@ def read_rows(path: Path = EXTERNAL) -> dict[str, dict[str, str]]:
     """
     if not path.is_file():
         return {}
-    rows = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("rows") or {}
+    rows = (read_yaml(path) or {}).get("rows") or {}
     for name, row in rows.items():
         if lacking := [key for key in KEYS if key not in row]:
             raise ValueError(f"{path}: row '{name}' has no {listed(lacking)}")

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import yaml
-
 from nextbasis.pipeline.catalog import (
     SCALES,
     TABLES,
@@ -17,6 +15,7 @@ from nextbasis.pipeline.catalog import (
     table_of,
 )
 from nextbasis.pipeline.checks import check_table
+from nextbasis.support.yamls import read_yaml
 
 PUBLISHED = Path("config/published.csv")
 EXTERNAL = Path("config/external.yaml")  # samples from outside
@@ -94,7 +93,7 @@ def external_scores(scale: str) -> list[str]:
     """The file that lists samples from outside, and the scores of those of one scale."""
     if not EXTERNAL.is_file():
         return []
-    rows = (yaml.safe_load(EXTERNAL.read_text(encoding="utf-8")) or {}).get("rows") or {}
+    rows = (read_yaml(EXTERNAL) or {}).get("rows") or {}
     return [str(EXTERNAL), *(row["score"] for row in rows.values() if row["scale"] == scale)]
 
 

@@ -1,0 +1,61 @@
+"""Words KEY=VALUE of a command line, checked before Hydra reads them: its own messages help nobody.
+
+A key is a section, or a value of a section or of the stage; a + in front of it changes nothing.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from nextbasis.support.words import listed
+
+KEY = re.compile(r"\+{0,2}([A-Za-z_]\w*(?:\.\w+)*)")
+NAME = re.compile(
+    r"[\w.-]*"
+)  # of runs, tokenizers and scales, which are folders; `key` may be empty
+
+
+def check_overrides(stage: str, words: Sequence[str], keys: Collection[str]) -> list[str]:
+    """The words as Hydra shall read them: each gives one value to one of the stage's `keys`.
+
+    A key below a section is added if it is not there, since the section's schema knows its keys.
+
+    Raises: ValueError naming key, value and what would be right.
+    """
+    checked = []
+    for word in words:
+        given, equals, value = word.partition("=")
+        match = KEY.fullmatch(given)
+        if match is None or not equals:
+            raise ValueError(f"stage {stage}: '{word}' is no KEY=VALUE, such as key=a_name")
+        key = match[1]
+        if key.split(".")[0] not in keys:
+            raise ValueError(f"stage {stage} does not read {key}; it reads {listed(keys)}")
+        _check_value(key, value)
+        checked.append(f"++{key}={value}" if "." in key else f"{key}={value}")
+    return checked
+
+
+def check_name(key: str, name: str) -> None:
+    """Nothing if a name can be a folder's.
+
+    Raises: ValueError naming the key.
+    """
+    if not NAME.fullmatch(name) or set(name) == {"."} or not name and key != "key":
+        raise ValueError(f"{key} must be of letters, digits and _ . -; got '{name}'")
+
+
+def _check_value(key: str, value: str) -> None:
+    try:
+        sweep = OverridesParser.create().parse_override(f"{key}={value}").is_sweep_override()
+    except HydraException as error:
+        raise ValueError(
+            f"{key}: the value {value} cannot be read; text with signs stands in quotes that the "
+            f"shell leaves alone, as in \"{key}='…'\", and a list in [ ]"
+        ) from error
+    if sweep:
+        raise ValueError(f"{key} has one value, got {value}; a list stands in [ ]")
+    if "${" in value:
+        raise ValueError(f"{key} must be a value itself, got {value}, which nothing here replaces")
