@@ -23,7 +23,7 @@ from nextbasis.pipeline.stagelist import Stage, load_stages, with_followers
 # find a family or a tokenizer, but compute nothing. What .dvcignore leaves out is no dependency.
 NEUTRAL = re.compile(
     r"nextbasis(\.config(\..+)?|\.stages|\.pipeline(\..+)?|\.families(\.family)?"
-    r"|\.tokenizers(\.kinds)?|\.support\.(files|folders|progress|provenance))?"
+    r"|\.tokenizers(\.kinds)?|\.support\.(files|folders|progress|provenance|words|yamls))?"
 )
 SCHEMAS = Path("workflow/schemas")
 IGNORED = shutil.ignore_patterns("__pycache__", "dvc.lock")

@@ -4,13 +4,16 @@ from snakemake.utils import validate
 
 from nextbasis.pipeline.catalog import default_scale
 from nextbasis.pipeline.partitions import check_job, partitions
+from nextbasis.pipeline.requests import check_settings, check_targets
 from nextbasis.pipeline.schedule import Stages, prepare_environment
 
 prepare_environment()
 
 try:
+    check_settings(config)
     SCALE = config.get("scale", default_scale())
     STAGES = Stages(SCALE)
+    check_targets(workflow.dag_settings.targets, SCALE, STAGES.catalog)
     validate(STAGES.section, "../schemas/catalog.schema.yaml")
     validate(STAGES.catalog["tables"], "../schemas/tables.schema.yaml")
     STAGES.check_references()
