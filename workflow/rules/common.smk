@@ -1,4 +1,6 @@
 # What every rule shares: the list of stages, the scale of this invocation, its checks.
+import sys
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
@@ -13,7 +15,7 @@ try:
     check_settings(config)
     SCALE = config.get("scale", default_scale())
     STAGES = Stages(SCALE)
-    check_targets(workflow.dag_settings.targets, SCALE, STAGES.catalog)
+    check_targets(sys.argv[1:], SCALE, STAGES.catalog)
     validate(STAGES.section, "../schemas/catalog.schema.yaml")
     validate(STAGES.catalog["tables"], "../schemas/tables.schema.yaml")
     STAGES.check_references()

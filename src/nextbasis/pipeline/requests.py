@@ -21,13 +21,13 @@ def check_settings(config: Mapping[str, Any]) -> None:
         raise ValueError(f"--config has no {listed(unknown, ' and no ')}; it has {known}")
 
 
-def check_targets(targets: Iterable[str], scale: str, catalog: Catalog) -> None:
-    """Nothing unless a target is a result of another scale than the chosen one.
+def check_targets(words: Iterable[str], scale: str, catalog: Catalog) -> None:
+    """Nothing unless a word of the command line is a result of another scale than the chosen one.
 
     Raises: ValueError naming the target and how to choose its scale.
     """
-    for target in targets:
-        match = TARGET.fullmatch(str(target))
+    for target in words:
+        match = TARGET.fullmatch(target)
         if match and match[1] != scale and match[1] in scales(catalog):
             raise ValueError(
                 f"{target} is a result of scale {match[1]}, and this run is of scale {scale}: "
