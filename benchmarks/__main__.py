@@ -16,7 +16,7 @@ from benchmarks.gpu import accelerator, suite
 from benchmarks.gpu import page as gpu_page
 from benchmarks.loader import LOADER, LoaderRow
 from benchmarks.measure import machine, measure, measure_pairs
-from benchmarks.official.work import official
+from benchmarks.official.work import is_known, official
 from benchmarks.report import page, paired, record, scoring_record
 from benchmarks.scoring import SCORING, ScoringRow, measure_row
 from benchmarks.work import ROWS, work
@@ -54,17 +54,17 @@ def chosen(
 def run(rows: list[Row], repeats: int, root: Path | None = None) -> list[dict[str, Any]]:
     """Measure rows one after another; tells how far it is on stderr.
 
-    With `root`, a folder of checkouts, the official code is measured in turn with ours.
+    With `root`, a folder of checkouts, official code that is known is measured in turn with ours.
     Raises: FileNotFoundError or ValueError naming a checkout that is not what was expected.
     """
     if root is not None:  # before anything takes minutes
-        for first in {row.family: row for row in rows}.values():
+        for first in {row.family: row for row in rows if is_known(row)}.values():
             official(first, root)
     records = []
     for count, row in enumerate(rows, 1):
         print(f"{count}/{len(rows)} {row.key} ...", end=" ", file=sys.stderr, flush=True)
         call, images, parameters = work(row)
-        if root is None:
+        if root is None or not is_known(row):
             done = record(row, measure(call, repeats), images, parameters)
         else:
             ours, theirs = measure_pairs(call, official(row, root), ROUNDS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,11 @@ from nextbasis.families.common.execution import precision
 from nextbasis.families.common.speed import Row
 
 CPU = torch.device("cpu")
+
+
+def is_known(row: Row) -> bool:
+    """Whether there is a module here for the official code of the row's family."""
+    return find_spec(f"benchmarks.official.{row.family}") is not None
 
 
 def official(row: Row, root: Path) -> Callable[[], Any]:

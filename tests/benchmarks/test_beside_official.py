@@ -1,6 +1,7 @@
 """The official code beside ours: out of checkouts, timed in turn, named where it is not there."""
 
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from benchmarks.__main__ import main, run
 from benchmarks.measure import Timing, measure_pairs
 from benchmarks.official.checkout import called
-from benchmarks.official.work import official
+from benchmarks.official.work import is_known, official
 from benchmarks.report import page, paired
 from benchmarks.work import ROWS
 from fake_checkouts import write_checkouts
@@ -50,10 +51,21 @@ def official_row(key: str, root: Path) -> tuple[nn.Module, Any]:
     return kept[0], done
 
 
-def test_every_family_has_an_adapter_and_a_checkout_of_its_name() -> None:
-    for name in names():
+def test_checkouts_have_the_names_of_their_families() -> None:
+    assert set(FILES) <= set(names()) and all(is_known(ROW[f"{name}-train"]) for name in FILES)
+    for name, file in FILES.items():
         checkout = import_module(f"benchmarks.official.{name}").CHECKOUT
-        assert checkout.name == name and checkout.module.endswith(name)
+        assert checkout.name == name and checkout.module.replace(".", "/") + ".py" == file
+
+
+def test_a_family_whose_official_code_is_not_known_is_measured_alone(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_known(replace(ROW["mar-train"], family="another"))
+    monkeypatch.setattr("benchmarks.__main__.work", lambda row: (lambda: None, 8, 1))
+    monkeypatch.setattr("benchmarks.__main__.is_known", lambda row: False)
+    (row,) = run([ROW["mar-train"]], repeats=2, root=root)
+    assert len(row["cpu_seconds"]) == 2 and "ratio" not in row
 
 
 def test_models_get_the_sizes_of_the_benchmark(root: Path) -> None:
