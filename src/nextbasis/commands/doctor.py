@@ -7,17 +7,18 @@ import argparse
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from nextbasis.commands.arguments import add_scale
 from nextbasis.pipeline.catalog import load_catalog, section
 from nextbasis.pipeline.stagelist import Stage, load_stages, stage_file
 from nextbasis.support.files import sha256
+from nextbasis.support.git import GitError, git
 from nextbasis.support.yamls import read_yaml
 
 EXAMPLE = "nextbasis doctor --scale cpu"
@@ -68,7 +69,7 @@ def examine(scale: str) -> list[Check]:
     catalog = load_catalog()
     part = section(catalog, scale)
     stages = load_stages(catalog, only=[scale])
-    checks = [_python(), _packages(), _torch(), *_tools(), _clone(), _disk(scale)]
+    checks = [_python(), _packages(), _torch(), *_tools(), _clone(), _caches(), _disk(scale)]
     return [*checks, _data(stages, scale), *_weights(stages, part)]
 
 
@@ -127,11 +128,28 @@ def _tools() -> list[Check]:
 
 
 def _clone() -> Check:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    if done.returncode == 0:
-        return Check("repository", f"a git clone at {done.stdout.strip()}")
-    advice = "clone it, or run `dvc config --local core.no_scm true` to work without git"
-    return Check("repository", "no git clone", advice)
+    try:
+        head = git(Path(), "rev-parse", "--short", "HEAD").decode().strip()
+    except FileNotFoundError:
+        return Check("repository", "not looked at: there is no git", "install git")
+    except GitError as error:
+        advice = "clone it, or run `dvc config --local core.no_scm true` to work without git"
+        if "safe.directory" in str(error):
+            advice = "run the command that git names, if you trust who owns this folder"
+        return Check("repository", str(error), advice)
+    return Check("repository", f"a git clone at {head}")
+
+
+def _caches() -> Check:
+    """Whether the folder of caches, in HOME unless it is said, takes files: Snakemake needs it."""
+    path = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            return Check("caches", str(path))
+    except OSError as error:
+        advice = "export XDG_CACHE_HOME=FOLDER, one that you may write"
+        return Check("caches", f"{path} cannot be written ({error.strerror})", advice)
 
 
 def _disk(scale: str) -> Check:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from nextbasis.commands.arguments import add_scale
+from nextbasis.support.git import GitError, git
 from nextbasis.support.instructions import machine
 
 EXAMPLE = "nextbasis verify rar_b --scale cpu"
@@ -66,10 +67,13 @@ def read_committed(paths: list[str]) -> dict[str, Any]:
     """
     found = {}
     for path in paths:
-        shown = subprocess.run(["git", "show", f"HEAD:{path}"], capture_output=True, text=True)
-        if shown.returncode:
-            raise FileNotFoundError(f"the last commit has no {path}: nothing to compare with")
-        found[path] = json.loads(shown.stdout)
+        try:
+            found[path] = json.loads(git(Path(), "show", f"HEAD:{path}"))
+        except GitError as error:
+            raise FileNotFoundError(
+                f"the last commit has no {path}, so there is nothing to compare with; git says: "
+                f"{error}"
+            ) from error
     return found
 
 

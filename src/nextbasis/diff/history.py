@@ -1,12 +1,12 @@
 """Files of a commit, read from Git's objects without a checkout, or those of the working tree."""
 
 import re
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from nextbasis.support.git import GitError, git
 from nextbasis.support.yamls import parse_yaml
 
 LOCK = "dvc.lock"
@@ -40,7 +40,7 @@ class Commit:
         """The texts of those files that this commit has."""
         wanted = list(paths)
         request = "".join(f"{self.commit}:{path}\n" for path in wanted).encode()
-        output = _git(self.root, "cat-file", "--batch", given=request)
+        output = git(self.root, "cat-file", "--batch", given=request)
         found, start = {}, 0
         for path in wanted:
             end = output.index(b"\n", start)
@@ -53,7 +53,10 @@ class Commit:
 
     def scales(self) -> list[str]:
         """Names of this commit's folders of scales."""
-        listed = _git(self.root, "ls-tree", "--name-only", f"{self.commit}:{SCALES}", check=False)
+        try:
+            listed = git(self.root, "ls-tree", "--name-only", f"{self.commit}:{SCALES}")
+        except GitError:
+            return []
         return listed.decode().split()
 
 
@@ -82,8 +85,10 @@ def open_version(root: Path, revision: str) -> Version:
     if not revision:
         return WorkingTree(root)
     try:
-        commit = _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    except subprocess.CalledProcessError as error:
+        commit = git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    except GitError as error:
+        if str(error):  # of an unknown revision it says nothing
+            raise ValueError(f"git cannot tell what {revision} is: {error}") from error
         raise ValueError(
             f"git knows no revision '{revision}'; `git log --oneline -- {LOCK}` lists those with "
             "results, and `git fetch --unshallow` gets what a shallow clone lacks"
@@ -116,8 +121,3 @@ def _full_name(name: str, stage: dict[str, Any]) -> str:
     kind, at, key = name.partition("@")
     scale = SCALE.search(stage["cmd"])
     return name if "-" in kind or scale is None else f"{kind}-{scale[1]}{at}{key}"
-
-
-def _git(root: Path, *arguments: str, given: bytes = b"", check: bool = True) -> bytes:
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, check=check, capture_output=True, input=given).stdout

@@ -1,12 +1,12 @@
 """What makes a table's numbers comparable, as printed above it."""
 
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from nextbasis.pipeline.catalog import Catalog, Evals, section
 from nextbasis.support.files import result_folder
+from nextbasis.support.git import GitError, git
 from nextbasis.support.instructions import machine
 from nextbasis.tables.inputs import table_evals, table_tokenizers
 from nextbasis.tables.measured import read_result, read_score
@@ -74,16 +74,12 @@ def warning(catalog: Catalog, scale: str) -> str:
 def commit(folder: Path = Path(".")) -> str:
     """The commit the code stands at, with `-dirty` if code or config differ from it."""
     try:
-        head = _git(folder, "rev-parse", f"--short={SHORT}", "HEAD")
-        changed = _git(folder, "status", "--porcelain", "--", *SOURCES, MADE)
-    except (subprocess.CalledProcessError, FileNotFoundError):
+        head = git(folder, "rev-parse", f"--short={SHORT}", "HEAD").decode().strip()
+        changed = git(folder, "status", "--porcelain", "--", *SOURCES, MADE)
+    except (GitError, FileNotFoundError) as error:
+        print(f"no git commit is named: {error}")
         return "no git commit"
     return f"commit {head}" + ("-dirty" if changed else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _dataset(scale: str) -> str:
