@@ -1,4 +1,4 @@
-"""Stages under DVC answer SIGTERM, however it reaches them."""
+"""Stages under DVC answer SIGTERM and Ctrl-C, however they reach them."""
 
 import os
 import shlex
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from miniature import listen_to_interrupts
 
 DVC = [str(Path(sys.executable).with_name("dvc"))]
 REPOSITORY = Path(__file__).parents[2]
@@ -24,14 +26,19 @@ def save(*_):
     sys.exit(143)
 
 signal.signal(signal.SIGTERM, save)
+signal.signal(signal.SIGINT, save)
 Path("ready").touch()
 time.sleep(60)
 """
 
 
 @pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
-def test_a_stage_has_time_to_answer_sigterm(tmp_path: Path, shell: str) -> None:
-    """The signal reaches every process, as a cluster sends it; the stage ends a second later."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stage_has_time_to_answer(tmp_path: Path, shell: str, number: int) -> None:
+    """The signal reaches every process, as a cluster or a terminal sends it.
+
+    The stage ends a second later.
+    """
     rule = (REPOSITORY / "workflow/rules/stages.smk").read_text()
     assert "\"trap '' TERM; NODES={params.nodes} \"" in rule
     _run(["git", "init", "--quiet"], tmp_path)
@@ -45,17 +52,20 @@ def test_a_stage_has_time_to_answer_sigterm(tmp_path: Path, shell: str) -> None:
         env=os.environ | {"SHELL": shell},
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=listen_to_interrupts,
         start_new_session=True,
     )
     for _ in range(300):
         if (tmp_path / "ready").exists():
             break
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, number)
     _, said = process.communicate(timeout=60)
     assert (tmp_path / "saved").exists()
     assert process.returncode not in (0, -signal.SIGTERM)
-    assert f"failed to run: {sys.executable} save.py, exited with 143" in said
+    assert not (tmp_path / "never").exists()
+    status = said.rpartition(f"failed to run: {sys.executable} save.py, exited with ")[2].strip()
+    assert status == "143" or (number == signal.SIGINT and status == "-2")  # of dash itself
 
 
 def test_a_stage_without_an_answer_ends_at_sigterm(tmp_path: Path) -> None:

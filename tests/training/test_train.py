@@ -167,8 +167,9 @@ def test_steps_that_are_not_finite_change_nothing_within_their_budget(
         train.main(config)
 
 
-def test_sigterm_saves_a_state_and_ends_with_its_status(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_save_a_state_and_end_with_their_status(
+    number: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_tokens(False)
     config = stage("xar", checkpoint_minutes=60.0)
@@ -179,18 +180,35 @@ def test_sigterm_saves_a_state_and_ends_with_its_status(
 
     def told(trainer: train.Trainer) -> None:
         if trainer.step == 6:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         advance(trainer)
 
     with monkeypatch.context() as patch:
         patch.setattr(train.Trainer, "advance", told)
         with pytest.raises(SystemExit) as exit:
             train.main(config)
-    assert exit.value.code == 143 and "stopped at step 7 of 12" in capsys.readouterr().out
+    assert exit.value.code == status and "stopped at step 7 of 12" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     train.main(config)
     assert "resuming at step 7" in capsys.readouterr().out
     assert outputs() == uninterrupted
+
+
+def test_a_second_interrupt_ends_at_once_and_an_ignored_one_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(KeyboardInterrupt), train.told_to_stop() as told:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert told == [signal.SIGINT]
+        os.kill(os.getpid(), signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as shells do to jobs in the background
+    with train.told_to_stop() as told:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert told == []
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert told == [signal.SIGTERM]
+    assert signal.signal(signal.SIGINT, before) == signal.SIG_IGN
 
 
 def test_the_state_before_the_last_one_helps_if_that_is_corrupt(tmp_path: Path) -> None:

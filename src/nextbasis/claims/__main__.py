@@ -1,16 +1,15 @@
 """Render the ledger of the papers' claims for one scale: a plain rule, not a DVC stage."""
 
 import argparse
-import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from nextbasis.claims.evaluate import evaluate
 from nextbasis.claims.inputs import CLAIMS, SUMMARY, check_claims, claim_evals, load_claims
 from nextbasis.claims.ledger import claims_layout, comparisons_layout
 from nextbasis.pipeline.catalog import Catalog, load_catalog, section
-from nextbasis.support.files import result_folder, write_atomic
+from nextbasis.support.endings import in_one_line
+from nextbasis.support.files import result_folder, write_text
 from nextbasis.tables import header, published, render
 from nextbasis.tables.inputs import FORMATS, PUBLISHED, TEMPLATES
 
@@ -38,13 +37,9 @@ def write(catalog: Catalog, scale: str, folder: Path) -> None:
     }
     texts[SUMMARY] = render.render(layouts[0], "summary", TEMPLATES)
     for name, text in texts.items():
-        write_atomic(folder / name, partial(_fill, text))
+        write_text(folder / name, text)
     for finding in findings:
         print(f"{finding.name}: {finding.verdict}")
-
-
-def _fill(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,12 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", default="cpu", help="a folder of config/scales")
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/claims")
     options = parser.parse_args(arguments)
-    try:
+    with in_one_line():
         folder = options.out or result_folder(options.scale, "claims")
         write(load_catalog(), options.scale, folder)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The command line: which commands there are, and what becomes of what they were told."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from nextbasis.commands import (
     share,
     verify,
 )
+from nextbasis.support.endings import STOPPED, write_any_text
 
 
 class Command(Protocol):
@@ -60,6 +62,7 @@ COMMANDS: tuple[Command, ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input is one line on standard error and an exit status of its own."""
+    write_any_text()
     parser = command_line()
     given, rest = parser.parse_known_args(arguments)
     # argparse knows no positional arguments behind options: a command may take them as `late`
@@ -71,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return given.bad_input
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return STOPPED + signal.SIGINT
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -1,7 +1,6 @@
 """Draw the figures of one scale: a plain rule, not a DVC stage."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from nextbasis.pipeline.catalog import (
     table_of,
 )
 from nextbasis.pipeline.stagelist import address
+from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import read_json, result_folder
 from nextbasis.tables import published
 from nextbasis.tables.inputs import EXTRA_FIGURES, FIGURES, PUBLISHED, basis_runs
@@ -174,12 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/figures")
     parser.add_argument("--extra", action="store_true", help="those of the extra tables instead")
     options = parser.parse_args(arguments)
-    try:
+    with in_one_line():
         folder = options.out or result_folder(options.scale, "figures")
         (draw_extra if options.extra else draw)(load_catalog(), options.scale, folder)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 if __name__ == "__main__":

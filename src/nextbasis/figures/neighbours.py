@@ -5,7 +5,6 @@ their number.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from nextbasis.scoring.features import stream
 from nextbasis.scoring.reference import load_reference
 from nextbasis.scoring.rules import find_rule
 from nextbasis.scoring.statistics import Statistics
+from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import result_folder
 from nextbasis.support.provenance import device
 from nextbasis.tables.inputs import FEATURE_FIGURES
@@ -180,12 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", default="cpu", help="a folder of config/scales")
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/figures")
     options = parser.parse_args(arguments)
-    try:
+    with in_one_line():
         folder = options.out or result_folder(options.scale, "figures")
         draw(load_catalog(), options.scale, folder)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 if __name__ == "__main__":

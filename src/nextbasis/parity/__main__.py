@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from nextbasis.parity import compare_fixture, table
+from nextbasis.support.endings import write_any_text
 
 
 def main(arguments: list[str]) -> int:
@@ -20,12 +21,13 @@ def main(arguments: list[str]) -> int:
     if not arguments or any(argument in ("-h", "--help") for argument in arguments):
         print((__doc__ or "").strip(), file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 1
+    write_any_text()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     status = 0
     for argument in arguments:
         try:
             rows = compare_fixture(Path(argument))
-        except (ValueError, FileNotFoundError) as error:
+        except (ValueError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             status = 1
             continue

@@ -11,6 +11,7 @@ import torch
 
 from nextbasis.config import SCHEMAS, SECTIONS, choices, compose
 from nextbasis.support import processes
+from nextbasis.support.endings import in_one_line
 
 NOT_DETERMINISTIC = "deterministic"  # in what torch says of an algorithm that is refused
 
@@ -18,7 +19,7 @@ NOT_DETERMINISTIC = "deterministic"  # in what torch says of an algorithm that i
 def run(stage: str, main: Callable[[Any], None], doc: str | None) -> None:
     """Compose the config from the command line's overrides and run `main` with it.
 
-    Exits with status 1 and one line when the input is bad; bugs keep their traceback.
+    Exits with status 1 and one line when the input is bad or the disk full; bugs are traced.
     """
     arguments = sys.argv[1:]
     if any(argument in ("-h", "--help") for argument in arguments):
@@ -27,24 +28,18 @@ def run(stage: str, main: Callable[[Any], None], doc: str | None) -> None:
     # The shell that starts a stage may ignore SIGTERM; a stage answers it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    try:
-        with processes.joined():
-            config = compose(stage, arguments)
-            choose_algorithms(config.reproducible)
+    with in_one_line(), processes.joined():
+        config = compose(stage, arguments)
+        choose_algorithms(config.reproducible)
+        try:
             main(config)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except RuntimeError as error:
-        if NOT_DETERMINISTIC not in str(error):
-            raise
-        first = str(error).split(". ")[0]
-        print(
-            f"error: {first}; reproducible=false lets stage {stage} use what gives other last "
-            "digits each time",
-            file=sys.stderr,
-        )
-        sys.exit(1)
+        except RuntimeError as error:
+            if NOT_DETERMINISTIC not in str(error):
+                raise
+            raise ValueError(
+                f"{str(error).split('. ')[0]}; reproducible=false lets stage {stage} use what "
+                "gives other last digits each time"
+            ) from error
 
 
 def choose_algorithms(reproducible: bool) -> None:

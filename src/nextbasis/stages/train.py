@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from nextbasis.families.common.generator import Generator
 from nextbasis.pipeline.stagelist import code_hash
 from nextbasis.stages import run
 from nextbasis.support import processes
+from nextbasis.support.endings import STOPPED
 from nextbasis.support.files import result_folder, scratch_folder, staged_folder, write_json
 from nextbasis.support.progress import Progress
 from nextbasis.support.provenance import config_hash, record
@@ -34,9 +34,10 @@ from nextbasis.training.trainer import Trainer
 
 
 def fit(trainer: Trainer, resumable: Resumable) -> None:
-    """Train to the end, saving a state now and then, and when SIGTERM asks to stop.
+    """Train to the end, saving a state now and then, and when SIGTERM or Ctrl-C asks to stop.
 
-    Exits with status 143 after SIGTERM: a scheduler that wants the machine back sends it.
+    Exits with status 143 after SIGTERM, which a scheduler sends that wants the machine back, and
+    with 130 after Ctrl-C.
     """
     train = trainer.config.train
     if (state := resumable.load()) is not None:
@@ -45,14 +46,14 @@ def fit(trainer: Trainer, resumable: Resumable) -> None:
     progress = Progress(train.steps, "steps", f"train {trainer.config.key}", trainer.step)
     trainer.generator.train()
     saved = time.monotonic()
-    with told_to_stop() as stop:
+    with told_to_stop() as told:
         while trainer.step < train.steps:
             trainer.advance()
             if trainer.step % train.log_every == 0 or trainer.step == train.steps:
                 trainer.log()
             progress.update(1, **({"loss": trainer.loss} if trainer.rows else {}))
             due = time.monotonic() - saved >= 60 * train.checkpoint_minutes
-            due, stopping = processes.any_of([due, stop.is_set()])
+            due, stopping = processes.any_of([due, bool(told)])
             if due or stopping:
                 state = trainer.state()
                 if processes.rank() == 0:
@@ -60,19 +61,29 @@ def fit(trainer: Trainer, resumable: Resumable) -> None:
                 saved = time.monotonic()
             if stopping:
                 _say(f"stopped at step {trainer.step} of {train.steps}; run it again to go on")
-                sys.exit(128 + signal.SIGTERM)
+                sys.exit(STOPPED + (told or [signal.SIGTERM])[0])
     progress.close()
 
 
 @contextmanager
-def told_to_stop() -> Iterator[Event]:
-    """An event that SIGTERM sets."""
-    event = Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: event.set())
+def told_to_stop() -> Iterator[list[int]]:
+    """The numbers of the signals that came, SIGTERM or SIGINT; a second Ctrl-C ends at once."""
+    told: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def note(number: int, _: object) -> None:
+        told.append(number)
+        if number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT])
+
+    for number, handler in before.items():
+        if number == signal.SIGTERM or handler != signal.SIG_IGN:  # as of jobs in the background
+            signal.signal(number, note)
     try:
-        yield event
+        yield told
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

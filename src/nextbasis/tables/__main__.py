@@ -1,15 +1,14 @@
 """Render one result table, or print one that is rendered: a plain rule, not a DVC stage."""
 
 import argparse
-import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from nextbasis.claims.pairs import judge
 from nextbasis.pipeline.catalog import Catalog, load_catalog, systems_of, table_of
 from nextbasis.pipeline.checks import check_table
-from nextbasis.support.files import result_folder, write_atomic
+from nextbasis.support.endings import in_one_line
+from nextbasis.support.files import result_folder, write_text
 from nextbasis.tables import external, header, layout, measured, published, render
 from nextbasis.tables.inputs import FORMATS, PUBLISHED, TEMPLATES, table_evals
 
@@ -40,12 +39,8 @@ def write(catalog: Catalog, scale: str, table: str, folder: Path) -> None:
     ready = build(catalog, scale, table)
     texts = {suffix: render.render(ready, suffix, TEMPLATES) for suffix in FORMATS}
     for suffix, text in texts.items():
-        write_atomic(folder / f"{table}.{suffix}", partial(_fill, text))
+        write_text(folder / f"{table}.{suffix}", text)
     print(f"{len(ready.rows)} rows in {folder / table}.{{{','.join(FORMATS)}}}")
-
-
-def _fill(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def show(catalog: Catalog, scale: str, table: str) -> str:
@@ -69,16 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     choice.add_argument("--print", dest="shown", help="rendered table to print as Markdown")
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/tables")
     options = parser.parse_args(arguments)
-    try:
+    with in_one_line():
         catalog = load_catalog()
         if options.shown:
             print(show(catalog, options.scale, options.shown))
         else:
             folder = options.out or result_folder(options.scale, "tables")
             write(catalog, options.scale, options.table, folder)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 if __name__ == "__main__":
