@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from image_bytes import png, tiff
-from nextbasis.data.image_files import read_header, read_image
+from nextbasis.data.image_files import image_header, read_image
 from nextbasis.sources.images import load_photo
 
 RAMP = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
@@ -32,7 +32,7 @@ def test_16_bit_grey_keeps_its_range(name: str, how: dict, mode: str, tmp_path: 
     found = np.asarray(read_image(tmp_path / name, mode))
     expected = RAMP if mode == "L" else np.stack([RAMP] * 3, 2)
     np.testing.assert_array_equal(found, expected)
-    assert read_header(tmp_path / name).bits == 16
+    assert image_header(tmp_path / name).bits == 16
 
 
 def test_16_bit_grey_is_rounded_to_the_nearest_level(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_big_endian_16_bit_grey_keeps_its_range(tmp_path: Path) -> None:
 def test_16_bit_colours_are_told_and_keep_their_range(tmp_path: Path) -> None:
     colours = np.array([[[10, 20, 30], [255, 0, 128]]])
     (tmp_path / "a.png").write_bytes(png(16, 257 * colours))
-    assert (read_header(tmp_path / "a.png").mode, read_header(tmp_path / "a.png").bits) == (
+    assert (image_header(tmp_path / "a.png").mode, image_header(tmp_path / "a.png").bits) == (
         "RGB",
         16,
     )
@@ -64,7 +64,7 @@ def test_16_bit_colours_are_told_and_keep_their_range(tmp_path: Path) -> None:
 )
 def test_headers_tell_what_was_written(mode: str, format: str, bits: int, tmp_path: Path) -> None:
     Image.new(mode, (7, 5)).save(tmp_path / "misleading.bmp", format)
-    found = read_header(tmp_path / "misleading.bmp")
+    found = image_header(tmp_path / "misleading.bmp")
     assert (found.format, found.mode, found.height, found.width) == (format, mode, 5, 7)
     assert found.bits == bits and not found.is_transparent
 
@@ -72,9 +72,9 @@ def test_headers_tell_what_was_written(mode: str, format: str, bits: int, tmp_pa
 def test_jpeg_inside_tiff_and_transparent_colours_are_told(tmp_path: Path) -> None:
     image = Image.new("RGB", (16, 16))
     image.save(tmp_path / "a.tif", compression="jpeg")
-    assert read_header(tmp_path / "a.tif").format == "JPEG"
+    assert image_header(tmp_path / "a.tif").format == "JPEG"
     image.save(tmp_path / "a.png", transparency=(0, 0, 0))
-    assert read_header(tmp_path / "a.png").is_transparent
+    assert image_header(tmp_path / "a.png").is_transparent
 
 
 @pytest.mark.parametrize("array", [np.zeros((4, 4), np.int32), np.zeros((4, 4), np.float32)])
@@ -104,7 +104,7 @@ def test_files_of_several_images_are_refused(name: str, tmp_path: Path) -> None:
 def test_a_photograph_with_a_preview_is_the_photograph(tmp_path: Path) -> None:
     photo, preview = (Image.new("RGB", (size, size), "white") for size in (32, 8))
     photo.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
-    found = read_header(tmp_path / "a.jpg")
+    found = image_header(tmp_path / "a.jpg")
     assert (found.format, found.width) == ("MPO", 32)
     assert load_photo(tmp_path / "a.jpg", 8, 3).mean() == 255
 
@@ -122,7 +122,7 @@ def test_damaged_files_are_named(cut: int, tmp_path: Path) -> None:
 def test_enormous_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(1, np.zeros((1, 1)), 200_000_000))
     with pytest.raises(ValueError, match="a.png is not a readable image .*exceeds limit"):
-        read_header(tmp_path / "a.png")
+        image_header(tmp_path / "a.png")
 
 
 def test_postscript_starts_no_program(tmp_path: Path) -> None:

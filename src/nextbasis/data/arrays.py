@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from nextbasis.support.disk import named_when_full, reserve
 from nextbasis.support.files import read_json, sha256
 from nextbasis.support.npy import read_npy
 from nextbasis.support.progress import track
@@ -24,8 +25,18 @@ Shape = Sequence[int | None]  # None where any length is right
 
 
 def create(path: Path, shape: Sequence[int], dtype: type) -> np.memmap:
-    """A new .npy file to be filled slice by slice; flush it when done."""
-    return open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
+    """A new .npy file to be filled slice by slice; flush it when done.
+
+    Raises: OSError naming the file if the disk has no room for all of it; none of it is left then.
+    """
+    try:
+        with named_when_full(path):
+            array = open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
+            reserve(path)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return array
 
 
 def write_rows(

@@ -35,7 +35,7 @@ class Header:
     is_transparent: bool
 
 
-def read_header(path: Path) -> Header:
+def image_header(path: Path) -> Header:
     """What a file says of itself; its pixels are not read.
 
     Raises: ValueError naming the file if it is damaged or holds several images.

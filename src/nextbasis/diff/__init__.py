@@ -6,6 +6,7 @@ from pathlib import Path
 from nextbasis.diff.changes import Difference, compare
 from nextbasis.diff.history import open_version
 from nextbasis.diff.pages import markdown, page
+from nextbasis.support.files import write_text
 
 __all__ = ["diff"]
 
@@ -27,7 +28,6 @@ def diff(
     versions = open_version(root, old), open_version(root, new)
     found: Difference = compare(*versions, threshold, speeds)
     if html:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(page(found, root), encoding="utf-8")
+        write_text(html, page(found, root))
     text = json.dumps(found.as_dict(), indent=2) if as_json else markdown(found, root)
     return text, found.moved

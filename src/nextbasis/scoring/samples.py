@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 from jaxtyping import UInt8
 
-from nextbasis.data.image_files import LOSSY, Header, read_header, read_image
+from nextbasis.data.image_files import LOSSY, Header, image_header, read_image
 from nextbasis.data.image_folders import SUFFIXES, Listing, list_images
 from nextbasis.support import npy
 from nextbasis.support.words import listed
@@ -151,10 +151,10 @@ def _from_folder(path: Path) -> Source:
     files = listing.files
     if not files:
         raise ValueError(f"{path} holds 0 images ({', '.join(sorted(SUFFIXES))})")
-    first, formats = read_header(files[0]), Counter[str]()
+    first, formats = image_header(files[0]), Counter[str]()
     shape, mode = _shape(files[0], first), first.mode
     for file in files:  # headers only, before any long work
-        header = read_header(file)
+        header = image_header(file)
         formats[header.format] += 1
         if (found := _shape(file, header)) != shape:
             raise ValueError(

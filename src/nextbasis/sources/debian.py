@@ -2,9 +2,11 @@
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from nextbasis.sources.programs import call
+from nextbasis.support.files import write_atomic
 
 TIMEOUT = 180  # seconds that one call of the client may take
 
@@ -39,8 +41,5 @@ def fetch(package: str, wanted: str, folder: Path) -> None:
         found = sorted((work / "unpacked").rglob(wanted))
         if not found:
             raise ValueError(f"package {package} holds no file {wanted}")
-        folder.mkdir(parents=True, exist_ok=True)
         for path in found:
-            temporary = folder / f".{path.name}.tmp"
-            shutil.copyfile(path, temporary)
-            temporary.replace(folder / path.name)
+            write_atomic(folder / path.name, partial(shutil.copyfile, path))

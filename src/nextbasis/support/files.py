@@ -7,8 +7,11 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path, PurePath
 from typing import Any
+
+from nextbasis.support.disk import named_when_full
 
 CHUNK = 1 << 20  # bytes read at a time when hashing
 TEXT = "utf-8-sig"  # of what others wrote: a byte-order mark may stand first
@@ -51,14 +54,27 @@ def sha256(path: Path) -> str:
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary sibling of `path`, then rename it into place."""
+    """Let `write` fill a temporary sibling of `path`, then rename it into place.
+
+    Raises: OSError naming `path` if there is no room for it; nothing is left then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
-        write(temporary)
-        os.replace(temporary, path)
+        with named_when_full(path):
+            write(temporary)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, atomically."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomic(path, write)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -66,12 +82,7 @@ def write_json(path: Path, value: Any) -> None:
 
     Raises: ValueError if a number is not finite.
     """
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    write_atomic(path, write)
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -110,18 +121,34 @@ def staged_folder(folder: Path) -> Iterator[Path]:
 
     Files are renamed one by one, the last step being `metrics.json` if there is one, so a reader
     never sees a half-written file; nothing moves when the block raises. A folder in it replaces the
-    one of its name.
+    one of its name. What killed processes have left of theirs is removed.
+
+    Raises: OSError naming `folder` if there is no room for it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    for left in folder.parent.glob(f".{escape(folder.name)}.*.tmp"):
+        if left == temporary or not _is_alive(left.name.split(".")[-2]):
+            shutil.rmtree(left, ignore_errors=True)
     try:
-        yield temporary
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(temporary.iterdir(), key=lambda path: path.name == "metrics.json"):
-            if path.is_dir():
-                shutil.rmtree(folder / path.name, ignore_errors=True)
-            os.replace(path, folder / path.name)
+        with named_when_full(folder):
+            temporary.mkdir()
+            yield temporary
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in sorted(temporary.iterdir(), key=lambda path: path.name == "metrics.json"):
+                if path.is_dir():
+                    shutil.rmtree(folder / path.name, ignore_errors=True)
+                os.replace(path, folder / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_alive(process: str) -> bool:
+    """Whether a process of this number, in digits, runs on this machine."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True

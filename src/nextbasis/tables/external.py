@@ -11,7 +11,7 @@ import yaml
 
 from nextbasis.pipeline.catalog import Catalog, evals_of
 from nextbasis.scoring.facts import METRICS
-from nextbasis.support.files import read_json, write_atomic
+from nextbasis.support.files import read_json, write_text
 from nextbasis.support.words import listed
 from nextbasis.support.yamls import read_yaml
 from nextbasis.tables.inputs import EXTERNAL
@@ -75,11 +75,7 @@ def add_row(name: str, row: dict[str, str], path: Path = EXTERNAL) -> None:
     """Add a row, or replace the one of that name."""
     rows = {other: old for other, old in read_rows(path).items() if slug(other) != slug(name)}
     text = HEAD + yaml.safe_dump({"rows": rows | {name: row}}, allow_unicode=True, sort_keys=False)
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    write_atomic(path, write)
+    write_text(path, text)
 
 
 def load(scale: str) -> list[External]:

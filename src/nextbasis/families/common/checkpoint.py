@@ -71,7 +71,8 @@ class Resumable:
         """Add a state atomically and forget all but the one before it."""
 
         def write(path: Path) -> None:
-            torch.save(state, path)
+            with path.open("wb") as stream:  # torch tells of a full disk by way of a stream only
+                torch.save(state, stream)
             if self.path.exists():
                 os.replace(self.path, self.before)
 
