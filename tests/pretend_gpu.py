@@ -36,12 +36,12 @@ class _StandsFor(type(torch.Generator)):  # type: ignore[misc]
         return isinstance(instance, cls.__base__ or object)
 
 
-class _Generator(torch.Generator, metaclass=_StandsFor):
+class Generator(torch.Generator, metaclass=_StandsFor):
     """Random numbers of the CPU for either device, where the code can tell the devices apart."""
 
     _device: torch.device
 
-    def __new__(cls, device: Any = HOST) -> "_Generator":
+    def __new__(cls, device: Any = HOST) -> "Generator":
         made = super().__new__(cls)
         made._device = DEVICE if is_cuda(device) else HOST
         return made
@@ -129,7 +129,7 @@ def pretend_gpu(deterministic: bool = False, workspace: bool = True) -> Iterator
         stack.enter_context(
             patch.multiple(
                 torch,
-                Generator=_Generator,
+                Generator=Generator,
                 autocast=_Autocast,
                 is_autocast_enabled=lambda *name: is_enabled(_autocast_device(*name)),
                 get_autocast_dtype=lambda name: dtype(_autocast_device(name)),

@@ -1,0 +1,60 @@
+"""What surrounds a real GPU in tests, as far as a CPU can tell."""
+
+import warnings
+
+import pytest
+import torch
+
+import gpus
+
+
+def settings() -> tuple[object, ...]:
+    return (
+        torch.cuda.is_available(),
+        torch.Generator,
+        torch.backends.cudnn.allow_tf32,
+        torch.get_deterministic_debug_mode(),
+        list(warnings.filters),
+    )
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_real_gpu_is_there_in_its_block_alone(deterministic: bool) -> None:
+    before = settings()
+    with gpus.real_gpu(deterministic):
+        assert torch.cuda.is_available() and not torch.backends.cudnn.allow_tf32
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+        warnings.warn("of a driver", stacklevel=1)
+    assert settings() == before
+
+
+def test_random_numbers_are_those_of_the_cpu_wherever_they_are_drawn() -> None:
+    host = torch.Generator().manual_seed(3)
+    expected = torch.randn(4, generator=host), torch.randperm(4, generator=host)
+    with gpus.real_gpu():
+        there = torch.Generator("cuda").manual_seed(3)
+        assert there.device.type == "cuda"
+        # "meta" stands for a device that is not the CPU, whose generator `there` would not be.
+        assert torch.randn(4, generator=there, device="meta").device.type == "meta"
+        there.manual_seed(3)
+        found = [f(4, generator=there, device="cpu") for f in (torch.randn, torch.randperm)]
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_waits_are_the_warnings_of_torch_that_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    with gpus.real_syncs() as syncs:
+        warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+        warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+    assert len(syncs) == 2 and modes == ["warn", "default"]
+
+
+def test_without_a_gpu_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpus.real() is None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv(gpus.WORKSPACE, "")  # what it was comes back after the test
+    monkeypatch.delenv(gpus.WORKSPACE)
+    assert gpus.real() is gpus.REAL and gpus.os.environ[gpus.WORKSPACE] == ":4096:8"
