@@ -74,16 +74,16 @@ class Trainer:
     def batch(self) -> tuple[Tensor, Tensor]:
         """Tokens and labels of this process's part of the step, a random view of each image.
 
-        Labels that stand for captions are numbers in the batch, whose captions are attached.
+        The captions that labels stand for are attached to the model.
         """
         items = self.epochs.batch(self.step)
         tokens = sent(self.cache.draw(items, self.random, self.part), self.device)
         labels = torch.from_numpy(np.asarray(self.cache.labels[items[self.part]]))
-        if self.texts is None:
-            return tokens, sent(labels, self.device)
-        taken, lengths = (sent(part, self.device) for part in self.texts.take(labels))
-        self.generator.attach(SentCaptions(tokens=taken, lengths=lengths))
-        return tokens, torch.arange(len(labels), device=self.device)
+        if self.texts is not None:
+            taken, lengths = (sent(part, self.device) for part in self.texts.take(labels))
+            count = len(self.texts)
+            self.generator.attach(SentCaptions(count=count, tokens=taken, lengths=lengths))
+        return tokens, sent(labels, self.device)
 
     def advance(self) -> None:
         """One optimiser step; the host does not wait for a GPU, so `read` tells what came of it.

@@ -38,21 +38,26 @@ class Captions(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SentCaptions:
-    """The captions of one batch, numbered by their places in it, on the model's device.
+    """The captions of the b images of one batch, in their order, on the model's device.
 
-    A model that looked them up by labels on a GPU would have to wait for these.
+    A model that looked captions up by labels on a GPU would have to wait for these.
     """
 
+    count: int  # captions that labels can stand for
     tokens: Tensor
     lengths: Int[Tensor, " b"]
 
     def __len__(self) -> int:
-        """How many there are."""
-        return len(self.lengths)
+        """How many captions labels can stand for."""
+        return self.count
 
     def take(self, labels: Int[Tensor, " b"]) -> tuple[Tensor, Tensor]:
-        """Tokens (b, s), or (b, s, f), and how many of them are no padding (b,)."""
-        return self.tokens[labels], self.lengths[labels]
+        """Tokens (b, s), or (b, s, f), and how many of them are no padding (b,).
+
+        They are those of the batch: its labels are asked for, or none where a label is dropped.
+        """
+        assert len(labels) == len(self.lengths)
+        return self.tokens, self.lengths
 
 
 class TextEmbedding(nn.Module):
