@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from tabulate import tabulate
 
-from nextbasis.data.arrays import create
 from nextbasis.data.layout import TokenLayout
 from nextbasis.data.shards import FOLDER, name_of, ranges
 from nextbasis.data.tokens import TokenCache, stored
@@ -88,14 +88,14 @@ def write_set(row: LoaderRow, folder: Path, images: int, fill: bool = False) -> 
     entries, (dtype, shape) = [], row.stored
     for number, part in enumerate(ranges(images, SHARD)):
         path, size = folder / FOLDER / name_of(number), part.stop - part.start
-        array = create(path, (size, row.views, *shape), dtype)
+        array = open_memmap(path, "w+", dtype, (size, row.views, *shape))
         if fill:
             array[:] = 1
             array.flush()
         del array
         forget(path)
         entries.append({"name": path.name, "images": size, "sha256": ""})
-    create(folder / "labels.npy", (images,), np.int64).flush()
+    open_memmap(folder / "labels.npy", "w+", np.int64, (images,)).flush()
     write_json(folder / "index.json", row.index | {"num_views": row.views, "shards": entries})
     return TokenCache(folder)
 

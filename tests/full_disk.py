@@ -63,6 +63,7 @@ def state(path: Path) -> None:
 def model(path: Path) -> None:
     made = generator("mar", **LARGE)
     config = TrainStage(
+        reproducible=True,
         captions="classes",
         scale="test",
         key="run",

@@ -52,6 +52,7 @@ def _place() -> str:
             line = f"{path.relative_to(ROOT)}:{frame.f_lineno}"
             if line.startswith("src"):
                 return line
-            nearest = nearest or line
+            if line.startswith("tests"):
+                nearest = nearest or line
         frame = frame.f_back  # type: ignore[assignment]
     return nearest

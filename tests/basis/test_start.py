@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -104,11 +105,11 @@ def test_xar_refuses_rows_that_do_not_divide_into_cells() -> None:
     basis = start(basis_config(init="var"), (8, 8), no_tokens, 0)
     assert basis is not None and basis.num_rows == 155
     spec = token_spec("xar", (8, 8))
-    spec.num_rows = basis.num_rows
+    spec = replace(spec, num_rows=basis.num_rows)
     message = r"4 cells of equal size \(model.cells_per_side = 2\) do not divide the 155 rows"
     with pytest.raises(ValueError, match=message):
         build(model_config("xar"), basis_config(), order_config(), spec)
-    spec.num_rows = 156
+    spec = replace(spec, num_rows=156)
     made = build(model_config("xar"), basis_config(), order_config(), spec)
     assert made.basis is not None and made.basis.matrix().shape == (156, 64)
 

@@ -71,8 +71,11 @@ def test_several_values_of_a_key_are_refused(key: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("mdl=small/xar_b", "stage train does not read mdl; it reads scale, key, seed"),
-        ("sampler=tiny/xar", "stage train does not read sampler; it reads scale, key, seed"),
+        ("mdl=small/xar_b", "stage train does not read mdl; it reads scale, key, reproducible"),
+        (
+            "sampler=tiny/xar",
+            "stage train does not read sampler; it reads scale, key",
+        ),
         ("evaluation=none", "stage train does not read evaluation; it reads scale"),
         ("hydra.run.dir=x", "stage train does not read hydra.run.dir; it reads scale"),
         ("defaults=[]", "stage train does not read defaults; it reads scale"),

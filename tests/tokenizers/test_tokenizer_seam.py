@@ -199,7 +199,7 @@ TOY = {
         class Gain(nn.Module):
             def __init__(self, sizes):
                 super().__init__()
-                self.gain = nn.Parameter(torch.ones(()))
+                self.gain = nn.Parameter(torch.ones(1))
         class Toy(Tokenizer):
             def __init__(self, config, image_size, image_channels):
                 super().__init__()
@@ -227,7 +227,7 @@ from nextbasis.tokenizers.common.loading import load_tokenizer
 from nextbasis.tokenizers.kinds import find, names
 
 assert "toy" in names()
-save_file({"gain": torch.tensor(2.0)}, "weights.safetensors")
+save_file({"gain": torch.tensor([2.0])}, "weights.safetensors")
 raw = {"kind": "toy", "encode_batch_size": 5, "weights": "weights.safetensors"}
 config = section("tokenizer", raw | {"weights_sha256": "", "network": {"downsample": 4}})
 tokenizer.main(TokenizerStage(reproducible=True, scale="toy", key="a", seed=0, tokenizer=config))

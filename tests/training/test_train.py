@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,15 @@ def test_steps_that_are_not_finite_change_nothing_within_their_budget(
         train.main(config)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """As in a terminal: shells let jobs in the background, such as CI's, ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_save_a_state_and_end_with_their_status(
     number: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -195,6 +205,7 @@ def test_signals_save_a_state_and_end_with_their_status(
     assert outputs() == uninterrupted
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_ends_at_once_and_an_ignored_one_is_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

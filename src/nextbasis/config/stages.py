@@ -21,11 +21,6 @@ class StageConfig:
     key: str  # name of the run, tokenizer or evaluation; empty where a scale has one
     reproducible: bool  # the same bits on the same GPU again, at whatever speed
 
-    def __post_init__(self) -> None:
-        """Check the type: Hydra reads `reproducible=maybe` as a word."""
-        if not isinstance(self.reproducible, bool):
-            raise ValueError(f"reproducible must be true or false, got {self.reproducible}")
-
 
 @dataclass(kw_only=True)
 class DatasetStage(StageConfig):
@@ -90,7 +85,6 @@ class TokensStage(StageConfig):
 
     def __post_init__(self) -> None:
         """Check the choice and the size."""
-        super().__post_init__()
         choose("views", self.views, VIEWS)
         if self.shard_images < 1:
             raise ValueError(f"shard_images must be above 0, got {self.shard_images}")
@@ -110,7 +104,6 @@ class TrainStage(StageConfig):
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
-        super().__post_init__()
         family = find(self.model.family)
         if not family.has_basis and (self.basis.learned or self.basis.init != "identity"):
             raise ValueError(

@@ -1,5 +1,6 @@
 """What makes a table's numbers comparable, as printed above it."""
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def commit(folder: Path = Path(".")) -> str:
         head = git(folder, "rev-parse", f"--short={SHORT}", "HEAD").decode().strip()
         changed = git(folder, "status", "--porcelain", "--", *SOURCES, MADE)
     except (GitError, FileNotFoundError) as error:
-        print(f"no git commit is named: {error}")
+        print(f"no git commit is named: {error}", file=sys.stderr)
         return "no git commit"
     return f"commit {head}" + ("-dirty" if changed else "")
 
