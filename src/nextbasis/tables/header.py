@@ -12,6 +12,7 @@ from nextbasis.support.instructions import machine
 from nextbasis.tables.inputs import table_evals, table_tokenizers
 from nextbasis.tables.measured import read_result, read_score
 
+NO_REPOSITORY = "not a git repository"  # in what git says
 SHORT = 12  # digits of a checksum that are printed
 SOURCES = ("src", "config", "workflow", "Snakefile", "dvc.yaml", "pyproject.toml")
 MADE = ":(exclude)*dvc.lock"  # among them
@@ -78,7 +79,8 @@ def commit(folder: Path = Path(".")) -> str:
         head = git(folder, "rev-parse", f"--short={SHORT}", "HEAD").decode().strip()
         changed = git(folder, "status", "--porcelain", "--", *SOURCES, MADE)
     except (GitError, FileNotFoundError) as error:
-        print(f"no git commit is named: {error}", file=sys.stderr)
+        if NO_REPOSITORY not in str(error):  # as of a folder that was downloaded without one
+            print(f"no git commit is named: {error}", file=sys.stderr)
         return "no git commit"
     return f"commit {head}" + ("-dirty" if changed else "")
 
