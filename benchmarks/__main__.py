@@ -169,7 +169,7 @@ def on_the_gpu(minutes: float, as_json: bool, write: bool) -> int:
     print(json.dumps(result, indent=2) if as_json else gpu_page.block(result))
     if write:
         write_json(gpu_page.RESULTS, result)
-        gpu_page.write(result)
+        gpu_page.write(result, gpu_page.PAGE)
     for line in (failed := gpu_page.failures(result)):
         print(f"failed: {line}", file=sys.stderr)
     return int(bool(failed))

@@ -28,7 +28,7 @@ def block(result: dict[str, Any] | None) -> str:
     )
 
 
-def write(result: dict[str, Any], path: Path = PAGE) -> None:
+def write(result: dict[str, Any], path: Path) -> None:
     """Put the block into its place in the page.
 
     Raises: ValueError if the page has no such place.

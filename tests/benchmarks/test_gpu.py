@@ -24,6 +24,7 @@ from nextbasis.families.common.generator import Generator
 from nextbasis.families.common.noise import ImageNoise
 from nextbasis.plan.runs import runs_of
 from nextbasis.tables.published import load
+from pretend_gpu import pretend_gpu
 
 CPU = torch.device("cpu")
 TINY = Sizes(training=2, sampling=2, images=8, product=16)
@@ -205,6 +206,40 @@ def test_a_recorded_head_draws_the_same_tokens(guidance: float, gpu: Gpu) -> Non
         with recorded_head(record_on(gpu)):
             again = drawn(made)
     torch.testing.assert_close(again, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_the_command_prints_keeps_and_tells_of_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = {"device": "A card", "driver": "1", "cuda": "13", "torch": "2", "python": "3"}
+    environment |= {"memory_bytes": 10**9, "peak_tflops": None, "float32_products": "highest"}
+    environment |= {"product_tflops": {"bfloat16": 2.0, "float32": 1.0}}
+    row = {"key": "rar-b-train-eager", "run": "rar_b", "what": "train", "how": "eager"}
+    result = {"environment": environment, "rows": [row | {"failed": "E: why"}], "seconds": 1.0}
+    asked: list[Any] = []
+
+    def measure(runs: Any, found: Accelerator, minutes: float) -> dict[str, Any]:
+        asked.append(([run.config.key for run in runs], found.device, minutes))
+        return result
+
+    monkeypatch.setattr(suite, "measure", measure)
+    monkeypatch.setattr(page, "RESULTS", tmp_path / "gpu.json")
+    monkeypatch.setattr(page, "PAGE", tmp_path / "speed.md")
+    place = "<!-- python -m benchmarks --gpu -->\n\nx\n\n<!-- end -->"
+    (tmp_path / "speed.md").write_text(place, encoding="utf-8")
+    with pretend_gpu():
+        for arguments in (["--write"], ["--json", "--minutes", "2"]):
+            with pytest.raises(SystemExit) as caught:
+                main(["--gpu", *arguments])
+            assert caught.value.code == 1
+            printed = capsys.readouterr()
+            assert printed.err == "failed: rar-b-train-eager: E: why\n"
+            shown = "**A card**" if arguments == ["--write"] else '"device": "A card"'
+            assert shown in printed.out
+    runs = ["rar_b", "xar_b", "mar_b"]
+    assert asked == [(runs, DEVICE, suite.MINUTES), (runs, DEVICE, 2.0)]
+    assert json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8")) == result
+    assert "**A card**" in (tmp_path / "speed.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
