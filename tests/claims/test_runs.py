@@ -133,7 +133,7 @@ def test_a_basis_without_its_file_is_named(
     catalog: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="config/basis/bar.yaml is missing"):
+    with pytest.raises(FileNotFoundError, match="no config/basis/bar.yaml; run from"):
         runs.reading(catalog, "cpu", "xar_b_bar")
 
 

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nextbasis.families import find
 from nextbasis.pipeline.catalog import Catalog, evals_of, section
+from nextbasis.support.yamls import parse_yaml, read_keys
 
 BASES = Path("config/basis")
 SETTINGS = ("family", "model", "tokens", "captions", "train", "sampler", "basis", "order")
@@ -26,7 +25,7 @@ def settings(part: dict[str, Any], entry: dict[str, Any]) -> Settings:
     found = {key: line[key] for key in SETTINGS if key in line}
     words = " ".join(line.get(key, "") for key in OVERRIDES).split()
     given = (word.lstrip("+").partition("=") for word in words)
-    return found | {key: yaml.load(value, Loader=yaml.CSafeLoader) for key, _, value in given}
+    return found | {key: parse_yaml(value) for key, _, value in given}
 
 
 def differing(one: Settings, other: Settings) -> list[str]:
@@ -90,10 +89,7 @@ def _runs(catalog: Catalog, scale: str, system: str) -> list[Settings]:
 
 
 def _reading(run: Settings) -> str:
-    path = BASES / f"{run['basis']}.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: it says how the basis of a run is learned")
-    file = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    file = read_keys(BASES / f"{run['basis']}.yaml")
     if not file["learned"]:
         return ""
     chosen = {key: run.get(f"basis.{key}", file[key]) for key in ("objective", *OPEN)}
