@@ -27,6 +27,10 @@ class CudaTensor(Tensor):
     """A tensor on the pretend GPU; `numbers` holds its numbers."""
 
     numbers: Tensor
+    # Shapes are checked so often that torch is not asked.
+    shape = property(lambda self: self.numbers.shape)
+    dtype = property(lambda self: self.numbers.dtype)
+    ndim = property(lambda self: self.numbers.ndim)
 
     @staticmethod
     def __new__(cls, real: Tensor) -> "CudaTensor":
@@ -52,7 +56,7 @@ class CudaTensor(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """What does not reach the dispatcher: the device's name, and ways to the CPU."""
+        """What does not reach the dispatcher: the device's name, ways to the CPU, copies."""
         kwargs = kwargs or {}
         if func == Tensor.device.__get__:
             return DEVICE

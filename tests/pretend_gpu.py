@@ -62,14 +62,15 @@ class _Mode(TorchFunctionMode):
     """Tensors made on, or moved to, the pretend GPU; generators of the wrong device refused."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
         if func == Tensor.to:
-            return moved(*args, **kwargs)
+            return moved(*args, **kwargs or {})
         if func == Tensor.cuda:
-            return moved(args[0], DEVICE, **kwargs)
+            return moved(args[0], DEVICE, **kwargs or {})
         if func == Tensor.pin_memory:
             return args[0].clone()
-        kwargs.pop("pin_memory", None)
+        if not kwargs:
+            return func(*args)
+        kwargs = {name: value for name, value in kwargs.items() if name != "pin_memory"}
         device = kwargs.get("device")
         if generator := kwargs.get("generator"):
             at = next((a.device for a in args if isinstance(a, Tensor)), HOST)

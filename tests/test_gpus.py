@@ -1,6 +1,8 @@
-"""What surrounds a real GPU in tests, as far as a CPU can tell."""
+"""What surrounds a GPU in tests, as far as a CPU can tell; what must be put on one."""
 
+import re
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,3 +60,35 @@ def test_without_a_gpu_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(gpus.WORKSPACE, "")  # what it was comes back after the test
     monkeypatch.delenv(gpus.WORKSPACE)
     assert gpus.real() is gpus.REAL and gpus.os.environ[gpus.WORKSPACE] == ":4096:8"
+
+
+ON_A_GPU = {  # each module that asks for the device, and the tests that put it on a GPU
+    "figures/neighbours.py": "figures/test_neighbours.py",
+    "parity/fixture.py": "parity/test_parity_on_a_gpu.py",
+    "scoring/brought.py": "scoring/test_scores_on_a_pretend_gpu.py",
+    "scoring/paired.py": "scoring/test_scores_on_a_pretend_gpu.py",
+    "stages/diagnose.py": "stages/test_diagnose.py",
+    "stages/rebase.py": "tokenizers/test_on_a_pretend_gpu.py",
+    "stages/reconstruct.py": "stages/test_score_stage.py",
+    "stages/reference.py": "stages/test_captioned_scores.py",
+    "stages/sample.py": "stages/test_sample.py",
+    "stages/score.py": "stages/test_score_stage.py",
+    "stages/tokenizer.py": "tokenizers/test_on_a_pretend_gpu.py",
+    "stages/tokens.py": "tokenizers/test_published_tokenizers.py",
+    "text/frozen.py": "text/test_frozen_on_a_gpu.py",
+    "training/trainer.py": "training/test_pretend_gpu.py",
+}
+
+
+def test_every_module_that_asks_for_the_device_is_put_on_a_gpu() -> None:
+    tests = Path(__file__).parent
+    source = tests.parent / "src" / "nextbasis"
+    asks = re.compile(r"provenance import \(?[\w\s,]*\bdevice\b")
+    found = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*.py")
+        if asks.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == ON_A_GPU.keys()
+    for name in set(ON_A_GPU.values()):
+        assert "gpu: Gpu" in (tests / name).read_text(encoding="utf-8"), name

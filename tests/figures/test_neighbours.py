@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from command import ROOT
+from gpus import Gpu
 from nextbasis.config import ReferenceStage, compose
 from nextbasis.figures import feature_plots
 from nextbasis.figures import neighbours as stage
@@ -154,6 +155,26 @@ def test_figures_are_drawn_and_copies_are_found(
         np.testing.assert_array_equal(row.images[0], row.images[1])
         assert row.distances == sorted(row.distances) and len(row.distances) == stage.NEIGHBOURS
     assert not blocks[1].title.startswith("draws\n100.0%")
+
+
+def test_figures_drawn_on_a_gpu_are_those_of_the_cpu(
+    results: Path, monkeypatch: pytest.MonkeyPatch, gpu: Gpu
+) -> None:
+    seen: list[Any] = []
+    original = feature_plots.neighbours
+    monkeypatch.setattr(
+        feature_plots, "neighbours", lambda *given: seen.append(given[0]) or original(*given)
+    )
+    stage.main(["--scale", "tiny"])
+    with gpu(deterministic=True):
+        stage.main(["--scale", "tiny"])
+    here, there = seen
+    for ours, theirs in zip(here, there, strict=True):
+        assert theirs.title == ours.title
+        for one, two in zip(ours.rows, theirs.rows, strict=True):
+            np.testing.assert_array_equal(two.images[:2], one.images[:2])
+            near = {"rel": gpu.rounding * 1e-3, "abs": gpu.rounding * 1e-2}  # of a copy it is 0
+            assert two.distances == pytest.approx(one.distances, **near)
 
 
 def test_missing_samples_are_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

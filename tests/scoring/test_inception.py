@@ -8,6 +8,7 @@ import torch
 import torch_fidelity
 from benchmarks.scoring import Images, random_inception
 
+from gpus import DEVICE, Gpu
 from nextbasis.config import EvaluationConfig
 from nextbasis.scoring.extractor import load_extractor
 from nextbasis.scoring.features import extract
@@ -88,3 +89,15 @@ def test_spatial_features_are_seven_channels_of_mixed_6_in_adms_order(
         wanted = seen[0][:, channel, row, column]
         found = extractor.spatial[:, (row * 17 + column) * 7 + channel]
         torch.testing.assert_close(found, wanted)
+
+
+def test_features_on_a_gpu_are_those_of_the_cpu(config: EvaluationConfig, gpu: Gpu) -> None:
+    images = torch.from_numpy(colourful(2, 3)).permute(0, 3, 1, 2)
+    extractor = load_extractor(config, CPU)
+    here = (*extractor.features(images), extractor.spatial)
+    with gpu(deterministic=True):
+        extractor = load_extractor(config, DEVICE)
+        there = (*extractor.features(images), extractor.spatial)
+    for ours, theirs in zip(here, there, strict=True):
+        assert ours is not None and theirs is not None and ours.std() > 0
+        assert (theirs - ours).abs().max() <= gpu.rounding * 1e-4 * ours.abs().max()

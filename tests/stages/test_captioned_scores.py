@@ -13,6 +13,7 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
 from command import ROOT
+from gpus import Gpu
 from nextbasis.config import EvaluationConfig, ReferenceStage, compose
 from nextbasis.scoring.protocol import CAPTIONS, check_images, count_classes
 from nextbasis.scoring.reference import load_reference
@@ -21,6 +22,7 @@ from nextbasis.scoring.rules import PROTOCOLS, as_classes, find_rule
 from nextbasis.scoring.score import score_images
 from nextbasis.stages import reference
 from nextbasis.support.files import read_json, result_folder, sha256, write_json
+from nextbasis.support.provenance import device
 from scoring import CPU, evaluation, pictures
 
 TRAIN, TEST = 160, 40  # images of the made-up dataset, each of a caption of its own
@@ -178,6 +180,39 @@ def test_reference_on_test_images_has_a_floor_of_as_many_training_images(dataset
     found = load_reference(result_folder("cpu", "reference"), config("grey-on-test"))
     assert found.index["computed_on"] == "made-up, 40 test images"
     assert found.statistics.count == TEST and found.gallery is not None
+
+
+@pytest.mark.filterwarnings("ignore:.*feature dimensions")
+@pytest.mark.parametrize("protocol", ["grey", "grey-on-test"])
+def test_a_reference_made_on_a_gpu_is_that_of_the_cpu(
+    protocol: str, dataset: Path, gpu: Gpu
+) -> None:
+    def made() -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any]]:
+        floors = make_reference(protocol)
+        with np.load(result_folder("cpu", "reference") / "statistics.npz") as file:
+            arrays = dict(file)
+        found = load_reference(result_folder("cpu", "reference"), config(protocol))
+        labels = np.arange(TRAIN, TRAIN + 100) % (TRAIN + TEST)
+        score = score_images(pictures(100, 5), labels, found, config(protocol), device())
+        return floors, arrays, score["values"]
+
+    floors, arrays, values = made()
+    with gpu(deterministic=True):
+        their_floors, their_arrays, their_values = made()
+    assert (floors["device"], their_floors["device"]) == ("cpu", "cuda")
+    for part in ("floor", "anchor"):
+        close(their_floors["scores"][part], floors["scores"][part], gpu)
+    close(their_values, values, gpu)
+    assert ("retrieval" in values) and arrays.keys() == their_arrays.keys()
+    for name, array in arrays.items():
+        difference = np.abs(their_arrays[name] - array).max()
+        assert difference <= gpu.rounding * 1e-4 * max(1, np.abs(array).max()), name
+
+
+def close(there: dict[str, float], here: dict[str, float], gpu: Gpu) -> None:
+    assert there.keys() == here.keys()
+    for name, value in here.items():
+        assert there[name] == pytest.approx(value, rel=gpu.rounding * 1e-3, abs=1e-3), name
 
 
 @pytest.mark.filterwarnings("ignore:.*feature dimensions")

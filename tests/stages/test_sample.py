@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from builders import basis_config, model_config, order_config, sampler_config
+from gpus import Gpu
 from nextbasis.config import SampleStage, TrainStage
 from nextbasis.config import compose as compose_here
 from nextbasis.families.common.checkpoint import save_generator
@@ -109,6 +110,22 @@ def test_bfloat16_is_recorded_and_changes_images_little() -> None:
     assert 0 < np.abs(samples().astype(int) - exact).mean() < 2
     assert read_json(FOLDER / "speed.json")["dtype"] == "bfloat16"
     assert read_json(FOLDER / "metrics.json")["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize(("precision", "deterministic"), [("float32", True), ("bfloat16", False)])
+def test_images_made_on_a_gpu_are_those_of_the_cpu(
+    precision: str, deterministic: bool, gpu: Gpu
+) -> None:
+    config = stage(precision=precision, num_images=10)
+    sample.main(config)
+    here = samples().astype(int)
+    with gpu(deterministic):
+        sample.main(config)
+        assert read_json(FOLDER / "speed.json")["device"] == "cuda"
+    difference = np.abs(samples().astype(int) - here)
+    if precision == "float32":
+        assert difference.max() <= 1  # a rounding tie may fall the other way
+    assert difference.mean() <= 1
 
 
 def test_a_killed_sampling_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,22 @@ from pathlib import Path
 import pytest
 
 from command import ROOT
-from nextbasis.config import ReferenceStage, SampleStage, ScoreStage, as_dict, compose
+from gpus import Gpu
+from nextbasis.config import (
+    ReconstructStage,
+    ReferenceStage,
+    SampleStage,
+    ScoreStage,
+    TokenizerStage,
+    as_dict,
+    compose,
+)
 from nextbasis.pipeline.catalog import load_catalog
 from nextbasis.pipeline.stagelist import load_stages
-from nextbasis.stages import reference, score
+from nextbasis.stages import reconstruct, reference, score, tokenizer
 from nextbasis.support.files import read_json, sha256, write_json
 from nextbasis.support.provenance import config_hash
+from nextbasis.tokenizers.patches.config import PatchesConfig
 from scoring import write_samples
 
 STAGES = load_stages(load_catalog())
@@ -53,6 +63,30 @@ def test_stages_write_scores_that_carry_their_protocol(results: Path) -> None:
     recorded = {"weights", "rounding", "dtype", "extractor_dtype", "device", "seed", "is_order"}
     recorded |= {"num_images", "fid_is", "samples_sha256", "extractor_sha256", "torch_fidelity"}
     assert recorded <= protocol.keys()
+
+
+def test_scores_and_reconstructions_on_a_gpu_are_those_of_the_cpu(results: Path, gpu: Gpu) -> None:
+    patches = PatchesConfig(kind="patches", encode_batch_size=50, downsample=4, latent_channels=16)
+    settings = {"reproducible": True, "scale": "cpu", "key": "patches"}
+    tokenizer.main(TokenizerStage(**settings, seed=0, tokenizer=patches))
+
+    def made() -> tuple[dict[str, float], dict[str, float], bytes]:
+        score.main(CONFIG)
+        reconstruct.main(ReconstructStage(**settings, evaluation=CONFIG.evaluation))
+        files = [results / "score/mar_b/score.json", results / "reconstruct/patches/score.json"]
+        values = [read_json(path)["values"] for path in files]
+        return values[0], values[1], (results / "reconstruct/patches/grid.png").read_bytes()
+
+    here = made()
+    with gpu(deterministic=True):
+        there = made()
+        assert read_json(results / "score/mar_b/score.json")["protocol"]["device"] == "cuda"
+    for ours, theirs in zip(here[:2], there[:2], strict=True):
+        assert ours["fid"] > 0 and ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            near = pytest.approx(value or 0.0, rel=gpu.rounding * 1e-3, abs=1e-3)
+            assert (theirs[name] or 0.0) == near, name  # no PSNR where nothing is lost
+    assert gpu.rounding > 1 or there[2] == here[2]
 
 
 @pytest.mark.parametrize(("key", "value"), [("seed", 1), ("run", "mar_l")])

@@ -11,12 +11,13 @@ import pytest
 import torch
 from einops import rearrange
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.transforms import TenCrop
 
 from builders import write_cache
 from fixtures_at_hand import fixture_path
+from gpus import Gpu
 from networks import KL16, SMALL_KL, SMALL_VQ, VQGAN
 from nextbasis.config import (
     DatasetConfig,
@@ -338,6 +339,51 @@ def test_vqgan_from_ten_crops_of_photographs_to_a_model(data: DatasetConfig) -> 
     assert 1 <= metrics["codes_used"] <= 32
     train.main(training("rar", "identity"))
     assert trained()
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "views", "family"), [("kl16", "flip", "xar"), ("maskgit_vqgan", "ten_crop", "rar")]
+)
+def test_tokens_and_a_resumed_model_made_on_a_gpu_are_those_of_the_cpu(
+    kind: str,
+    views: str,
+    family: str,
+    deterministic: bool,
+    data: DatasetConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: Gpu,
+) -> None:
+    config = small(kind, Path("weights.safetensors"))
+    save_file(random_state(config), config.weights)
+
+    def made() -> tuple[np.ndarray, dict[str, Tensor]]:
+        cache = make_tokens(config, data, views)
+        encoded = np.stack([views_of(cache, image) for image in range(len(cache.labels))])
+        run = training(family, "identity")
+        with monkeypatch.context() as patch:
+            patch.setattr(train.Trainer, "advance", killed_at(5))
+            with pytest.raises(KeyboardInterrupt):
+                train.main(run)
+        train.main(run)
+        return encoded, load_file("results/toy/train/run/model.safetensors")
+
+    encoded, weights = made()
+    with gpu(deterministic):
+        their_encoded, their_weights = made()
+        metrics = json.loads(Path("results/toy/train/run/metrics.json").read_text())
+    assert metrics["device"] == "cuda"
+    if encoded.dtype.kind == "f":
+        np.testing.assert_allclose(
+            their_encoded, encoded, rtol=gpu.rounding * 1e-4, atol=gpu.rounding * 1e-5
+        )
+    else:
+        assert (their_encoded == encoded).mean() > 0.99  # a tie may be broken otherwise
+    assert weights.keys() == their_weights.keys()
+    for name, value in weights.items():
+        difference = (their_weights[name] - value).abs()
+        # AdamW moves what has a gradient of rounding alone by its whole rate, in each of six steps.
+        assert difference.max() <= 2 * 6 * 2e-3 and difference.double().mean() <= 1e-4, name
 
 
 def test_ten_crops_of_other_photographs_are_refused(data: DatasetConfig) -> None:
