@@ -82,6 +82,20 @@ def test_other_packages_old_python_and_full_disks_are_seen(
     assert "GiB, or clone to another disk" in doctor._disk("tiny").advice
 
 
+def test_a_folder_of_caches_that_takes_no_files_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    (tmp_path / "file").write_text("no folder, for root as for anybody")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    check = doctor._caches()
+    assert check.found.startswith(f"{tmp_path / 'file' / '.cache'} cannot be written")
+    assert "XDG_CACHE_HOME" in check.advice
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert doctor._caches() == doctor.Check("caches", str(tmp_path / "caches"))
+    assert not list((tmp_path / "caches").iterdir())
+
+
 def test_data_that_was_made_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stages = [s for s in load_stages(load_catalog()) if s.scale == "cpu" and s.kind == "dataset"]
     monkeypatch.chdir(tmp_path)

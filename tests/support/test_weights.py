@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from nextbasis.support.sections import Origin
 from nextbasis.support.weights import check_finite, check_floats, check_shapes, read_checkpoint
-from nextbasis.support.words import MOST, listed, nearest
+from nextbasis.support.words import MOST, listed
 
 RAW = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.zeros(2)}
 MEAN = {name: tensor + 0.5 for name, tensor in RAW.items()}
@@ -334,11 +334,3 @@ def test_long_lists_of_names_are_cut_and_counted() -> None:
     assert "800 tensors do not fit" in message and len(message) < 1000
     assert f"and {499 - MOST} more" in message and f"and {300 - MOST} more" in message
     assert "blocks.7.weight has shape [3] instead of [2]" in message
-
-
-def test_the_nearest_choices_come_first() -> None:
-    choices = [f"run_{index}" for index in range(100)] + ["xar_b_bar"]
-    assert nearest(choices, "xar_b_baar").startswith("xar_b_bar, run_0, ")
-    assert nearest(choices, "xar_b_baar").endswith(f"and {101 - MOST} more")
-    assert listed(range(MOST)) == ", ".join(map(str, range(MOST)))
-    assert choices[-1] == "xar_b_bar"

@@ -110,7 +110,9 @@ def _read_safetensors(path: Path) -> Tensor:
     except SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file ({error})") from None
     if len(tensors) != 1 or not (tensor := next(iter(tensors.values()))).is_floating_point():
-        raise ValueError(f"{path} must hold one tensor of real numbers, it has {sorted(tensors)}")
+        raise ValueError(
+            f"{path} must hold one tensor of real numbers, it has {listed(sorted(tensors))}"
+        )
     return tensor
 
 

@@ -3,11 +3,22 @@
 from dataclasses import dataclass, field
 
 from nextbasis.config.checks import choose, positive
+from nextbasis.support.words import listed
 
 LABELLED_KINDS = ("local", "torchvision", "debian", "sklearn", "image_folder")
 CAPTIONED_KINDS = ("npm", "journeydb")
 SOURCE_KINDS = (*LABELLED_KINDS, *CAPTIONED_KINDS, "webdataset", "parquet")  # these two: either
 EXTRACTORS = ("fashion128", "emoji128", "inception-v3-compat")
+MNIST_FILES = tuple(
+    f"{split}-{what}-ubyte"
+    for split in ("train", "t10k")
+    for what in ("images-idx3", "labels-idx1")
+)
+CHECKSUMS = {  # what the checksums of a source are of, by kind; other kinds verify none
+    **dict.fromkeys(("local", "torchvision", "debian"), MNIST_FILES),
+    "sklearn": ("images", "labels"),
+    "npm": ("images", "captions"),
+}
 VIEWS = ("single", "flip", "ten_crop")  # of a training image; see nextbasis.data.views
 
 
@@ -47,6 +58,13 @@ class DatasetConfig:
                 f"classes, as in {', '.join(CAPTIONED_KINDS)}; got {self.num_classes}"
                 + (f" for a source of kind {wrong[0]}" if wrong else "")
             )
+        for source in self.sources:
+            names = CHECKSUMS.get(source.kind, ())
+            if unread := [name for name in self.checksums if name not in names]:
+                raise ValueError(
+                    f"dataset.checksums: a source of kind {source.kind} verifies "
+                    f"{listed(names) or 'none'}; got {listed(unread)}"
+                )
         if self.captions and len(self.captions) != self.num_classes:
             raise ValueError(
                 f"dataset.captions must name as many classes as dataset.num_classes says, "

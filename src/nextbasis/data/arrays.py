@@ -13,10 +13,9 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from nextbasis.support.disk import named_when_full, reserve
-from nextbasis.support.files import read_json, sha256
+from nextbasis.support.files import read_json, read_record, sha256
 from nextbasis.support.npy import read_npy
 from nextbasis.support.progress import track
-from nextbasis.support.words import listed
 
 CAPTIONS = "captions.json"  # a list of strings: what each label means
 HASHED_BELOW = 2**32  # bytes
@@ -139,12 +138,7 @@ def read_index(folder: Path, keys: Sequence[str]) -> dict[str, Any]:
     path = folder / "index.json"
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; run the stage that makes it")
-    index: dict[str, Any] = read_json(path)
-    if not isinstance(index, dict):
-        raise ValueError(f"{path} holds no keys and values; delete it and rerun")
-    if missing := [key for key in keys if key not in index]:
-        raise ValueError(f"{path} has no {listed(missing)}; delete it and rerun")
-    return index
+    return read_record(path, keys)
 
 
 def as_images(

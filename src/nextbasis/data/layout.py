@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from nextbasis.support.words import listed
+
 Grid = tuple[int, int]  # rows and columns
 KINDS = ("numbers", "ids", "bits")  # of tokens; only numbers can be mixed by a basis
 
@@ -66,7 +68,7 @@ class TokenLayout:
         """
         wanted = [field.name for field in fields(cls)]
         if set(values) != set(wanted):
-            raise ValueError(f"tokens are told by {', '.join(wanted)}; got {', '.join(values)}")
+            raise ValueError(f"tokens are told by {listed(wanted)}; got {listed(values)}")
         levels = tuple((rows, columns) for rows, columns in values["levels"])
         return cls(**{**values, "levels": levels, "sizes": tuple(values["sizes"])})
 

@@ -24,7 +24,8 @@ from nextbasis.pipeline.stagelist import (
     stage_name,
     with_followers,
 )
-from nextbasis.support.yamls import read_keys
+from nextbasis.support.words import listed
+from nextbasis.support.yamls import check_keys, read_keys
 
 BUSY_ADVICE = (
     "Wait until that process has ended. If no dvc is running at all, its number has been given to "
@@ -32,6 +33,7 @@ BUSY_ADVICE = (
 )
 RESOURCES = "resources.yaml"  # of a scale's folder
 RUNTIMES = "runtimes.yaml"  # and GPUs of single jobs, where the scale's plan has them
+LIMITS = ("threads", "mem_mb", "runtime", "gpu")  # of a job, in these files
 MARKERS = Path(".snakemake/dvc")
 PACKAGE = Path(__file__).parents[1]
 # What a configuration is made of besides config/, in this package: schemas, and families' recipes.
@@ -74,12 +76,34 @@ class Stages:
         self.kinds = list(dict.fromkeys(stage.kind for stage in self.stages))
         self._by_name = {stage.name: stage for stage in self.stages}
         self._resources, self._runtimes = self._read(RESOURCES), self._read(RUNTIMES)
+        self._check_resources()
         self._headline = headline(self.section)
         self._due = {stage.name for stage in self.stages}  # to be made, as far as we know
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.root / SCALES / self.scale / name
         return read_keys(path) if path.is_file() else {}
+
+    def _check_resources(self) -> None:
+        """Check that every number of resources.yaml and runtimes.yaml is of a job, and one.
+
+        Raises: ValueError naming file, kind and key of one that nothing reads, or is no number.
+        """
+        file = SCALES / self.scale / RESOURCES
+        check_keys(file, self._resources, ("default", *self.kinds))
+        entries = {f"{file}: {kind}": entry for kind, entry in self._resources.items()}
+        file = SCALES / self.scale / RUNTIMES
+        check_keys(file, self._runtimes, self.kinds)
+        for kind, jobs in self._runtimes.items():
+            check_keys(f"{file}: {kind}", jobs, self.keys(kind))
+            entries |= {f"{file}: {kind}.{key}": entry for key, entry in jobs.items()}
+        for where, entry in entries.items():
+            check_keys(where, entry, LIMITS)
+            for name, value in entry.items():
+                if type(value) is not int or value < 0:
+                    raise ValueError(f"{where}.{name} must be a whole number, got '{value}'")
+        if lacking := [name for name in LIMITS if name not in self._resources.get("default", {})]:
+            raise ValueError(f"{SCALES / self.scale / RESOURCES}: default has no {listed(lacking)}")
 
     def keys(self, kind: str) -> list[str]:
         """Keys of one kind's stages."""

@@ -1,7 +1,7 @@
 """What a run costs: parameters, FLOPs, memory, GPU-hours, and what its schedules do."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from nextbasis.plan import basis_flops, flops, memory
 from nextbasis.plan.flops import Flops
 from nextbasis.plan.runs import ASSUMPTIONS, Run
 from nextbasis.plan.runtimes import MOST, minutes
-from nextbasis.support.yamls import read_keys
+from nextbasis.support.yamls import check_keys, read_keys
 
 SECONDS = 3600  # in an hour
 _COUNTED: dict[str, dict[str, int]] = {}  # parameters of a backbone by what it is built from
@@ -43,6 +43,8 @@ def assumptions(scale: str, count: int | None) -> Assumptions:
     The scale's resources.yaml says how many GPUs a node has.
     """
     given = read_keys(ASSUMPTIONS)
+    names = {field.name for field in fields(Assumptions)} - {"counts"}
+    check_keys(ASSUMPTIONS, given, sorted({*names, "nodes", "page"}))
     resources = read_keys(SCALES / scale / "resources.yaml")
     usual = max(1, (resources["default"] | resources.get("train", {}))["gpu"])
     nodes = given.pop("nodes")

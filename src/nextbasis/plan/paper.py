@@ -10,10 +10,11 @@ from nextbasis.plan import storage
 from nextbasis.plan.estimate import assumptions, estimate
 from nextbasis.plan.runs import ASSUMPTIONS, Run, runs_of
 from nextbasis.support.words import listed
-from nextbasis.support.yamls import read_keys
+from nextbasis.support.yamls import check_keys, read_keys
 from nextbasis.tables.inputs import table_evals, tables_of
 
 Costs = dict[str, float]  # by GPU
+PAGE = ("dollars", "images", "trainings", "speeds", "steps")  # keys of `page` in config/plan.yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,9 @@ class Paper:
 
 def read_page() -> dict[str, Any]:
     """`page` of config/plan.yaml."""
-    return read_keys(ASSUMPTIONS)["page"]
+    page: dict[str, Any] = read_keys(ASSUMPTIONS)["page"]
+    check_keys(f"{ASSUMPTIONS}: page", page, PAGE)
+    return page
 
 
 def paper(scale: str, gpus: int | None = None) -> Paper:

@@ -22,7 +22,7 @@ from nextbasis.config import EvaluationConfig
 from nextbasis.scoring.classifier import EMOJI, FASHION, SHAPES, Classifier, Shape, make_fast
 from nextbasis.scoring.rules import INCEPTION, find_rule
 from nextbasis.support.files import sha256
-from nextbasis.support.weights import check_finite
+from nextbasis.support.weights import check_finite, put_weights
 
 WEIGHTS = Path(__file__).parents[1] / "extractors"  # of the small classifiers, shipped
 # sFID (Nash et al. 2021): "the first 7 channels of mixed_6/conv", 17 x 17 x 7 numbers.
@@ -58,9 +58,8 @@ class SmallExtractor(FeatureExtractorBase):
         """Load the weights: the shipped ones unless another file is named."""
         super().__init__(name, features_list)
         self.classifier = Classifier(self.shape)
-        self.classifier.load_state_dict(
-            load_file(feature_extractor_weights_path or WEIGHTS / f"{name}.safetensors")
-        )
+        weights = feature_extractor_weights_path or WEIGHTS / f"{name}.safetensors"
+        put_weights(self.classifier, load_file(weights))
         make_fast(self)
 
     @staticmethod

@@ -65,7 +65,7 @@ def check_same_classes(
         f"only {in_test} has": [name for name in test if name not in train],
     }
     if told := [f"{what} {listed(names)}" for what, names in parts.items() if names]:
-        raise ValueError(f"the splits have different classes: {'; '.join(told)}")
+        raise ValueError(f"the splits have different classes: {listed(told, '; ')}")
 
 
 def captioned(

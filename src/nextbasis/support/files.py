@@ -5,13 +5,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path, PurePath
 from typing import Any
 
 from nextbasis.support.disk import named_when_full
+from nextbasis.support.words import listed
 
 CHUNK = 1 << 20  # bytes read at a time when hashing
 TEXT = "utf-8-sig"  # of what others wrote: a byte-order mark may stand first
@@ -94,6 +95,19 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding=TEXT))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); delete it and rerun") from error
+
+
+def read_record(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """The keys and values of a JSON file, which must have `keys`.
+
+    Raises: FileNotFoundError naming the file; ValueError if it is not JSON or lacks a key.
+    """
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} holds no keys and values; delete it and rerun")
+    if lacking := [key for key in keys if key not in record]:
+        raise ValueError(f"{path} has no {listed(lacking)}; delete it and rerun")
+    return record
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from nextbasis.support import pickles
 from nextbasis.support.sections import Origin, choose_weights
@@ -72,7 +72,17 @@ def check_shapes(found: Shapes, wanted: Shapes) -> None:
     }
     if count := sum(map(len, problems.values())):
         texts = [f"{what}: {listed(names)}" for what, names in problems.items() if names]
-        raise ValueError(f"{count} tensors do not fit: {'; '.join(texts)}")
+        raise ValueError(f"{count} tensors do not fit: {listed(texts, '; ')}")
+
+
+def put_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Let a network have these weights.
+
+    Raises: ValueError naming the tensors that do not fit.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    check_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()}, wanted)
+    network.load_state_dict(tensors)
 
 
 def check_floats(tensors: Mapping[str, Tensor]) -> None:

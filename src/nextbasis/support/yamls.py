@@ -1,10 +1,12 @@
 """YAML files of keys and values, read strictly: what is wrong with one is said with its name."""
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from nextbasis.support.words import listed, nearest
 
 
 class Strict(yaml.CSafeLoader):
@@ -61,3 +63,14 @@ def read_keys(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ValueError(f"{path} must hold keys and values, such as 'name: value', and no more")
     return values
+
+
+def check_keys(where: object, given: Iterable[str], known: Collection[str]) -> None:
+    """Nothing if somebody reads every key; one that nobody reads would change nothing, in silence.
+
+    Raises: ValueError naming the file, the keys that are not known and those that are.
+    """
+    if unknown := [key for key in given if key not in known]:
+        raise ValueError(
+            f"{where}: nothing reads {listed(unknown)}; the keys are {nearest(known, unknown[0])}"
+        )

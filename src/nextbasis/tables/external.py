@@ -13,7 +13,7 @@ from nextbasis.pipeline.catalog import Catalog, evals_of
 from nextbasis.scoring.facts import METRICS
 from nextbasis.support.files import read_json, write_text
 from nextbasis.support.words import listed
-from nextbasis.support.yamls import read_yaml
+from nextbasis.support.yamls import check_keys, read_yaml
 from nextbasis.tables.inputs import EXTERNAL
 from nextbasis.tables.measured import ANALYTIC, PROTOCOL, Estimate
 
@@ -60,12 +60,15 @@ def slug(name: str) -> str:
 def read_rows(path: Path = EXTERNAL) -> dict[str, dict[str, str]]:
     """The rows of external.yaml; none if there is no such file.
 
-    Raises: ValueError naming a row that lacks a key.
+    Raises: ValueError naming a row that lacks a key, or a key that nothing reads.
     """
     if not path.is_file():
         return {}
-    rows = (read_yaml(path) or {}).get("rows") or {}
+    content = read_yaml(path) or {}
+    check_keys(path, content, ("rows",))
+    rows = content.get("rows") or {}
     for name, row in rows.items():
+        check_keys(f"{path}: row '{name}'", row, KEYS)
         if lacking := [key for key in KEYS if key not in row]:
             raise ValueError(f"{path}: row '{name}' has no {listed(lacking)}")
     return rows

@@ -98,7 +98,7 @@ def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFram
         if group["budget"].nunique() > 1:
             raise ValueError(
                 f"{scale}.evals: the seeds of system '{name}' were trained by different budgets: "
-                f"{'; '.join(sorted(group['budget'].unique()))}; run `dvc repro` on all"
+                f"{listed(sorted(group['budget'].unique()), '; ')}; run `dvc repro` on all"
             )
     return frame
 

@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 from nextbasis.config import as_dict, section
 from nextbasis.families.common.generator import Generator, build
 from nextbasis.families.common.spec import TokenSpec
-from nextbasis.support.files import read_json, write_atomic, write_json
+from nextbasis.support.files import read_record, write_atomic, write_json
+from nextbasis.support.weights import put_weights
+from nextbasis.support.words import listed
 
 MODEL, CONFIG = "model.safetensors", "config.json"
 
@@ -42,7 +44,7 @@ def load_generator(folder: Path, weights: str = "ema") -> tuple[Generator, dict[
     path = folder / MODEL
     if not path.is_file():
         raise FileNotFoundError(f"no trained model {path}; make it with the train stage")
-    config = read_json(folder / CONFIG)
+    config = read_record(folder / CONFIG, ("spec", "model", "basis", "order"))
     spec = TokenSpec.of(config["spec"])
     parts = {name: section(name, config[name]) for name in ("model", "basis", "order")}
     generator = build(**parts, spec=spec)
@@ -53,8 +55,8 @@ def load_generator(folder: Path, weights: str = "ema") -> tuple[Generator, dict[
     prefix = f"{weights}."
     state = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
     try:
-        generator.load_state_dict(state)
-    except RuntimeError as error:
+        put_weights(generator, state)
+    except ValueError as error:
         raise ValueError(f"{path} does not fit its {CONFIG}: {error}") from error
     return generator.eval(), config
 
@@ -93,7 +95,7 @@ class Resumable:
                 errors.append(f"{path} is corrupt ({error})")
                 print(f"{errors[-1]}; looking for the state before it", flush=True)
         if errors:
-            raise ValueError(f"{'; '.join(errors)}; delete {self.folder} to start over")
+            raise ValueError(f"{listed(errors, '; ')}; delete {self.folder} to start over")
         return None
 
     def delete(self) -> None:

@@ -7,7 +7,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from nextbasis.config import TokenizerConfig, as_dict, section
-from nextbasis.support.files import read_json, sha256, write_json
+from nextbasis.support.files import read_record, sha256, write_json
+from nextbasis.support.weights import put_weights
 from nextbasis.tokenizers.common.codes import VectorTokenizer
 from nextbasis.tokenizers.common.rebased import RebasedTokenizer
 from nextbasis.tokenizers.common.tokenizer import Tokenizer
@@ -58,7 +59,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     for name in ("index.json", WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no file {folder / name}; run stage tokenizer or rebase")
-    index, weights = read_json(folder / "index.json"), folder / WEIGHTS
+    index = read_record(folder / "index.json", ("sha256", "tokenizer", "image", "rebased"))
+    weights = folder / WEIGHTS
     if (found := sha256(weights)) != index["sha256"]:
         raise ValueError(f"{weights} has SHA-256 {found}, expected {index['sha256']}; rerun it")
     config = section("tokenizer", index["tokenizer"])
@@ -67,7 +69,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         assert isinstance(tokenizer, VectorTokenizer)
         tokenizer = RebasedTokenizer(tokenizer)
     try:
-        tokenizer.load_state_dict(load_file(weights))
-    except (RuntimeError, SafetensorError) as error:
+        put_weights(tokenizer, load_file(weights))
+    except (ValueError, SafetensorError) as error:
         raise ValueError(f"{weights} does not fit {folder / 'index.json'}: {error}") from error
     return tokenizer.eval().requires_grad_(False)

@@ -6,6 +6,7 @@ import torch
 
 from nextbasis.data.posterior import Posterior
 from nextbasis.parity.fixture import Fixture
+from nextbasis.support.weights import put_weights
 from nextbasis.tokenizers.kl16.config import KL16Config
 from nextbasis.tokenizers.kl16.model import KL16Autoencoder
 
@@ -53,7 +54,7 @@ def run(fixture: Fixture) -> None:
 def build(fixture: Fixture) -> KL16Autoencoder:
     """The network with the fixture's weights."""
     model = KL16Autoencoder(config_of(fixture.value("description", "config")))
-    model.load_state_dict(fixture.part("weights."))
+    put_weights(model, fixture.part("weights."))
     return model.eval().to(fixture.device)
 
 

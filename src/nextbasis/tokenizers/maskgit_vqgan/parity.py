@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from nextbasis.parity.fixture import Fixture
+from nextbasis.support.weights import put_weights
 from nextbasis.tokenizers.maskgit_vqgan.config import MaskGITVQGANConfig
 from nextbasis.tokenizers.maskgit_vqgan.model import MaskGITVQGAN
 
@@ -41,7 +42,7 @@ def run(fixture: Fixture) -> None:
 def build(fixture: Fixture) -> MaskGITVQGAN:
     """The network with the fixture's weights."""
     model = MaskGITVQGAN(config_of(fixture.value("config")))
-    model.load_state_dict(fixture.part("weights."))
+    put_weights(model, fixture.part("weights."))
     return model.eval().to(fixture.device)
 
 
