@@ -33,7 +33,7 @@ test: setup repository
 	$(MAKE) -j 2 -O lint dry-runs
 	snakemake --cores 2 --config scale=tiny extra=true
 	snakemake --cores 2 --config scale=tiny_text
-	pytest -m "not cluster and not gpu" -n 2 --dist loadfile --no-loadscope-reorder
+	PYTHONWARNDEFAULTENCODING=1 pytest -m "not cluster and not gpu" -n 2 --dist loadfile --no-loadscope-reorder
 
 verify: setup repository
 	nextbasis verify --scale $(SCALE)

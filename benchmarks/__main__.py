@@ -22,7 +22,7 @@ from benchmarks.scoring import SCORING, ScoringRow, measure_row
 from benchmarks.work import ROWS, work
 from nextbasis.families.common.speed import Row
 from nextbasis.plan.runs import runs_of
-from nextbasis.support.files import read_json, write_atomic, write_json
+from nextbasis.support.files import read_json, write_json, write_text
 
 ROUNDS = 3  # of the official code and ours in turn
 SCORING_REPEATS = 2  # at most: a row of scores takes minutes
@@ -150,8 +150,7 @@ def main(arguments: list[str]) -> None:
         path = RESULTS.with_suffix(".json")
         result = with_earlier(result, read_json(path) if path.is_file() else {})
         write_json(path, result)
-        text = pages(result)
-        write_atomic(RESULTS.with_suffix(".md"), lambda path: path.write_text(text))
+        write_text(RESULTS.with_suffix(".md"), pages(result))
 
 
 def on_the_gpu(minutes: float, as_json: bool, write: bool) -> int:

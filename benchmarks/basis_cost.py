@@ -48,14 +48,14 @@ GOAL_TOKENS = 1024
 
 def basis_config(structure: str) -> BasisConfig:
     """BAR's default, with another structure."""
-    given = yaml.safe_load((CONFIG / "basis/bar.yaml").read_text())
+    given = yaml.safe_load((CONFIG / "basis/bar.yaml").read_text(encoding="utf-8"))
     return BasisConfig(**given | {"structure": structure, "reflections": STRUCTURES[structure]})
 
 
 def model_config(family: str) -> MARConfig | XARConfig:
     """The released model of size B."""
     recipe = find(family).recipes / f"model/paper/{family}_b.yaml"
-    given = yaml.safe_load(recipe.read_text())
+    given = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     return FAMILIES[family](**given)
 
 

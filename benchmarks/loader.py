@@ -109,7 +109,7 @@ def forget(path: Path) -> None:
 
 def memory() -> float:
     """MB of this process's own memory."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1e3
 
 

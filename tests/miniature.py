@@ -261,16 +261,16 @@ def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
 def parent_of(pid: int, name: str) -> int:
     """The nearest ancestor of a process whose command line contains `name`, by walking /proc."""
     while pid > 1:
-        status = Path(f"/proc/{pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         pid = int(next(line for line in status.splitlines() if line.startswith("PPid:")).split()[1])
-        if name in Path(f"/proc/{pid}/cmdline").read_text():
+        if name in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8"):
             return pid
     raise AssertionError(f"no ancestor runs {name}")
 
 
 def _alive(pid: int) -> bool:
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
     return state != "Z"

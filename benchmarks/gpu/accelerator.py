@@ -120,7 +120,7 @@ def driver() -> str | None:
     if shutil.which("nvidia-smi") is None:
         return None
     asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    told = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=False)
+    told = subprocess.run(asked, capture_output=True, encoding="utf-8", timeout=30, check=False)
     return told.stdout.partition("\n")[0].strip() or None
 
 

@@ -46,7 +46,7 @@ def of_tokens(height, width, *, tokens, seed):
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    Path("mine_to_bring.py").write_text(MODULE)
+    Path("mine_to_bring.py").write_text(MODULE, encoding="utf-8")
     np.save("dct.npy", DCT)
 
 
@@ -144,7 +144,7 @@ def test_errors_name_the_key_the_value_and_what_would_be_right(init: str, messag
     save("steep.npy", np.diag([1.0] * 15 + [1e-3]))
     save("few.npy", 2 * np.eye(16)[:3])
     save("text.npy", np.array(["a", "b"]))
-    Path("text.safetensors").write_text("no tensors")
+    Path("text.safetensors").write_text("no tensors", encoding="utf-8")
     save_file({"a": torch.ones(2), "b": torch.ones(2)}, "two.safetensors")
     with pytest.raises(ValueError, match=rf"^basis\.init={init}: .*{message}"):
         make(init, 4, 4)

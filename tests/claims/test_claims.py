@@ -376,7 +376,7 @@ def test_claims_without_a_verdict_come_last(tree: dict[str, Any]) -> None:
 
 def test_stage_renders_every_format_from_its_declared_inputs(tree: dict[str, Any]) -> None:
     claims = {"alpha": ALPHA, "claims": {"one": claim(), "two": claim(scale="large")}}
-    Path("config/claims.yaml").write_text(yaml.safe_dump(claims))
+    Path("config/claims.yaml").write_text(yaml.safe_dump(claims), encoding="utf-8")
     stage.main(["--scale", "small"])
     folder = Path("results/small/claims")
     assert len(list(folder.iterdir())) == 9
@@ -425,7 +425,7 @@ def test_wrong_claims_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     claims = {"alpha": ALPHA, "claims": {"one": claim() | change}}
-    Path("config/claims.yaml").write_text(yaml.safe_dump(claims))
+    Path("config/claims.yaml").write_text(yaml.safe_dump(claims), encoding="utf-8")
     with pytest.raises(SystemExit):
         stage.main(["--scale", "small"])
     assert message in capsys.readouterr().err

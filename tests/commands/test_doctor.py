@@ -76,7 +76,9 @@ def test_other_packages_old_python_and_full_disks_are_seen(
     monkeypatch.chdir(tmp_path)
     write_catalog(tmp_path, {"tiny": {"evals": {}}, "tables": {}})
     stages = {"made": {"cmd": "x", "outs": [{"path": "a", "size": 2**40}]}}
-    Path("config/scales/tiny/dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+    Path("config/scales/tiny/dvc.lock").write_text(
+        yaml.safe_dump({"stages": stages}), encoding="utf-8"
+    )
     usage = doctor.shutil.disk_usage(".")._replace(free=1)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
     assert "GiB, or clone to another disk" in doctor._disk("tiny").advice

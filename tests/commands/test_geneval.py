@@ -89,7 +89,7 @@ def test_all_and_nothing_correct() -> None:
 def test_a_bad_line_is_named(change: dict[str, Any], message: str) -> None:
     lines = some_lines()
     lines[1] = {key: value for key, value in (lines[1] | change).items() if value is not None}
-    RESULTS.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    RESULTS.write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         read_results(RESULTS)
 
@@ -99,7 +99,7 @@ def test_a_bad_line_is_named(change: dict[str, Any], message: str) -> None:
     [("", "holds results of 0 images"), ("\n", "0 images"), ("[1]\n", "has no filename, tag")],
 )
 def test_files_without_results_are_refused(text: str, message: str) -> None:
-    RESULTS.write_text(text)
+    RESULTS.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         read_results(RESULTS)
 
@@ -107,7 +107,7 @@ def test_files_without_results_are_refused(text: str, message: str) -> None:
 def test_damaged_absent_and_partial_files_are_refused() -> None:
     with pytest.raises(FileNotFoundError, match="no file absent.jsonl"):
         read_results(Path("absent.jsonl"))
-    RESULTS.write_text('{"filename": "a')
+    RESULTS.write_text('{"filename": "a', encoding="utf-8")
     with pytest.raises(ValueError, match="line 1 is not JSON"):
         read_results(RESULTS)
     write([each for each in some_lines() if each["tag"] != "counting"])

@@ -67,7 +67,11 @@ def test_samples_become_a_row_with_all_that_makes_it_comparable(
     )
     assert found["values"] == pytest.approx(wanted["values"], rel=1e-6)
     assert "usage" not in capsys.readouterr().err
-    assert Path("config/external.yaml").read_text().startswith("# Samples made outside")
+    assert (
+        Path("config/external.yaml")
+        .read_text(encoding="utf-8")
+        .startswith("# Samples made outside")
+    )
 
 
 def test_a_row_is_replaced_only_when_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +89,7 @@ def test_bad_samples_write_nothing_and_compute_nothing(
 ) -> None:
     make_reference()
     capsys.readouterr()
-    before = Path("config/external.yaml").read_text()
+    before = Path("config/external.yaml").read_text(encoding="utf-8")
     monkeypatch.setattr(Extractor, "features", lambda *_: pytest.fail("computed features"))
     np.savez("float.npz", pictures(300, seed=2) / np.float32(255))
     np.savez("small.npz", pictures(300, seed=2)[:, :16, :16])
@@ -111,7 +115,7 @@ def test_bad_samples_write_nothing_and_compute_nothing(
         line = ["score", samples, "--reference", reference, "--as", "X", "--scale", "cpu"]
         assert message in refused(capsys, *line, "--classes", "10", *options)
     assert "must be a name such as" in refused(capsys, *score(name="///"))
-    assert Path("config/external.yaml").read_text() == before
+    assert Path("config/external.yaml").read_text(encoding="utf-8") == before
     assert not Path("results").exists()
 
 

@@ -105,7 +105,7 @@ def test_every_citation_has_its_reference(family: str, basis: str) -> None:
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_tables_are_latex(path: Path, tmp_path: Path) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     nodes, _, end = LatexWalker(text, tolerant_parsing=False).get_latex_nodes()
     assert end == len(text)
     names = [node.environmentname for node in nodes if node.isNodeType(LatexEnvironmentNode)]

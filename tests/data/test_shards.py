@@ -137,7 +137,8 @@ def test_torchrun_makes_the_same_bits(workspace: Path) -> None:
         "from toy_tokenizers import tokens_stage\n"
         "with processes.joined():\n"
         "    tokens.main(tokens_stage())\n"
-        "    print(processes.count(), 'processes')\n"
+        "    print(processes.count(), 'processes')\n",
+        encoding="utf-8",
     )
     here = Path(__file__).parents[1]
     path = os.pathsep.join([str(here), str(here.parent / "src")])

@@ -119,7 +119,7 @@ def test_paper_sizes_are_read_off_the_official_shapes(name: str) -> None:
 
 
 def yaml(path: Path) -> dict[str, Any]:
-    return dict(safe_load(path.read_text()))
+    return dict(safe_load(path.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("family", ["mar", "xar", "rar"])

@@ -483,7 +483,9 @@ def _coder(stage: Stage) -> str:
 def _modules(path: str) -> set[str]:
     """Modules with code that a dependency names: its own, those DVC sees in a folder, or none."""
     if path.startswith("src/") and Path(path).is_dir():
-        ignored = GitIgnoreSpec.from_lines(Path(".dvcignore").read_text().splitlines())
+        ignored = GitIgnoreSpec.from_lines(
+            Path(".dvcignore").read_text(encoding="utf-8").splitlines()
+        )
         files = [file for file in Path(path).rglob("*.py") if not ignored.match_file(file)]
         return set(filter(_has_code, map(_module, files)))
     return {_module(Path(path))} if path.endswith(".py") else set()

@@ -91,7 +91,9 @@ def disturb(process: subprocess.Popen[bytes], env: dict[str, str], log: Path) ->
         assert process.poll() is None, "snakemake ended before two trainings began"
         for run, job in trainings(env).items():
             what = "limited" if run == LONG else "killed"
-            if what in done or (run == LONG and not (log.exists() and "left" in log.read_text())):
+            if what in done or (
+                run == LONG and not (log.exists() and "left" in log.read_text(encoding="utf-8"))
+            ):
                 continue
             if run == LONG:
                 commands = [["scancel", "--signal=STOP", job]]

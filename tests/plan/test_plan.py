@@ -140,7 +140,7 @@ def test_table_and_json_tell_the_same() -> None:
 
 def of_scale(scale: str, name: str) -> dict[str, dict[str, dict[str, int]]]:
     """What a file of a scale's folder says."""
-    return yaml.safe_load(Path("config/scales", scale, name).read_text())
+    return yaml.safe_load(Path("config/scales", scale, name).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,9 @@ def test_slurm_starts_one_task_a_node(key: str, options: str) -> None:
     stages = Stages("imagenet256")
     names = ("gpu", "runtime", "nodes", "tasks", "mpi", "mem_mb")
     found = {name: stages.resource("train", name)(_job(key)) for name in names}
-    profile = yaml.safe_load(Path("profiles/slurm/config.yaml").read_text())["default-resources"]
+    profile = yaml.safe_load(Path("profiles/slurm/config.yaml").read_text(encoding="utf-8"))[
+        "default-resources"
+    ]
     given = _Resources(profile | {name: v for name, v in found.items() if v is not None})
     params = dict.fromkeys(
         ("run_uuid", "slurm_logfile", "comment_str", "account", "partition"), "x"

@@ -80,7 +80,7 @@ def test_prompts_are_laid_out_as_geneval_reads_them(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(prompts, "_evaluation", lambda scale, key: stage(TEST_IMAGES))
     lines = [{"tag": "counting", "prompt": "seven"}, {"tag": "colors", "prompt": "a purple three"}]
     file, out = Path("prompts.jsonl"), Path("images")
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     prompts.sample_prompts("test", "eval", file, out, 3)
     for number, line in enumerate(lines):
         folder = out / f"{number:05}"
@@ -108,7 +108,7 @@ def test_prompts_are_laid_out_as_geneval_reads_them(monkeypatch: pytest.MonkeyPa
     [("", "holds no prompt"), ("{}\n", "line 1 has no text"), ("seven\n", "line 1 is not JSON")],
 )
 def test_bad_prompts_are_named(text: str, message: str) -> None:
-    Path("bad.jsonl").write_text(text)
+    Path("bad.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=f"bad.jsonl.*{message}"):
         prompts.read_prompts(Path("bad.jsonl"))
     with pytest.raises(FileNotFoundError, match="no file none.jsonl"):

@@ -94,6 +94,6 @@ def test_inputs_name_the_score_and_its_absence_is_told(catalog: dict[str, Any]) 
     path.unlink()
     with pytest.raises(FileNotFoundError, match="row 'VAR-d30' is missing; run `nextbasis score`"):
         stage.build(catalog, "small", "systems")
-    Path("config/external.yaml").write_text("rows: {X: {scale: small}}")
+    Path("config/external.yaml").write_text("rows: {X: {scale: small}}", encoding="utf-8")
     with pytest.raises(ValueError, match="row 'X' has no score, source, sha256"):
         external.read_rows()

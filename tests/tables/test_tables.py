@@ -60,7 +60,7 @@ def row_of(ready: layout.Layout, label: str) -> dict[str, layout.Cell]:
 @pytest.mark.parametrize("table", ["systems", "pairs"])
 def test_rendering_equals_the_golden_file(catalog: dict[str, Any], table: str, suffix: str) -> None:
     stage.main(["--scale", "small", "--table", table])
-    text = Path(f"results/small/tables/{table}.{suffix}").read_text()
+    text = Path(f"results/small/tables/{table}.{suffix}").read_text(encoding="utf-8")
     assert text == (GOLDEN / f"{table}.{suffix}").read_text()
 
 
@@ -195,7 +195,7 @@ def test_verdict_of_a_pair_is_that_of_the_ledger(catalog: dict[str, Any]) -> Non
         set_fid(f"a{suffix}", fid)
         set_fid(f"a_bar{suffix}", fid - 1 + 0.001 * seed)
     ledger.main(["--scale", "small"])
-    page = Path("results/small/claims/claims.md").read_text()
+    page = Path("results/small/claims/claims.md").read_text(encoding="utf-8")
     for label in ("A", "B"):
         row = row_of(stage.build(catalog, "small", "pairs"), label)
         line = next(line for line in page.splitlines() if f"| A basis helps {label}." in line)
@@ -209,7 +209,7 @@ def test_verdict_of_a_pair_is_that_of_the_ledger(catalog: dict[str, Any]) -> Non
 def test_pair_that_no_claim_is_about_is_refused(catalog: dict[str, Any]) -> None:
     claims = small_claims()
     del claims["claims"]["b"]
-    Path("config/claims.yaml").write_text(yaml.safe_dump(claims))
+    Path("config/claims.yaml").write_text(yaml.safe_dump(claims), encoding="utf-8")
     with pytest.raises(
         ValueError, match="tables.pairs: no claim of .* compares b_bar with b in fi"
     ):
@@ -352,7 +352,7 @@ def test_pairs_of_any_metric_show_its_better_direction(
         claim["kind"] = kind
         claim["compare"][0] = {**claim["compare"][0], "metric": metric}
         del claim["compare"][0]["published"]
-    Path("config/claims.yaml").write_text(yaml.safe_dump(claims))
+    Path("config/claims.yaml").write_text(yaml.safe_dump(claims), encoding="utf-8")
     row = row_of(stage.build(catalog, "small", "pairs"), "A")
     assert heading in row and f"+ BAR {heading[-1]}" in row
     assert row["verdict"].text.startswith(verdict)
@@ -427,7 +427,9 @@ def test_print_shows_the_rendered_table(
     capsys.readouterr()
     stage.main(["--scale", "small", "--print", "pairs"])
     shown = capsys.readouterr().out
-    assert shown.rstrip() == Path("results/small/tables/pairs.md").read_text().rstrip()
+    assert (
+        shown.rstrip() == Path("results/small/tables/pairs.md").read_text(encoding="utf-8").rstrip()
+    )
 
 
 def test_inputs_are_exactly_what_a_table_reads(

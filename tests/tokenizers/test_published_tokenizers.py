@@ -313,7 +313,7 @@ def test_kl16_from_photographs_to_a_model_that_resumes_to_the_bit(
     moments = torch.cat((model.moments(image), model.moments(image.flip(3))))
     torch.testing.assert_close(torch.from_numpy(views_of(cache, 7)), moments)
     torch.testing.assert_close(cache.expected(every=7)[1:], model.encode(image))
-    metrics = json.loads(Path("results/toy/tokenizer/a/metrics.json").read_text())
+    metrics = json.loads(Path("results/toy/tokenizer/a/metrics.json").read_text(encoding="utf-8"))
     assert metrics["weights_sha256"] == sha256(Path(config.weights)) and metrics["psnr"] > 0
     run = training("xar", "random")
     train.main(run)
@@ -335,7 +335,7 @@ def test_vqgan_from_ten_crops_of_photographs_to_a_model(data: DatasetConfig) -> 
     photo = torch.tensor(load_photo(Path("photos/train/n01/5.png"), 26, 3)).permute(2, 0, 1)
     expected = model.encode(torch.stack(TenCrop(SIZE)(photo)) / 127.5 - 1)
     np.testing.assert_array_equal(views_of(cache, 5), expected)
-    metrics = json.loads(Path("results/toy/tokenizer/a/metrics.json").read_text())
+    metrics = json.loads(Path("results/toy/tokenizer/a/metrics.json").read_text(encoding="utf-8"))
     assert 1 <= metrics["codes_used"] <= 32
     train.main(training("rar", "identity"))
     assert trained()

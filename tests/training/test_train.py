@@ -285,12 +285,12 @@ def test_a_trained_generator_loads_and_a_corrupt_one_is_named() -> None:
 def test_learned_basis_moves_and_a_fixed_one_does_not() -> None:
     write_tokens(False)
     train.main(stage("xar"))
-    learned = json.loads(Path("results/test/train/run/metrics.json").read_text())["basis"]
+    learned = json.loads(outputs()["metrics.json"])["basis"]
     assert learned["distance_from_start"] > 1e-4
     config = stage("xar")
     config.basis = basis_config(init="klt")
     train.main(config)
-    fixed = json.loads(Path("results/test/train/run/metrics.json").read_text())["basis"]
+    fixed = json.loads(outputs()["metrics.json"])["basis"]
     assert fixed["distance_from_start"] == 0 and fixed["orthogonality_error"] < 1e-8
 
 
@@ -319,6 +319,6 @@ def test_the_default_soft_projection_seldom_needs_singular_values() -> None:
     config = replace(stage("xar", steps=60), basis=BasisConfig(**values))
     assert config.basis.learned and config.basis.projection == "soft"
     train.main(config)
-    metrics = json.loads(Path("results/test/train/run/metrics.json").read_text())
+    metrics = json.loads(outputs()["metrics.json"])
     assert metrics["basis"]["distance_from_start"] > 0.1  # A did move
     assert metrics["basis"]["projected_share"] <= 0.05

@@ -25,7 +25,8 @@ def partitions() -> dict[str, list[Offer]]:
         listed = subprocess.run(
             ["sinfo", "--exact", "--noheader", f"--format={'|'.join(FIELDS)}"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=True,
         )
     except FileNotFoundError as error:

@@ -211,7 +211,8 @@ class Stages:
             [*dvc, "status", "--json", stage_file(self.scale, self.root)],
             cwd=self.root,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         if status.returncode:
             advice = BUSY_ADVICE if "busy" in status.stderr else ""

@@ -10,7 +10,14 @@ def call(command: list[str], folder: Path, timeout: float, telling: int = -1) ->
     Raises: ValueError with line number `telling` of what it wrote to stderr, or else to stdout.
     """
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",  # in other locales programs speak otherwise
+            timeout=timeout,
+        )
     except subprocess.TimeoutExpired as error:
         raise ValueError(f"'{command[0]} {command[-1]}' took over {timeout} s") from error
     if done.returncode:

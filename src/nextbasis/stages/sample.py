@@ -137,8 +137,8 @@ def fill(
     if processes.rank() == 0:
         prepare(scratch, (len(labels), *first.shape[1:]), len(batches))
     processes.wait_for_all()
-    images = np.load(scratch / SAMPLES, mmap_mode="r+")
-    seconds = np.load(scratch / SECONDS, mmap_mode="r+")
+    images = np.load(scratch / SAMPLES, mmap_mode="r+", allow_pickle=False)
+    seconds = np.load(scratch / SECONDS, mmap_mode="r+", allow_pickle=False)
     mine = range(processes.rank(), len(batches), processes.count())
     total = sum(len(batches[number]) for number in mine)
     done = sum(len(batches[number]) for number in mine if seconds[number])
