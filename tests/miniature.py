@@ -98,7 +98,7 @@ class Project:
         (root / "catalog.yaml").symlink_to(catalog_file(SCALE))
         project.write("workflow/rules/tables.smk", TABLE_RULES)
         project.write("fake.py", FAKE_STAGE)
-        project.set_runs("mar_b", "xar_b")
+        project.set_runs("mar_b", "xar_b", evaluated=("mar_b", "xar_b"))
         real = (REPOSITORY / "dvc.yaml").read_text()
         project.write("dvc.yaml", FAKED.sub("python fake.py ", real))
         for stage in load_stages(load_catalog(root), root):
@@ -121,10 +121,9 @@ class Project:
         (root / "executions.log").unlink(missing_ok=True)
         return Project(root)
 
-    def set_runs(self, *keys: str) -> None:
-        """Let the catalog have exactly these runs and their evaluations."""
+    def set_runs(self, *keys: str, evaluated: tuple[str, ...]) -> None:
+        """Let the catalog have exactly these runs, and of these the evaluations."""
         runs = {key: _run(key) for key in keys}
-        rebased = {"parent": "kl", "coder": "kl", "basis": "klt", "construction": "tokens"}
         section = {
             "scale": SCALE,
             "rank": 0,
@@ -134,13 +133,13 @@ class Project:
             "weights": "weights.safetensors",
             "texts": {"classes": {"text": "classes"}},
             "tokenizers": {"kl": {"tokenizer": "any", "coder": "kl", "views": "flip", "seed": 0}},
-            "rebased": {"vq_klt": rebased | {"views": "flip", "seed": 0}},
+            "rebased": {},
             "extractors": {},
             "runs": runs,
-            "evals": runs,
-            "diagnoses": {keys[0]: runs[keys[0]]},
+            "evals": {key: runs[key] for key in evaluated},
+            "diagnoses": {},
         }
-        section["encoders"] = section["tokenizers"] | section["rebased"]
+        section["encoders"] = section["tokenizers"]
         self.write(str(catalog_file(SCALE)), yaml.safe_dump(section))
 
     def behave(self, fail: tuple[str, ...] = (), **seconds: float) -> None:
@@ -186,11 +185,11 @@ class Project:
             assert done.returncode, f"snakemake should have failed:\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start Snakemake in a process group of its own, return when two trainings run."""
+    def start(self, count: int = 2) -> subprocess.Popen[bytes]:
+        """Start Snakemake in a process group of its own, return when so many trainings run."""
         with (self.root / "snakemake.out").open("wb") as log:
             process = subprocess.Popen(
-                ["snakemake", "--cores", "2"],
+                ["snakemake", "--cores", str(count)],
                 cwd=self.root,
                 env=environment(),
                 stdout=log,
@@ -198,12 +197,17 @@ class Project:
                 preexec_fn=listen_to_interrupts,
                 start_new_session=True,
             )
-        self.wait_for(lambda: len(self.running("train")) == 2)
+        self.wait_for(lambda: len(self.running("train")) == count)
         return process
 
     def running(self, kind: str) -> list[int]:
         """Process ids of the stages of a kind that started and live."""
-        return [pid for pid in self._pids("start", kind) if _alive(pid)]
+        started = [(pid, name) for what, pid, name in self._log() if what == "start"]
+        return [pid for pid, name in started if name.split()[0] == kind and _alive(pid)]
+
+    def name_of(self, pid: int) -> str:
+        """Kind and key of the stage that a process id belongs to."""
+        return next(name for _, number, name in self._log() if number == pid)
 
     def trained(self) -> Counter[str]:
         """How often each training has started since the last copy."""
@@ -211,9 +215,7 @@ class Project:
 
     def executed(self, *kinds: str) -> Counter[str]:
         """How often each stage (of these kinds, or of all) has started since the last copy."""
-        log = self.root / "executions.log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        names = [line.split(maxsplit=2)[2] for line in lines if line.startswith("start ")]
+        names = [name for what, _, name in self._log() if what == "start"]
         return Counter(name for name in names if not kinds or name.split()[0] in kinds)
 
     def forget(self) -> None:
@@ -231,10 +233,12 @@ class Project:
         """What DVC says is out of date."""
         return json.loads(self.run("dvc", "status", "--json").stdout)
 
-    def _pids(self, what: str, kind: str) -> list[int]:
+    def _log(self) -> list[tuple[str, int, str]]:
+        """What fake stages have noted: start or end, process id, kind and key."""
         log = self.root / "executions.log"
-        lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
-        return [int(line[1]) for line in lines if line[0] == what and line[2] == kind]
+        lines = log.read_text().splitlines() if log.exists() else []
+        noted = [line.split(maxsplit=2) for line in lines]
+        return [(what, int(pid), name) for what, pid, name in noted]
 
 
 def recipe(name: str) -> str:

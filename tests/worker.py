@@ -1,14 +1,14 @@
-"""What each of several processes does in tests/test_parallel.py: torchrun … worker.py WHAT."""
+"""What each of several processes does in tests of parallel stages: torchrun … worker.py WHAT…."""
 
 import os
 import pickle
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from nextbasis.config import compose
 from nextbasis.data.tokens import TokenCache
 from nextbasis.scoring.extractor import load_extractor
 from nextbasis.scoring.features import stream
@@ -29,17 +29,17 @@ def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
 def one_step() -> None:
     """Write gradients and A after one step of several trainings; every process writes its A."""
     for each in config:
-        trainer = Trainer(each, TokenCache(result_folder("test", "tokens", "tokens")))
+        trainer = Trainer(each, TokenCache(result_folder("test", "tokens", each.tokens)))
         trainer.advance()
         trainer.read()
-        found, name = gradients(trainer), each.train.parallel
+        found = gradients(trainer)
         if processes.rank() == 0:
-            torch.save({"gradients": found, "values": trainer.values}, f"step-{name}.pt")
-        torch.save(trainer.learned_basis(), f"basis-{name}-{processes.rank()}.pt")
+            torch.save({"gradients": found, "values": trainer.values}, f"step-{each.key}.pt")
+        torch.save(trainer.learned_basis(), f"basis-{each.key}-{processes.rank()}.pt")
 
 
 def stopped() -> None:
-    """Train until SIGTERM reaches the last process alone, in the middle of its fifth step."""
+    """Train each until SIGTERM reaches the last process alone, in the middle of its fifth step."""
     advance = Trainer.advance
 
     def told(trainer: Trainer) -> None:
@@ -48,12 +48,16 @@ def stopped() -> None:
         advance(trainer)
 
     Trainer.advance = told  # type: ignore[method-assign]
-    train.main(config)
+    for each in config[:-1]:
+        with suppress(SystemExit):
+            train.main(each)
+    train.main(config[-1])
 
 
 def whole_training() -> None:
-    """Train to the end."""
-    train.main(config)
+    """Train each to the end."""
+    for each in config:
+        train.main(each)
 
 
 def sampling() -> None:
@@ -68,8 +72,7 @@ def scoring() -> None:
 
 def broken_features() -> None:
     """Extract features in batches of 64 while those of one image of the last process are broken."""
-    evaluation = compose("reference", ["scale=cpu", "evaluation=cpu"]).evaluation
-    extractor = load_extractor(evaluation, torch.device("cpu"))
+    extractor = load_extractor(config.evaluation, torch.device("cpu"))
     features = extractor.features
 
     def broken(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -87,4 +90,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     config = pickle.loads(Path("config.pickle").read_bytes())
     with processes.joined():
-        globals()[sys.argv[1]]()
+        for what in sys.argv[1:]:
+            globals()[what]()

@@ -2,13 +2,14 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from miniature import SCALE, Project, environment
+from nextbasis.commands import verify
+from nextbasis.commands.cli import main
 from nextbasis.commands.verify import numbers, read_committed, report
 
 MADE = {"processor": "some CPU", "instructions": "AVX2", "pinned": True}
@@ -40,32 +41,31 @@ def test_results_that_were_never_committed_are_named() -> None:
 
 
 @pytest.mark.slow
-def test_a_clone_gives_the_committed_digits_or_tells_which_differ(tmp_path: Path) -> None:
-    (tmp_path / "project").mkdir()
-    project = Project.create(tmp_path / "project")
+def test_a_clone_gives_the_committed_digits_or_tells_which_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    project = Project.create(tmp_path)
     project.run("git", "add", "--force", "behaviour.json")  # which the fake stages read
     project.run("dvc", "repro", "score@mar_b")
-    project.commit("results")
-    command = [sys.executable, "-m", "nextbasis", "verify", "mar_b", "--scale", SCALE]
-    packages = os.pathsep.join(sys.path)
-
-    def verify() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            cwd=project.root,
-            env=environment() | {"PYTHONPATH": packages},
-            capture_output=True,
-            text=True,
-        )
-
-    done = verify()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1].endswith("numbers agree to the last digit.")
     score = project.root / f"results/{SCALE}/score/mar_b/score.json"
+    made = score.read_text()
     score.write_text(json.dumps({"value": 1}))
     project.commit("another number")
-    done = verify()
-    assert done.returncode == 1 and "value: 1 → " in done.stdout
+    monkeypatch.chdir(project.root)
+    for name, value in (environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}).items():
+        monkeypatch.setenv(name, value)
+    command = ["verify", "mar_b", "--scale", SCALE]
+    assert main(command) == 1
+    said = capfd.readouterr().out
+    remade = json.loads(made)["value"]
+    assert f"score.json: 0 of 1 numbers agree\n  value: 1 → {remade}\n" in said
+    assert said.count(": 1 of 1 numbers agree\n") > 3 and said.count(" → ") == 1
     assert score.read_text() == '{"value": 1}'
-    done = subprocess.run([*command[:4], "none"], cwd=project.root, capture_output=True, text=True)
-    assert done.returncode == 1 and "no evaluation 'none' at scale cpu" in done.stderr
+
+    score.write_text(made)
+    project.commit("its own number")
+    monkeypatch.setattr(verify, "remake", lambda _clone, _address, paths: read_committed(paths))
+    assert main(command) == 0
+    assert capfd.readouterr().out.endswith(" numbers agree to the last digit.\n")
+    assert main(["verify", "none", "--scale", SCALE]) == 1
+    assert "no evaluation 'none' at scale cpu" in capfd.readouterr().err

@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 
 from miniature import SCALE, Project, parent_of, recipe, stop
-from nextbasis.pipeline.catalog import load_catalog
-from nextbasis.pipeline.stagelist import load_stages
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,10 +36,20 @@ def project(finished: Project, tmp_path: Path) -> Project:
     return finished.copy(tmp_path / "copy")
 
 
+@pytest.fixture(scope="module")
+def widened(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The same after a hyperparameter has changed, committed again; only to be copied."""
+    project = finished.copy(tmp_path_factory.mktemp("widened") / "copy")
+    project.set_model("xar_b", 2)
+    project.snakemake()
+    project.commit("another width")
+    return project
+
+
 @pytest.fixture
 def training(project: Project) -> Project:
     """A project whose two trainings are to be repeated and end only when released."""
-
+    project.set_runs("mar_b", "xar_b", evaluated=("xar_b",))
     project.set_model("mar_b", 2)
     project.set_model("xar_b", 2)
     project.hold()
@@ -49,19 +57,18 @@ def training(project: Project) -> Project:
 
 
 def check_recovery(project: Project, *trained: str) -> None:
-    """A plain run ends well, trains exactly these and leaves nothing to do."""
+    """A plain run ends well, trains exactly these and leaves nothing to do, as DVC says too."""
     project.forget()
     project.behave()
     project.release()
     project.snakemake()
     assert sorted(project.trained().elements()) == sorted(trained)
-    assert project.status() == {}
-    assert NOTHING in project.snakemake()
+    assert NOTHING in project.snakemake()  # which asks `dvc status` first
 
 
 def test_first_run_is_complete(project: Project) -> None:
-    assert project.status() == {}
     assert NOTHING in project.snakemake()
+    assert project.status() == {}
     tracked = project.run("git", "ls-files", "results").stdout.split()
     assert f"results/{SCALE}/score/mar_b/score.json" in tracked
     assert f"results/{SCALE}/train/mar_b/metrics.json" in tracked
@@ -72,43 +79,36 @@ def test_first_run_is_complete(project: Project) -> None:
     assert not list((project.root / "results").rglob(".gitignore"))
 
 
-def test_one_hyperparameter_reruns_only_what_it_reaches(project: Project) -> None:
-    project.set_model("xar_b", 2)
-    project.snakemake()
-    assert project.executed() == {XAR: 1, "sample xar_b": 1, "score xar_b": 1}
-    assert project.status() == {}
+def test_one_hyperparameter_reruns_only_what_it_reaches(widened: Project) -> None:
+    assert widened.executed() == {XAR: 1, "sample xar_b": 1, "score xar_b": 1}
+    assert widened.status() == {}
 
 
 def test_dvc_alone_is_enough_for_snakemake(project: Project) -> None:
+    """tests/pipeline/test_remote.py makes everything by DVC alone, and then only the table is due."""
     project.set_model("xar_b", 2)
     project.run("dvc", "repro", "--glob", "train@*")
     plan = project.snakemake("--dry-run")
     assert "rule train:" not in plan and "rule sample:" in plan
-    project.run("dvc", "repro", "--glob", "score@*")
-    plan = project.snakemake("--dry-run")
-    assert "rule table:" in plan and "rule score:" not in plan
 
 
 def test_failed_stage_is_tried_again(project: Project) -> None:
     project.set_model("xar_b", 2)
     project.behave(fail=(XAR,))
     assert "fails as told" in project.snakemake(ok=False)
-    assert NOTHING not in project.snakemake(ok=False)
-    assert project.trained() == {XAR: 2}
+    assert project.trained() == {XAR: 1}
     check_recovery(project, XAR)
 
 
-def test_going_back_restores_without_training(project: Project) -> None:
-    table = project.root / f"results/{SCALE}/tables/main.md"
-    score = project.root / f"results/{SCALE}/score/xar_b/score.json"
-    metrics = project.root / f"results/{SCALE}/train/xar_b/metrics.json"
-    first = project.run("git", "rev-parse", "HEAD").stdout.strip()
-    before = [path.read_text() for path in (table, score, metrics)]
-    project.set_model("xar_b", 2)
-    project.snakemake()
-    second = project.commit("another width")
-    after = [path.read_text() for path in (table, score, metrics)]
+def test_going_back_restores_without_training(
+    finished: Project, widened: Project, tmp_path: Path
+) -> None:
+    project = widened.copy(tmp_path / "copy")
+    made = [f"results/{SCALE}/{name}" for name in ("tables/main.md", "score/xar_b/score.json")]
+    made.append(f"results/{SCALE}/train/xar_b/metrics.json")
+    before, after = ([(of.root / path).read_text() for path in made] for of in (finished, project))
     assert all(old != new for old, new in zip(before, after, strict=True))
+    first, second = project.run("git", "rev-parse", "HEAD~1", "HEAD").stdout.split()
 
     def differences(what: str, *targets: str) -> object:
         command = ("dvc", what, "diff", "--json", first, second, "--targets", *targets)
@@ -122,39 +122,36 @@ def test_going_back_restores_without_training(project: Project) -> None:
     assert scores[1] in everything and "value: 1 → 2" in everything
     assert scores[0] not in everything
 
-    project.forget()
     project.run("git", "checkout", "--quiet", first)
     project.snakemake()
     assert project.executed() == {}
-    assert [path.read_text() for path in (table, score, metrics)] == before
+    assert [(project.root / path).read_text() for path in made] == before
     assert project.status() == {}
     assert project.run("git", "status", "--porcelain").stdout == ""
 
 
-def test_run_cache_restores_metrics_that_are_not_cached(project: Project) -> None:
-    metrics = project.root / f"results/{SCALE}/train/xar_b/metrics.json"
-    before = metrics.read_text()
-    project.set_model("xar_b", 2)
-    project.snakemake()
+def test_run_cache_restores_metrics_that_are_not_cached(
+    finished: Project, widened: Project, tmp_path: Path
+) -> None:
+    project = widened.copy(tmp_path / "copy")
+    name = f"results/{SCALE}/train/xar_b/metrics.json"
     project.set_model("xar_b", 1)
-    metrics.unlink()
-    project.forget()
-    project.snakemake()
+    (project.root / name).unlink()
+    project.run("dvc", "repro", "--single-item", "train@xar_b")  # what its job runs
     assert project.executed() == {}
-    assert metrics.read_text() == before
+    assert (project.root / name).read_text() == (finished.root / name).read_text()
 
 
 def test_eight_jobs_at_once_share_the_lock(project: Project) -> None:
     keys = [f"{family}_{number}" for family in ("mar", "xar") for number in range(4)]
-    project.set_runs(*keys)
+    project.set_runs(*keys, evaluated=())
     project.behave(train=0.5)
-    project.run("snakemake", "--cores", "8")
-    stages = load_stages(load_catalog(project.root), project.root)
+    project.run("snakemake", "--cores", "8", "--until", "train")
     locked = (project.root / "dvc.lock").read_text()
-    trainings = [stage.address for stage in stages if stage.kind in ("train", "sample", "score")]
-    assert len(trainings) == 24 and all(f"  {name}:" in locked for name in trainings)
-    assert set(project.executed("train").values()) == {1}
-    assert not [name for name in project.status() if name in trainings]
+    trainings = [f"train@{key}" for key in keys]
+    assert all(f"  {name}:" in locked for name in trainings)
+    assert project.executed() == {f"train {key}": 1 for key in keys}
+    assert not project.status().keys() & set(trainings)
 
 
 def test_interrupt_ends_all_and_reruns(training: Project) -> None:
@@ -193,40 +190,26 @@ def test_killed_group_needs_unlock_only(training: Project) -> None:
     stop(process, signal.SIGKILL)
     for pid in training.running("train"):
         os.kill(pid, signal.SIGKILL)
-    assert "LockException" in training.snakemake(ok=False)
     training.run("snakemake", "--unlock")
     check_recovery(training, MAR, XAR)
 
 
-def test_killed_dvc_fails_its_job(training: Project) -> None:
-    process = training.start()
-    os.kill(parent_of(training.running("train")[0], "dvc"), signal.SIGKILL)
+def test_killed_training_or_its_dvc_fails_that_job_alone(training: Project) -> None:
+    """Of three trainings one is killed, and the DVC of another; only the third is kept."""
+    training.set_runs("mar_b", "xar_b", "xar_c", evaluated=("xar_b",))
+    process = training.start(3)
+    killed, without_dvc, _ = training.running("train")
+    os.kill(killed, signal.SIGKILL)
+    os.kill(parent_of(without_dvc, "dvc"), signal.SIGKILL)
+    names = [training.name_of(pid) for pid in (killed, without_dvc)]
     training.release()
     assert process.wait(timeout=60) != 0
     training.wait_for(lambda: not training.running("train"))
-    training.forget()
-    training.behave()
-    training.snakemake()
-    assert sum(training.trained().values()) == 1
-    assert training.status() == {}
-
-
-def test_killed_training_fails_its_job_alone(training: Project) -> None:
-    process = training.start()
-    victim = training.running("train")[0]
-    os.kill(victim, signal.SIGKILL)
-    training.release()
-    assert process.wait(timeout=60) != 0
-    training.forget()
-    training.behave()
-    training.snakemake()
-    assert sum(training.trained().values()) == 1
-    assert training.status() == {}
+    check_recovery(training, *names)
 
 
 def test_lock_of_a_reused_pid_goes_when_deleted(project: Project) -> None:
     project.set_model("xar_b", 2)
-    project.snakemake("--dry-run")  # DVC's folder of locks exists
     rwlock = project.root / ".dvc/tmp/rwlock"
     output = project.root / f"results/{SCALE}/train/xar_b/metrics.json"
     owner = {"pid": os.getpid(), "cmd": "dvc repro, long dead; another process has its number"}

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 NOTHING = "Nothing to be done"
 BUCKET = "results"
 MODEL = f"results/{SCALE}/train/mar_b/model.safetensors"
+TABLE = f"results/{SCALE}/tables/main.md"
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +45,14 @@ def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def finished(server: ThreadedMotoServer, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A miniature whose first run is complete and committed, with its remote; only to be copied."""
+    """A miniature that DVC alone has made, committed, with its remote; only to be copied."""
     project = Project.create(tmp_path_factory.mktemp("miniature"))
-    project.snakemake()
+    project.run("dvc", "repro")
     project.run("dvc", "remote", "add", "-d", "store", f"s3://{BUCKET}/nextbasis")
     project.run("dvc", "remote", "modify", "store", "endpointurl", _address(server))
+    project.forget()
+    project.snakemake()
+    assert project.executed() == {} and (project.root / TABLE).exists()
     project.commit("first run")
     return project
 
@@ -60,32 +64,27 @@ def project(finished: Project, tmp_path: Path) -> Project:
 
 def test_clone_that_pulled_has_nothing_to_do(project: Project, tmp_path: Path) -> None:
     project.run("dvc", "push")
-    clone = _clone(project, tmp_path / "second")
+    project.run("git", "clone", "--quiet", ".", str(tmp_path / "second"))
+    clone = Project(tmp_path / "second")
+    clone.behave()
     assert not (clone.root / MODEL).exists()
     clone.run("dvc", "pull")
-    assert clone.status() == {}
+    # Whatever order DVC writes in: here what is read is newer than what was made of it.
+    for path in sorted((clone.root / f"results/{SCALE}/dataset").iterdir()):
+        path.touch()
     assert NOTHING in clone.snakemake()
-    assert clone.executed() == {}
+    assert clone.executed() == {} and clone.status() == {}
     assert clone.run("git", "status", "--porcelain").stdout == ""
     assert (clone.root / MODEL).read_bytes() == (project.root / MODEL).read_bytes()
 
     # And it goes on from there: one change repeats what it reaches, from what was pulled.
     clone.set_model("mar_b", 2)
     clone.snakemake()
-    reached = ["diagnose mar_b", "sample mar_b", "score mar_b", "train mar_b"]
-    assert sorted(clone.executed().elements()) == reached
-    assert NOTHING in clone.snakemake()
+    assert clone.executed() == {"train mar_b": 1, "sample mar_b": 1, "score mar_b": 1}
 
 
-def test_times_of_results_do_not_matter(project: Project) -> None:
-    """Whatever order `dvc pull` writes in: here what is read is newer than what was made of it."""
-    for path in sorted((project.root / f"results/{SCALE}/dataset").iterdir()):
-        path.touch()
-    assert NOTHING in project.snakemake()
-
-
-def test_without_credentials_nothing_is_lost(
-    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_failed_pushes_are_named_and_lose_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as without:
         without.delenv("AWS_ACCESS_KEY_ID")
@@ -93,14 +92,6 @@ def test_without_credentials_nothing_is_lost(
         failed = project.run("dvc", "push", ok=False)
     assert failed.returncode != 0
     assert "Unable to locate credentials" in failed.stderr
-    assert NOTHING in project.snakemake()
-    project.run("dvc", "push")
-    clone = _clone(project, tmp_path / "second")
-    clone.run("dvc", "pull")
-    assert clone.status() == {}
-
-
-def test_unreachable_server_is_named_and_nothing_is_lost(project: Project) -> None:
     with socket.socket() as nobody:  # bound, so no other server gets this port, but not listening
         nobody.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
@@ -108,17 +99,12 @@ def test_unreachable_server_is_named_and_nothing_is_lost(project: Project) -> No
         failed = project.run("dvc", "push", ok=False)
     assert failed.returncode != 0
     assert f'Could not connect to the endpoint URL: "{address}' in failed.stderr
-    assert project.status() == {}
+    project.run("dvc", "remote", "modify", "--local", "--unset", "store", "endpointurl")
+    project.run("dvc", "push")
+    assert "in sync" in project.run("dvc", "status", "--cloud").stdout
     assert NOTHING in project.snakemake()
 
 
 def _address(server: ThreadedMotoServer) -> str:
     _, port = server.get_host_and_port()
     return f"http://127.0.0.1:{port}"
-
-
-def _clone(project: Project, root: Path) -> Project:
-    project.run("git", "clone", "--quiet", ".", str(root))
-    clone = Project(root)
-    clone.behave()
-    return clone

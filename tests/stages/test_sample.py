@@ -163,6 +163,6 @@ def test_two_processes_sample_the_same_images() -> None:
     alone = samples()
     for path in FOLDER.iterdir():
         path.unlink()
-    in_two_processes("sampling", stage())
+    in_two_processes(stage(), "sampling")
     assert np.array_equal(samples(), alone)
     assert not list(Path("scratch").rglob("*.npy"))

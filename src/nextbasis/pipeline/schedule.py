@@ -156,13 +156,12 @@ class Stages:
         A tenth of a second each, so it is skipped while nothing that they are made of has changed.
         Raises: ValueError naming stage, key and value.
         """
-        # Imported here: Hydra is not needed once the check has passed.
-        from nextbasis.config import compose
-
         stamp = self.root / MARKERS / f"{self.scale}.checked"
         digest = self._digest_of_configs()
         if stamp.exists() and stamp.read_text(encoding="utf-8") == digest:
             return
+        from nextbasis.config import compose  # here: Hydra is not needed once the check has passed
+
         done: set[tuple[str, ...]] = set()
         for stage in self.stages:
             kind, words = stage.kind, stage.arguments
