@@ -85,7 +85,7 @@ def test_one_hyperparameter_reruns_only_what_it_reaches(widened: Project) -> Non
 
 
 def test_dvc_alone_is_enough_for_snakemake(project: Project) -> None:
-    """tests/pipeline/test_remote.py makes everything by DVC alone, and then only the table is due."""
+    """In tests/pipeline/test_remote.py DVC makes everything, and then only the table is due."""
     project.set_model("xar_b", 2)
     project.run("dvc", "repro", "--glob", "train@*")
     plan = project.snakemake("--dry-run")
@@ -144,7 +144,7 @@ def test_run_cache_restores_metrics_that_are_not_cached(
 
 def test_eight_jobs_at_once_share_the_lock(project: Project) -> None:
     keys = [f"{family}_{number}" for family in ("mar", "xar") for number in range(4)]
-    project.set_runs(*keys, evaluated=())
+    project.set_runs(*keys, evaluated=("mar_0",))
     project.behave(train=0.5)
     project.run("snakemake", "--cores", "8", "--until", "train")
     locked = (project.root / "dvc.lock").read_text()

@@ -64,6 +64,7 @@ def test_gradients_are_those_of_one_process(family: str, one_step: Path) -> None
     config = stage(family)
     single = Trainer(config, TokenCache(one_step / result_folder("test", "tokens", config.tokens)))
     single.advance()
+    single.read()
     for parallel in KINDS:
         found = torch.load(one_step / f"step-{family}-{parallel}.pt")
         for name, parameter in single.generator.named_parameters():
