@@ -15,8 +15,9 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from benchmarks.measure import Timing, measure
 from nextbasis.config import EvaluationConfig, compose
-from nextbasis.scoring.extractor import load_extractor, register
+from nextbasis.scoring.extractor import load_extractor
 from nextbasis.scoring.features import extract
+from nextbasis.scoring.fidelity import register
 from nextbasis.scoring.frechet import frechet_distance
 from nextbasis.scoring.quality import precision_and_recall, radii
 from nextbasis.scoring.reference import Reference

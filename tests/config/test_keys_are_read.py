@@ -19,7 +19,7 @@ from nextbasis.pipeline.schedule import LIMITS, RESOURCES, RUNTIMES, Stages
 from nextbasis.plan.estimate import ASSUMPTIONS, assumptions
 from nextbasis.plan.paper import read_page
 from nextbasis.tables import external
-from nextbasis.tokenizers import published
+from nextbasis.tokenizers import kinds
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src/nextbasis"
@@ -41,7 +41,7 @@ def classes() -> dict[str, type]:
     """All dataclasses of the config, by name."""
     modules = [data, running, text, tokenizer, models]
     modules += [find(name).part("config") for name in families()]
-    modules += [published.find(name).part("config") for name in published.names()]
+    modules += [kinds.find(name).part("config") for name in kinds.names()]
     found = [each for module in modules for each in vars(module).values()] + [*SCHEMAS.values()]
     return {each.__name__: each for each in found if isinstance(each, type) and is_dataclass(each)}
 
@@ -65,7 +65,8 @@ def test_every_field_of_a_section_is_read() -> None:
 
 def test_every_key_of_the_root_is_some_stages() -> None:
     root = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    sections = {name for each in root.pop("defaults") if each != "_self_" for name in each}
+    chosen = [each for each in root.pop("defaults") if each != "_self_"]
+    sections = {name for each in chosen for name in each if "hydra/" not in name}
     known = {field.name for stage in SCHEMAS.values() for field in fields(stage)}
     assert {*root, *sections} <= known
     assert known - {*root, *sections} == {"evaluation"}  # chosen by a scale's folder
@@ -127,7 +128,7 @@ def scale(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        (RESOURCES, "trian: {gpu: 1}", "nothing reads trian; the keys are default, dataset"),
+        (RESOURCES, "trains: {gpu: 1}", "nothing reads trains; the keys are default, dataset"),
         (RESOURCES, "train: {gpus: 1}", "train: nothing reads gpus; the keys are threads, mem_mb"),
         (RESOURCES, "train: {gpu: one}", "train.gpu must be a whole number, got 'one'"),
         (RESOURCES, "train: {gpu: -1}", "train.gpu must be a whole number, got '-1'"),

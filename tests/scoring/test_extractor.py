@@ -13,7 +13,8 @@ from torch_fidelity.utils import create_feature_extractor
 from nextbasis.config import EvaluationConfig, compose
 from nextbasis.data.pictures import save_grid, to_uint8
 from nextbasis.scoring.classifier import EMOJI, FASHION, SHAPES, Classifier, make_fast
-from nextbasis.scoring.extractor import WEIGHTS, load_extractor, register
+from nextbasis.scoring.extractor import WEIGHTS, load_extractor
+from nextbasis.scoring.fidelity import register
 from nextbasis.stages.extractor import (
     GROUPS,
     RECIPES,

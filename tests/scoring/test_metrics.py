@@ -11,8 +11,9 @@ from benchmarks.scoring import Images
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
-from nextbasis.scoring.extractor import Extractor, load_extractor, register
+from nextbasis.scoring.extractor import Extractor, load_extractor
 from nextbasis.scoring.features import extract
+from nextbasis.scoring.fidelity import register
 from nextbasis.scoring.protocol import check_images
 from nextbasis.scoring.quality import kernel_distance, precision_and_recall, radii
 from nextbasis.scoring.reference import FILE, choose_subset, load_reference

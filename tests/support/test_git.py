@@ -68,4 +68,4 @@ def test_another_owner_is_told_by_every_command(
     assert FOREIGN in check.found and REMEDY in check.found
     assert "the command that git names" in check.advice
     assert commit(of_another_owner) == "no git commit"
-    assert REMEDY in capsys.readouterr().out
+    assert REMEDY in capsys.readouterr().err
