@@ -21,7 +21,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "repository"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    Path("a.txt").write_text("a")
+    Path("a.txt").write_text("a", encoding="utf-8")
     names = ("-c", "user.name=n", "-c", "user.email=e")
     for words in (["init", "--quiet"], ["add", "."], [*names, "commit", "-qm", "first"]):
         subprocess.run(["git", *words], check=True)

@@ -371,7 +371,7 @@ def test_tokens_and_a_resumed_model_made_on_a_gpu_are_those_of_the_cpu(
     encoded, weights = made()
     with gpu(deterministic):
         their_encoded, their_weights = made()
-        metrics = json.loads(Path("results/toy/train/run/metrics.json").read_text())
+        metrics = json.loads(Path("results/toy/train/run/metrics.json").read_text(encoding="utf-8"))
     assert metrics["device"] == "cuda"
     if encoded.dtype.kind == "f":
         np.testing.assert_allclose(
