@@ -23,7 +23,7 @@ SIZE, COUNT = 8, 48
 
 def token_config(kind: str = "vq", **changes: object) -> TokenizerConfig:
     values: dict = {"kind": kind, "encode_batch_size": 20, "downsample": 4, "latent_channels": 3}
-    if kind != "patches":
+    if kind in ("kl", "vq"):
         values |= {"width": 4, "steps": 6, "batch_size": 8, "lr": 1e-3}
     if kind == "kl":
         values |= {"noise": 0.1, "penalty": 0.1}

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
-from nextbasis.scoring.anchor import fit_gaussian, sample_anchor
+from nextbasis.scoring.anchor import blurred, fit_gaussian, sample_anchor
 from nextbasis.scoring.reference import choose_subset, load_reference
 from nextbasis.stages.reconstruct import distortion, pair_rows
 from scoring import NUM_CLASSES, balanced, evaluation, gaussian, pictures, write_reference
@@ -86,3 +87,10 @@ def test_grid_pairs_each_row_with_its_reconstructions() -> None:
     wanted = [*range(16), *range(100, 116), *range(16, 32), *range(116, 132)]
     assert rows == wanted
     assert pair_rows(images[:3], images[:3] + 100).flatten().tolist() == [0, 1, 2, 100, 101, 102]
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.8])
+def test_blurred_images_are_those_of_scipys_filter(sigma: float) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3), dtype=np.uint8)
+    wanted = gaussian_filter(images.astype(np.float64), sigma, axes=(1, 2), mode="mirror")
+    assert np.abs(blurred(images, sigma, 2) - wanted).max() <= 0.51  # of rounding

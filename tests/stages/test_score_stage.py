@@ -52,7 +52,8 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_stages_write_scores_that_carry_their_protocol(results: Path) -> None:
     floors = read_json(results / "reference/metrics.json")["scores"]
-    assert floors["floor"]["fid"] < floors["anchor"]["fid"]
+    fids = [floors[name]["fid"] for name in ("floor", "blur_0.5", "blur_0.8")]
+    assert fids == sorted(fids) and fids[0] < floors["anchor"]["fid"]
     score.main(CONFIG)
     found = read_json(results / "score/mar_b/score.json")
     protocol = found["protocol"]

@@ -26,7 +26,13 @@ from toy_tokenizers import (
 
 __all__ = ["workspace"]  # a fixture
 
-CONFIGS = {"patches": PATCHES, "kl": KL, "vq": token_config("vq")}
+CONFIGS = {
+    "patches": PATCHES,
+    "pca": token_config("pca", latent_channels=3),
+    "kmeans": token_config("kmeans", downsample=2, latent_channels=4, codebook_size=7),
+    "kl": KL,
+    "vq": token_config("vq"),
+}
 
 
 def close(there: torch.Tensor, here: torch.Tensor, rounding: float) -> None:

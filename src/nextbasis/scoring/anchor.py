@@ -1,13 +1,21 @@
-"""A crude generator whose scores show what "bad" means: per class, a Gaussian of low rank."""
+"""Images whose scores show what numbers mean: those of a crude generator, and blurred real ones.
+
+The crude generator is a Gaussian of low rank for each class.
+"""
+
+import math
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
 
 RANK = 24
 NAME = f"ppca{RANK}"  # class-conditional principal components of pixels
 MAX_IMAGES = 2_000  # of a class that the components are fitted to
+BLURS = (0.5, 0.8)  # pixels: standard deviations of the filters
+KERNEL = 4  # standard deviations that a filter reaches
 MAX_NUMBERS = 2**26  # pixels of one class held in memory, which limits large images further
 
 
@@ -30,6 +38,20 @@ def sample_anchor(
         made = (mean + noise @ factors).clamp(0, 255).round().to(torch.uint8).numpy()
         out[position * per_class : (position + 1) * per_class] = made.reshape(-1, *images.shape[1:])
     return out, np.repeat(classes, per_class).astype(np.int64)
+
+
+def blurred(
+    images: UInt8[np.ndarray, "n h w c"], sigma: float, batch_size: int
+) -> UInt8[np.ndarray, "n h w c"]:
+    """The images after a Gaussian filter whose standard deviation is `sigma` pixels, in memory."""
+    kernel = 2 * math.ceil(KERNEL * sigma) + 1
+    out = np.empty(images.shape, np.uint8)
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        pixels = torch.from_numpy(np.array(images[part])).permute(0, 3, 1, 2).float()
+        soft = gaussian_blur(pixels, [kernel, kernel], [sigma, sigma])
+        out[part] = soft.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    return out
 
 
 def fit_gaussian(

@@ -1,4 +1,4 @@
-"""Reference statistics, with a floor and a bad anchor for every score.
+"""Reference statistics, with a floor, blurred images and a bad anchor for every score.
 
 They are of the training images; under the protocol of MS-COCO, of the test images.
 """
@@ -11,7 +11,7 @@ from jaxtyping import Int64, UInt8
 
 from nextbasis.config import EvaluationConfig, ReferenceStage
 from nextbasis.data.arrays import Dataset
-from nextbasis.scoring.anchor import NAME, sample_anchor
+from nextbasis.scoring.anchor import BLURS, NAME, blurred, sample_anchor
 from nextbasis.scoring.extractor import Extractor, load_extractor
 from nextbasis.scoring.features import extract
 from nextbasis.scoring.protocol import check_images
@@ -97,7 +97,9 @@ def measure_floors(
     extractor: Extractor,
     config: EvaluationConfig,
 ) -> dict[str, Any]:
-    """FIDs and whole scores of real images (the best to hope for) and of a crude generator.
+    """FIDs and whole scores of real images (the best to hope for), blurred ones and crude ones.
+
+    Blurred images show how much of a score is sharpness alone.
 
     Where labels are captions, the crude images get those of the test images in turn, so that their
     retrieval is what chance gives.
@@ -108,8 +110,21 @@ def measure_floors(
     if reference.gallery is not None:
         its_labels = np.resize(reference.gallery.labels, len(crude))
     anchor = Part(name="anchor", images=crude, labels=its_labels)
+    sharp, their_labels = unseen.images[:ANCHOR_IMAGES], unseen.labels[:ANCHOR_IMAGES]
+    soft = [
+        Part(
+            name=f"blur_{sigma}",
+            images=blurred(sharp, sigma, config.batch_size),
+            labels=their_labels,
+        )
+        for sigma in BLURS
+    ]
     scores: dict[str, dict[str, Any]] = {}
-    for name, part in (("floor", unseen), ("anchor", anchor)):
+    for name, part in (
+        ("floor", unseen),
+        *((each.name, each) for each in soft),
+        ("anchor", anchor),
+    ):
         splits = split(len(part.images), config, from_file=False)
         features = extract(part.images, extractor, config.batch_size, name, splits)
         values = measure(features, np.asarray(part.labels), reference, config)

@@ -102,20 +102,26 @@ def _reference(scale: str) -> str:
 
 
 def _anchors(scale: str) -> list[tuple[str, str]]:
-    """FID of real test images, the best to hope for, and of a crude generator."""
+    """FID of real test images, the best to hope for, of blurred ones and of a crude generator."""
     path = result_folder(scale, "reference") / "metrics.json"
     made: dict[str, Any] = read_result(path, scale, "reference", "")
     scores = made["scores"]
     real = "training" if "floor_fid_of_training_images" in made.get("floors", {}) else "test"
     names = {
         "floor": f"floor: FID of the {real} images",
+        **{
+            key: f"blur: FID of the {real} images, σ = {key.removeprefix('blur_')} pixels"
+            for key in scores
+            if key.startswith("blur_")
+        },
         "anchor": "bad anchor: FID of a class-conditional Gaussian of rank 24 in pixel space",
     }
     return [
         (
             text,
             f"{scores[key]['fid']:.3g} ± {scores[key]['fid_se']:.1g}, "
-            f"{scores[key]['num_images']:,} images",
+            + (f"recall {scores[key]['recall']:.2f}, " if "recall" in scores[key] else "")
+            + f"{scores[key]['num_images']:,} images",
         )
         for key, text in names.items()
     ]

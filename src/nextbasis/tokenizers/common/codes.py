@@ -5,7 +5,7 @@ from abc import abstractmethod
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nextbasis.tokenizers.common.tokenizer import TrainedTokenizer
+from nextbasis.tokenizers.common.tokenizer import Tokenizer
 
 
 def nearest(vectors: Float[Tensor, "m d"], codebook: Float[Tensor, "k d"]) -> Int[Tensor, " m"]:
@@ -13,7 +13,7 @@ def nearest(vectors: Float[Tensor, "m d"], codebook: Float[Tensor, "k d"]) -> In
     return (codebook.square().sum(1) - 2 * vectors @ codebook.T).argmin(1)
 
 
-class VectorTokenizer(TrainedTokenizer):
+class VectorTokenizer(Tokenizer):
     """Ids of one codebook on one grid, whose vectors stage rebase can express in a basis first."""
 
     channels: int  # of a vector

@@ -13,12 +13,13 @@ from torch import Tensor
 from nextbasis.data.layout import TokenLayout
 from nextbasis.tokenizers.common.codes import VectorTokenizer, nearest
 from nextbasis.tokenizers.common.conv import Decoder, Encoder
+from nextbasis.tokenizers.common.tokenizer import TrainedTokenizer
 from nextbasis.tokenizers.vq.config import VQConfig
 
 DEAD = 0.01  # a code restarts when its average share of a batch is below DEAD / codebook_size
 
 
-class VQTokenizer(VectorTokenizer):
+class VQTokenizer(VectorTokenizer, TrainedTokenizer):
     """encode: images -> ids (b n); decode: ids -> images."""
 
     codebook: Float[Tensor, "k d"]
