@@ -63,6 +63,22 @@ def test_attention_equals_dense_masked_attention(causal: int, dropout: float) ->
 
 
 @pytest.mark.parametrize("dropout", [0.0, NEGLIGIBLE])
+def test_attention_looks_where_it_is_told(dropout: float) -> None:
+    made, x = attention(dropout).train(), tokens()
+    random = torch.rand(TOKENS, TOKENS, generator=torch.Generator().manual_seed(3))
+    attend = (random < 0.3) | torch.eye(TOKENS, dtype=torch.bool)
+    assert_equal_with_gradients(made, made(x, attend=attend), plain(made, x, attend))
+
+
+def test_attention_may_have_no_biases_and_spare_its_weights() -> None:
+    made = Attention(WIDTH, HEADS, NEGLIGIBLE, bias=False, drop_weights=False).train()
+    assert made.proj_drop.active and not made.attn_drop.active
+    assert {name for name, _ in made.named_parameters()} == {"qkv.weight", "proj.weight"}
+    x = tokens()
+    assert_equal_with_gradients(made, made(x, causal=1), plain(made, x, allowed(TOKENS, 1)))
+
+
+@pytest.mark.parametrize("dropout", [0.0, NEGLIGIBLE])
 def test_chosen_queries_equal_those_rows(dropout: float) -> None:
     made, x = attention(dropout).train(), tokens()
     rows = torch.stack([torch.randperm(TOKENS)[:5] for _ in range(BATCH)])

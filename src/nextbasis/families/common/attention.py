@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -64,17 +64,23 @@ class Attention(nn.Module):
     """Scaled dot-product self-attention; `qk_norm` normalises queries and keys per head."""
 
     def __init__(
-        self, width: int, num_heads: int, dropout: float = 0.0, qk_norm: bool = False
+        self,
+        width: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        qk_norm: bool = False,
+        bias: bool = True,
+        drop_weights: bool = True,
     ) -> None:
-        """`dropout` acts on attention weights and on the output, in training only."""
+        """`dropout` acts on the output, and on attention weights if so told, in training only."""
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = Linear(width, 3 * width)
+        self.qkv = Linear(width, 3 * width, bias)
         head_dim = width // num_heads
         self.q_norm = nn.LayerNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
         self.k_norm = nn.LayerNorm(head_dim, eps=1e-6) if qk_norm else nn.Identity()
-        self.attn_drop = Dropout(dropout)
-        self.proj = Linear(width, width)
+        self.attn_drop = Dropout(dropout if drop_weights else 0.0)
+        self.proj = Linear(width, width, bias)
         self.proj_drop = Dropout(dropout)
 
     def forward(
@@ -84,11 +90,13 @@ class Attention(nn.Module):
         causal: int = 0,
         rotation: Rotation | None = None,
         cache: LayerCache | None = None,
+        attend: Bool[Tensor, "m n"] | None = None,
     ) -> Float[Tensor, "b m d"]:
         """Attend to all tokens, or only to the own cell of `causal` tokens and those before it.
 
-        The output has a row for each token, or only for those that `queries` lists. Cached keys
-        come before those of x; everything looks at them.
+        `attend` says instead what each may look at. The output has a row for each token, or only
+        for those that `queries` lists. Cached keys come before those of x; everything looks at
+        them.
         """
         q, k, v = (self._split(part) for part in self._project(x, queries))
         q, k = self.q_norm(q), self.k_norm(k)
@@ -96,7 +104,7 @@ class Attention(nn.Module):
             q, k = rotate(q, rotation), rotate(k, rotation)
         if cache is not None:
             k, v = cache.update(k, v)
-        out = self._attend(q, k, v, causal)
+        out = self._attend(q, k, v, causal) if attend is None else self._mix(q, k, v, attend=attend)
         return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
 
     def _project(self, x: Tensor, queries: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -128,13 +136,22 @@ class Attention(nn.Module):
         ]
         return torch.cat(mixed, 2)
 
-    def _mix(self, q: Tensor, k: Tensor, v: Tensor, is_causal: bool = False) -> Tensor:
+    def _mix(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        is_causal: bool = False,
+        attend: Tensor | None = None,
+    ) -> Tensor:
         """Softmax attention; if `is_causal`, the last key belongs to the last query."""
         if self._fused(q) and not is_causal:
-            return self._fused_mix(q, k, v)
+            return self._fused_mix(q, k, v, attend=attend)
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         if is_causal:
             scores = scores + future(q.shape[2], k.shape[2], like=scores)
+        if attend is not None:
+            scores = scores.masked_fill(~attend, -torch.inf)
         return self.attn_drop(scores.softmax(-1)) @ v
 
     def _fused(self, q: Tensor) -> bool:
@@ -145,9 +162,16 @@ class Attention(nn.Module):
         slow = q.shape[2] == 1 or (q.dtype == torch.bfloat16 and torch.is_grad_enabled())
         return q.device.type != "cpu" or not (self.attn_drop.active or slow)
 
-    def _fused_mix(self, q: Tensor, k: Tensor, v: Tensor, is_causal: bool = False) -> Tensor:
+    def _fused_mix(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        is_causal: bool = False,
+        attend: Tensor | None = None,
+    ) -> Tensor:
         dropout = self.attn_drop.probability if self.attn_drop.active else 0.0
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=is_causal)
+        return F.scaled_dot_product_attention(q, k, v, attend, dropout, is_causal)
 
 
 def future(count: int, total: int, like: Tensor) -> Float[Tensor, "m n"]:
