@@ -7,7 +7,12 @@ from scipy.stats import norm
 
 from nextbasis.families.common import flow
 from nextbasis.families.common.ancestral import AncestralSampler
-from nextbasis.families.common.categorical import CategoricalHead, draw, power_cosine_guidance
+from nextbasis.families.common.categorical import (
+    CategoricalHead,
+    draw,
+    filtered,
+    power_cosine_guidance,
+)
 from nextbasis.families.common.diffusion import DiffusionHead
 from nextbasis.families.common.schedule import Schedule, cosine_alpha_bar, gaussian_kl, space_steps
 
@@ -115,6 +120,19 @@ def test_draw_follows_the_softmax() -> None:
     ids = draw(logits.expand(len(uniform), -1), 0.7, uniform)
     expected = torch.softmax(logits[0] / 0.7, 0)
     torch.testing.assert_close(ids.bincount() / len(uniform), expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (3, 1.0), (0, 0.6), (5, 0.6), (9, 0.0)])
+def test_filtered_keeps_the_likeliest_ids(top_k: int, top_p: float) -> None:
+    """Against a list of ids by probability, from which each is taken while the sum is too small."""
+    logits = 2 * torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
+    kept = filtered(logits, top_k, top_p)
+    for row, found in zip(logits.double(), kept, strict=True):
+        order = row.argsort(descending=True).tolist()[: top_k or None]
+        probability = torch.softmax(row[order], 0)
+        nucleus = [k for i, k in enumerate(order) if top_p == 1 or probability[:i].sum() <= top_p]
+        assert found.isfinite().nonzero().flatten().tolist() == sorted(nucleus)
+        assert torch.equal(found[nucleus], row[nucleus].float())
 
 
 def test_guidance_grows_from_one_and_power_zero_is_constant() -> None:

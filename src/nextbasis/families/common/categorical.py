@@ -1,4 +1,4 @@
-"""CategoricalHead: the distribution of one token id given z (RAR)."""
+"""CategoricalHead: the distribution of one token id given z; how an id is drawn from it."""
 
 import math
 
@@ -13,9 +13,9 @@ from nextbasis.families.common.linear import Linear
 class CategoricalHead(Linear):
     """A linear map to the logits of the codebook's entries."""
 
-    def __init__(self, width: int, codebook_size: int) -> None:
+    def __init__(self, width: int, codebook_size: int, bias: bool = True) -> None:
         """The output is not tied to the input embedding."""
-        super().__init__(width, codebook_size)
+        super().__init__(width, codebook_size, bias)
 
     def forward(self, input: Float[Tensor, "*b d"]) -> Float[Tensor, "*b v"]:
         """Logits, float32 under autocast too, since guidance and softmax magnify their rounding."""
@@ -50,6 +50,26 @@ def cumulated(x: Float[Tensor, "*b v"]) -> Float[Tensor, "*b v"]:
         x = x + F.pad(x[..., :-shift], (shift, 0))
         shift *= 2
     return x
+
+
+def filtered(
+    logits: Float[Tensor, "*b v"], top_k: int = 0, top_p: float = 1.0
+) -> Float[Tensor, "*b v"]:
+    """Logits without the unlikely: -inf below the k largest, and below the nucleus.
+
+    The nucleus is the fewest likeliest ids that together have a probability above `top_p`, of what
+    `top_k` left (Holtzman et al. 2020). top_k = 0 and top_p = 1 keep everything; ties are kept.
+    """
+    if 0 < top_k < logits.shape[-1]:
+        least = logits.topk(top_k, -1).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    if top_p < 1:
+        probability, order = torch.softmax(logits, -1).sort(-1, descending=True)
+        before = cumulated(probability).roll(1, -1)
+        before[..., 0] = 0
+        unlikely = torch.empty_like(before, dtype=torch.bool).scatter_(-1, order, before > top_p)
+        logits = logits.masked_fill(unlikely, -torch.inf)
+    return logits
 
 
 def draw(
