@@ -41,7 +41,10 @@ def add(commands: Any) -> None:
         help="config that the checkpoint must fit: mar_b, another of the family's recipes, a file",
     )
     command.add_argument(
-        "--grid", metavar="ROWSxCOLUMNS", default="", help="of the tokens, if it is no square"
+        "--grid",
+        metavar="ROWSxCOLUMNS",
+        default="",
+        help="of the tokens, if it is no square or the file does not tell",
     )
     command.add_argument(
         "--section",

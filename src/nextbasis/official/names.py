@@ -25,15 +25,15 @@ def official_name(family: str, ours: str) -> str:
 
 
 def _renames(family: str) -> dict[str, str]:
-    """Official part of a name to ours; every other name is the same."""
+    """Official parts of names to ours, whole words between dots; all others are the same."""
     return find(family).part("official").RENAMES
 
 
 def _rename(name: str, renames: dict[str, str]) -> str:
+    name = f".{name}."
     for old, new in renames.items():
-        if name == old or name.startswith(f"{old}."):
-            return new + name.removeprefix(old)
-    return name
+        name = name.replace(f".{old}.", f".{new}.")
+    return name[1:-1]
 
 
 def official_shapes(model: ModelBase, spec: TokenSpec) -> dict[str, tuple[int, ...]]:
@@ -64,8 +64,12 @@ def check_family(family: str, state: dict[str, Tensor]) -> None:
     found = {
         name: sum(key in state for key in keys) / len(keys) for name, keys in signatures.items()
     }
-    best = max(found, key=lambda name: found[name])
+    # The signature of one may be part of another's, which then tells more.
+    best = max(found, key=lambda name: (found[name], len(signatures[name])))
+    other = f"the checkpoint is of family {best}, not {family}"
     if found[family] == 1:
+        if len(signatures[best]) > len(signatures[family]):
+            raise ValueError(other)
         return
     ends = tuple(f".{key}" for key in signatures[family])
     if longer := [name for name in state if name.endswith(ends)]:
@@ -78,7 +82,7 @@ def check_family(family: str, state: dict[str, Tensor]) -> None:
     if found[family] > 0.5 or best == family and found[family] > 0:
         return
     if found[best] > 0.5:
-        raise ValueError(f"the checkpoint is of family {best}, not {family}")
+        raise ValueError(other)
     raise ValueError(
         f"the checkpoint is not of family {family}: it lacks {listed(signatures[family])}; "
         f"it has {listed(state)}"

@@ -52,9 +52,17 @@ def infer(
 ) -> tuple[Any, TokenSpec]:
     """Model config and token spec of official tensors; `given` holds what shapes cannot tell.
 
-    Raises: ValueError if `given` lacks a value or contradicts the shapes, if the tokens form no
-    square and `grid` is None, or if sizes do not fit each other.
+    Raises: ValueError if `given` lacks a value or contradicts the shapes, if `grid` is None and the
+    tokens form no square or are not told by the shapes, or if sizes do not fit each other.
     """
+    model, num_tokens, spec = _model(family, shapes, given)
+    return model, TokenSpec.of_grid(_grid(num_tokens, grid), **spec)
+
+
+def _model(
+    family: str, shapes: Shapes, given: Mapping[str, Any]
+) -> tuple[Any, int | None, dict[str, int]]:
+    """Model config, number of tokens if shapes tell it, and codebook and classes."""
     schema, official = find(family).part("config").MODEL, find(family).part("official")
     values, num_tokens, spec = official.sizes(Votes(family, shapes, given))
     if spec["num_classes"] < 1:
@@ -78,10 +86,17 @@ def infer(
         )
     if unknown := [name for name in values if name not in names]:
         raise ValueError(f"{family} has no model.{listed(unknown, ', model.')}")
-    return schema(**values), TokenSpec.of_grid(_grid(num_tokens, grid), **spec)
+    return schema(**values), num_tokens, spec
 
 
-def _grid(num_tokens: int, grid: tuple[int, int] | None) -> tuple[int, int]:
+def _grid(num_tokens: int | None, grid: tuple[int, int] | None) -> tuple[int, int]:
+    if num_tokens is None:
+        if grid is None:
+            raise ValueError(
+                "the checkpoint does not tell how many tokens an image has; give their grid, such "
+                "as --grid 16x16"
+            )
+        return grid
     side = math.isqrt(max(0, num_tokens))
     grid = grid or (side, side)
     if grid[0] * grid[1] != num_tokens or num_tokens < 1:
@@ -158,7 +173,7 @@ def complete(family: str, shapes: Shapes, given: Mapping[str, Any]) -> dict[str,
 
 def _fits(family: str, shapes: Shapes, paper: Mapping[str, Any]) -> bool:
     try:
-        infer(family, shapes, paper, None)
+        _model(family, shapes, paper)
     except ValueError:
         return False
     return True
