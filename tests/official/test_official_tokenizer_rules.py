@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from networks import SMALL_KL, SMALL_VQ
 from nextbasis.data.posterior import Posterior
-from nextbasis.tokenizers.kl16 import model as kl16
+from nextbasis.tokenizers.common import blocks
 from nextbasis.tokenizers.kl16.config import KL16Config
 from nextbasis.tokenizers.kl16.model import KL16Autoencoder
 from nextbasis.tokenizers.maskgit_vqgan import model as maskgit_vqgan
@@ -113,7 +113,7 @@ def test_kl_of_the_posterior_equals_torch_distributions():
 
 def test_attention_equals_explicit_softmax_over_positions():
     torch.manual_seed(0)
-    part = kl16.SpatialAttention(32).requires_grad_(False)
+    part = blocks.SpatialAttention(32).requires_grad_(False)
     x = torch.randn(2, 32, 3, 5, generator=seeded(0))
     h = F.group_norm(x, 32, eps=1e-6)
     q, k, v = (
@@ -127,7 +127,7 @@ def test_attention_equals_explicit_softmax_over_positions():
 
 
 def test_downsampling_pads_on_the_right_and_at_the_bottom_only():
-    part = kl16.Downsample(1).requires_grad_(False)
+    part = blocks.Downsample(1).requires_grad_(False)
     part.conv.weight.fill_(1)
     part.conv.bias.zero_()
     out = part(torch.ones(1, 1, 4, 4))
@@ -136,7 +136,7 @@ def test_downsampling_pads_on_the_right_and_at_the_bottom_only():
 
 @pytest.mark.parametrize("after", [32, 64])
 def test_kl16_residual_block_keeps_its_input(after: int):
-    block = kl16.ResidualBlock(32, after).requires_grad_(False)
+    block = blocks.ResidualBlock(32, after).requires_grad_(False)
     block.conv2.weight.zero_()
     block.conv2.bias.zero_()
     x = torch.randn(1, 32, 3, 3, generator=seeded(0))
