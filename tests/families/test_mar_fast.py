@@ -21,8 +21,8 @@ LABELS = torch.tensor([0, 1, 2, 4])
 DEPTHS = {"encoder_depth": 2, "decoder_depth": 3, "head_depth": 2}
 
 
-def model() -> MAR:
-    backbone = generator("mar", **DEPTHS).backbone
+def model(**changes: bool) -> MAR:
+    backbone = generator("mar", **DEPTHS, **changes).backbone
     assert isinstance(backbone, MAR)
     return backbone.eval()
 
@@ -119,13 +119,23 @@ def plain_z(made: MAR, y: Tensor, hidden: Tensor, condition: Tensor) -> Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("guidance", "schedule"), [(1.0, "linear"), (3.0, "linear"), (2.0, "constant")]
+    ("guidance", "schedule", "ordered"),
+    [
+        (1.0, "linear", False),
+        (3.0, "linear", False),
+        (2.0, "constant", False),
+        (2.0, "linear", True),
+    ],
 )
-def test_sampling_equals_decoding_every_token(guidance: float, schedule: str) -> None:
-    made = model()
+def test_sampling_equals_decoding_every_token(
+    guidance: float, schedule: str, ordered: bool
+) -> None:
+    made = model(ordered=ordered)
     config = sampler_config("mar", guidance=guidance, guidance_schedule=schedule, clip=1.0)
     noise = ImageNoise(0, range(4), torch.device("cpu"))
     order = noise.orders(16)
+    if ordered:
+        order = torch.arange(15, -1, -1).expand(4, 16)
     y, hidden = torch.zeros(4, 16, 3), torch.ones(4, 16, dtype=torch.bool)
     sampler = AncestralSampler(made.head, config.num_steps, config.temperature, config.clip)
     for count in orders.hidden_counts(16, config.num_iter):
@@ -157,6 +167,15 @@ def plain_loss(made: MAR, y: Tensor, draws: Draws) -> Tensor:
         loss = F.mse_loss(eps, noise.flatten(0, 1), reduction="none").mean(-1) + bound
         losses.append(loss.view(hidden.shape) * hidden)
     return torch.stack(losses).sum() / (len(losses) * hidden.sum())
+
+
+def test_ordered_training_hides_the_last_tokens_and_draws_the_same_numbers() -> None:
+    ordered, usual = (
+        model(ordered=each).draw(4, 0.0, torch.Generator().manual_seed(3)) for each in (True, False)
+    )
+    hidden = ordered.order[:, : ordered.num_hidden].sort(1).values
+    assert torch.equal(hidden, torch.arange(16 - ordered.num_hidden, 16).expand(4, -1))
+    assert ordered.num_hidden == usual.num_hidden and torch.equal(ordered.noise, usual.noise)
 
 
 def test_loss_and_gradients_equal_those_over_all_tokens() -> None:

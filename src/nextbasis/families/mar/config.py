@@ -24,6 +24,7 @@ class MARConfig(ModelBase):
     head_batch_mul: int  # noise levels drawn per token and step
     mask_ratio_min: float  # truncated normal on [min, 1] around 1
     mask_ratio_std: float
+    ordered: bool = False  # tokens are known from the first on, in the basis' order; MAR: at random
     text_depth: int = 0  # blocks over the tokens of captions, where there are any
 
     def __post_init__(self) -> None:

@@ -3,7 +3,8 @@ Generation without Vector Quantization").
 
 An encoder sees the known tokens, a decoder sees them and mask tokens, and a small diffusion model
 draws each hidden token from the decoder's output z. Training hides a random share of the tokens;
-sampling reveals them in a random order over a few iterations, all tokens of one at once.
+sampling reveals them in a random order over a few iterations, all tokens of one at once. With
+`ordered`, which is ours, the first tokens are known first: the order that a basis gives them.
 
 b images, n tokens of d channels, w and v the widths of encoder and decoder, s the class tokens of
 the buffer in front, m encoded tokens.
@@ -139,12 +140,18 @@ class MAR(Backbone):
         quantile = torch.erfinv(low * (1 - uniform)) * math.sqrt(2) * config.mask_ratio_std
         levels = (config.head_batch_mul, batch, n)
         return Draws(
-            order=orders.random_orders(batch, n, generator),
+            order=self._order(orders.random_orders(batch, n, generator)),
             num_hidden=min(n, math.ceil(n * (1 + quantile.item()))),
             label_drop=torch.rand(batch, generator=generator) < config.label_drop,
             step=torch.randint(len(self.head.schedule), levels, generator=generator),
             noise=torch.randn(*levels, self.channels, generator=generator),
         )
+
+    def _order(self, random: Int[Tensor, "b n"]) -> Int[Tensor, "b n"]:
+        """The order whose end is known first: a random one, or that from the last token back."""
+        if not self.config.ordered:
+            return random
+        return torch.arange(self.num_tokens - 1, -1, -1, device=random.device).expand_as(random)
 
     def loss(
         self,
@@ -225,9 +232,9 @@ class MAR(Backbone):
     def sample(
         self, labels: Int[Tensor, " b"], noise: ImageNoise, sampler: MARSamplerConfig
     ) -> Float[Tensor, "b n d"]:
-        """Reveal tokens from the end of a random order to its front, on a cosine schedule."""
+        """Reveal tokens from the end of the order to its front, on a cosine schedule."""
         n, left = self.num_tokens, self.num_tokens
-        order, condition = noise.orders(n), self.embed_labels(labels)
+        order, condition = self._order(noise.orders(n)), self.embed_labels(labels)
         y = torch.zeros(len(labels), n, self.channels, device=labels.device)
         draw = AncestralSampler(self.head, sampler.num_steps, sampler.temperature, sampler.clip)
         for count in orders.hidden_counts(n, sampler.num_iter):
