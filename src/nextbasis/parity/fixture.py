@@ -93,8 +93,10 @@ class Fixture:
 
     @property
     def kind(self) -> str:
-        """Which model made the fixture, as its description says; empty where there is none."""
-        return str(self.value("description", "kind")) if "description" in self.metadata else ""
+        """Which model made the fixture, as its metadata say; empty where they do not."""
+        if "description" in self.metadata:
+            return str(self.value("description", "kind"))
+        return self.metadata.get("kind", "")
 
     def value(self, *keys: str) -> Any:
         """A value of the metadata, found by its path.
