@@ -22,7 +22,7 @@ class TrainConfig:
     weight_decay: float
     beta1: float
     beta2: float
-    clip: float  # largest norm of the gradient
+    clip: float  # largest norm of the gradient; 0 = any
     ema_decay: float
     log_every: int  # steps between rows of metrics.csv
     checkpoint_minutes: float  # between resumable states; 0 = after every step
@@ -34,12 +34,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        positive("train", self, "steps", "batch_size", "lr", "clip", "log_every")
-        if self.checkpoint_minutes < 0 or self.nan_budget < 0:
-            raise ValueError(
-                "train.checkpoint_minutes and train.nan_budget must not be negative, got "
-                f"{self.checkpoint_minutes} and {self.nan_budget}"
-            )
+        positive("train", self, "steps", "batch_size", "lr", "log_every")
+        for name in ("clip", "checkpoint_minutes", "nan_budget"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"train.{name} must not be negative, got {getattr(self, name)}")
         choose("train.parallel", self.parallel, PARALLELS)
         fraction("train", self, "warmup", "decay_start", "ema_decay", "beta1", "beta2")
         choose("train.precision", self.precision, PRECISIONS)

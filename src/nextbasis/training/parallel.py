@@ -59,7 +59,7 @@ def share(batch_size: int) -> slice:
 
 
 def clip_gradients_(generator: Generator, limit: float, is_sharded: bool) -> Tensor:
-    """Scale all gradients down to a total norm of `limit`; returns the norm before.
+    """Scale all gradients down to a total norm of `limit`, 0 = any; returns the norm before.
 
     Those of A beside shards, which no wrapper knows, are averaged first.
     """
@@ -71,7 +71,7 @@ def clip_gradients_(generator: Generator, limit: float, is_sharded: bool) -> Ten
                 processes.mean_(gradient)
     norms = [whole(get_total_norm(found)) for part in parts if (found := _gradients(part))]
     norm = torch.stack(norms).norm()
-    for part in parts:
+    for part in parts if limit else []:
         clip_grads_with_norm_(part.parameters(), limit, norm)
     return norm
 
