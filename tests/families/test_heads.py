@@ -14,7 +14,13 @@ from nextbasis.families.common.categorical import (
     power_cosine_guidance,
 )
 from nextbasis.families.common.diffusion import DiffusionHead
-from nextbasis.families.common.schedule import Schedule, cosine_alpha_bar, gaussian_kl, space_steps
+from nextbasis.families.common.schedule import (
+    Schedule,
+    cosine_alpha_bar,
+    gaussian_kl,
+    linear_betas,
+    space_steps,
+)
 
 
 def test_schedule_posterior_equals_bayes_rule() -> None:
@@ -40,6 +46,15 @@ def test_cosine_schedule_keeps_the_signal_then_loses_it() -> None:
     assert math.isclose(schedule.alpha_bar_sqrt[499].item() ** 2, expected, rel_tol=1e-4)
     noise = torch.ones(1, 1)
     assert schedule.add_noise(torch.ones(1, 1), torch.tensor([999]), noise).item() < 1.001
+
+
+def test_linear_schedule_multiplies_what_each_step_leaves() -> None:
+    """The exact product, and the 4e-5 of the signal's variance that Ho et al. 2020 leave."""
+    left = np.cumprod(1 - (1e-4 + (0.02 - 1e-4) * np.arange(1000) / 999))
+    schedule = Schedule(space_steps(250), linear_betas)
+    expected = left[schedule.original_step.numpy()]
+    np.testing.assert_allclose(schedule.alpha_bar_sqrt.numpy() ** 2, expected, rtol=1e-5)
+    assert 4.0e-5 < left[-1] < 4.1e-5
 
 
 def test_space_steps_keeps_both_ends_and_refuses_too_many() -> None:

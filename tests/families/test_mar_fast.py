@@ -11,7 +11,7 @@ from nextbasis.basis import orders
 from nextbasis.families.common.ancestral import AncestralSampler
 from nextbasis.families.common.diffusion import DiffusionHead
 from nextbasis.families.common.noise import ImageNoise
-from nextbasis.families.common.schedule import Schedule, space_steps
+from nextbasis.families.common.schedule import Schedule, space_steps, variational_bound
 from nextbasis.families.mar.model import MAR, Draws, mar_guidance
 from nextbasis.families.mar.parity import build
 from nextbasis.official import our_name
@@ -163,7 +163,9 @@ def plain_loss(made: MAR, y: Tensor, draws: Draws) -> Tensor:
             z.flatten(0, 1)
         )
         eps, v = made.head.net(x_t, condition)
-        bound = made.head._bound(y.flatten(0, 1), x_t, step.flatten(), eps.detach(), v)
+        bound = variational_bound(
+            made.head.schedule, y.flatten(0, 1), x_t, step.flatten(), eps.detach(), v
+        )
         loss = F.mse_loss(eps, noise.flatten(0, 1), reduction="none").mean(-1) + bound
         losses.append(loss.view(hidden.shape) * hidden)
     return torch.stack(losses).sum() / (len(losses) * hidden.sum())

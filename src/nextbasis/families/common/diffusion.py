@@ -7,8 +7,6 @@ Under autocast the stream of the residual blocks and the final layer stay in sin
 first denoising step multiplies an error of the predicted noise by hundreds.
 """
 
-import math
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -23,7 +21,7 @@ from nextbasis.families.common.parts import (
     init_xavier,
     modulate,
 )
-from nextbasis.families.common.schedule import NUM_STEPS, Schedule, discretised_nll, gaussian_kl
+from nextbasis.families.common.schedule import NUM_STEPS, Schedule, variational_bound
 
 
 class ResidualBlock(nn.Module):
@@ -110,15 +108,5 @@ class DiffusionHead(nn.Module):
         x_t = self.schedule.add_noise(x0, step, noise)
         times = self.time_embed(torch.arange(NUM_STEPS, device=z.device).float())
         eps, v = self.net(x_t, F.embedding(step, times) + self.cond_embed(z))
-        bound = self._bound(x0, x_t, step, eps.detach(), v)
+        bound = variational_bound(self.schedule, x0, x_t, step, eps.detach(), v)
         return (noise - eps).square().mean(-1) + bound, noise - eps
-
-    def _bound(self, x0: Tensor, x_t: Tensor, step: Tensor, eps: Tensor, v: Tensor) -> Tensor:
-        """Variational bound of one step in bits per channel."""
-        schedule = self.schedule
-        mean = schedule.posterior_mean(schedule.predict_x0(x_t, step, eps), x_t, step)
-        log_var = schedule.log_variance(step, v)
-        true_mean = schedule.posterior_mean(x0, x_t, step)
-        kl = gaussian_kl(true_mean, schedule.log_posterior[step, None], mean, log_var)
-        nll = discretised_nll(x0, mean, log_var)
-        return torch.where(step[..., None] == 0, nll, kl).mean(-1) / math.log(2)

@@ -1,9 +1,10 @@
-"""The diffusion schedule of MAR's head: cosine betas, respacing, Gaussian posteriors.
+"""Schedules of diffusion over 1,000 steps: betas, respacing, Gaussian posteriors, the bound.
 
 Formulas after Nichol & Dhariwal 2021 (improved DDPM); numerics follow guided-diffusion.
 """
 
 import math
+from collections.abc import Callable
 from itertools import accumulate, pairwise, repeat
 
 import torch
@@ -20,10 +21,15 @@ def cosine_alpha_bar(t: float) -> float:
 
 
 def cosine_betas(num_steps: int = NUM_STEPS) -> Float[Tensor, " t"]:
-    """Variance added by each step, float64."""
+    """Variance added by each step, float64 (eq. 17; MAR's head)."""
     alpha_bar = [cosine_alpha_bar(i / num_steps) for i in range(num_steps + 1)]
     betas = [min(1 - after / before, MAX_BETA) for before, after in pairwise(alpha_bar)]
     return torch.tensor(betas, dtype=torch.float64)
+
+
+def linear_betas() -> Float[Tensor, " t"]:
+    """Variance added by each step, float64 (Ho et al. 2020, section 4; DiT)."""
+    return torch.linspace(1e-4, 0.02, NUM_STEPS, dtype=torch.float64)
 
 
 def space_steps(num_steps: int, total: int = NUM_STEPS) -> list[int]:
@@ -53,10 +59,14 @@ class Schedule(nn.Module):
     log_posterior: Tensor
     original_step: Tensor
 
-    def __init__(self, steps: list[int] | None = None) -> None:
+    def __init__(
+        self,
+        steps: list[int] | None = None,
+        betas: Callable[[], Float[Tensor, " t"]] = cosine_betas,
+    ) -> None:
         """Use these steps of the training schedule; None means all of them."""
         super().__init__()
-        alpha_bar_all = torch.cumprod(1 - cosine_betas(), 0)
+        alpha_bar_all = torch.cumprod(1 - betas(), 0)
         index = torch.arange(NUM_STEPS) if steps is None else torch.tensor(steps)
         alpha_bar = alpha_bar_all[index]
         previous = torch.cat((torch.ones(1, dtype=torch.float64), alpha_bar[:-1]))
@@ -133,3 +143,23 @@ def discretised_nll(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     inside = (upper - lower).clamp(min=1e-12)
     probability = torch.where(x < -0.999, upper, torch.where(x > 0.999, 1 - lower, inside))
     return -probability.clamp(min=1e-12).log()
+
+
+def variational_bound(
+    schedule: Schedule,
+    x0: Float[Tensor, "*#r c"],
+    x_t: Float[Tensor, "*r c"],
+    step: Int[Tensor, "*r"],
+    eps: Float[Tensor, "*r c"],
+    v: Float[Tensor, "*r c"],
+) -> Float[Tensor, "*r"]:
+    """The variational bound of one step, in bits per channel: eps and v are what a network says.
+
+    A gradient that must reach only the variance is one of a detached eps.
+    """
+    mean = schedule.posterior_mean(schedule.predict_x0(x_t, step, eps), x_t, step)
+    log_var = schedule.log_variance(step, v)
+    true_mean = schedule.posterior_mean(x0, x_t, step)
+    kl = gaussian_kl(true_mean, schedule.log_posterior[step, None], mean, log_var)
+    nll = discretised_nll(x0, mean, log_var)
+    return torch.where(step[..., None] == 0, nll, kl).mean(-1) / math.log(2)

@@ -1,26 +1,17 @@
 """Compare MAR's diffusion head with a fixture: loss terms, network, denoising step, schedules."""
 
-import math
-import re
-
 import torch
 from torch import Tensor
 
 from nextbasis.families.common.diffusion import DiffusionHead
-from nextbasis.families.common.schedule import NUM_STEPS, Schedule, cosine_betas, space_steps
+from nextbasis.families.common.schedule import (
+    Schedule,
+    cosine_betas,
+    space_steps,
+    variational_bound,
+)
 from nextbasis.parity.fixture import Fixture
-
-RESPACING = re.compile(r"(ddim)?\d+|\d+(_\d+)+")
-SCHEDULE_TOLERANCE = 1e-5  # of each entry; our tables are single precision
-TABLES = {
-    "posterior_log_variance_clipped": "log_posterior",
-    "posterior_mean_coef1": "mean_x0",
-    "posterior_mean_coef2": "mean_xt",
-    "sqrt_alphas_cumprod": "alpha_bar_sqrt",
-    "sqrt_one_minus_alphas_cumprod": "noise_sqrt",
-    "sqrt_recip_alphas_cumprod": "recip_sqrt",
-    "sqrt_recipm1_alphas_cumprod": "recip_m1_sqrt",
-}  # official name -> ours
+from nextbasis.parity.schedules import check_schedules
 
 
 @torch.no_grad()
@@ -30,7 +21,7 @@ def run(fixture: Fixture, head: DiffusionHead) -> None:
         check_network(fixture, head)
     if fixture.holds("dl.p."):
         check_step(fixture, head)
-    check_schedules(fixture)
+    check_schedules(fixture, cosine_betas)
 
 
 def check_terms(
@@ -46,7 +37,7 @@ def check_terms(
     fixture.check("loss.net_out", torch.cat((eps, v), -1))
     total, error = head.loss(x0, rows, step[None], noise[None])
     fixture.check("loss.terms_mse", error[0].square().mean(-1), relative=True)
-    bound = head._bound(x0, x_t, step, eps, v)
+    bound = variational_bound(head.schedule, x0, x_t, step, eps, v)
     fixture.check("loss.terms_vb", bound, relative=True)
     fixture.check("loss.terms_loss", total[0], relative=True)
 
@@ -84,41 +75,3 @@ def check_step(fixture: Fixture, head: DiffusionHead) -> None:
         noise = (step > 0)[:, None] * fixture["dl.p.noise"]
         drawn = mean + temperature * torch.exp(0.5 * log_variance) * noise
         fixture.check(name, drawn, relative=True)
-
-
-def check_schedules(fixture: Fixture) -> None:
-    """Compare steps and coefficients of every respacing."""
-    fixture.check("sched.train.betas", cosine_betas(), relative=True, tolerance=SCHEDULE_TOLERANCE)
-    names = {name.split(".")[1] for name in fixture.tensors if name.startswith("sched.")}
-    for name in sorted(name for name in names if RESPACING.fullmatch(name)):
-        schedule = Schedule(timesteps(name))
-        fixture.check(f"sched.{name}.timestep_map", schedule.original_step)
-        tables = {official: getattr(schedule, ours) for official, ours in TABLES.items()}
-        tables["betas"] = schedule.log_beta.double().exp()
-        for official, values in tables.items():
-            key = f"sched.{name}.{official}"
-            fixture.check(key, values, relative=True, tolerance=SCHEDULE_TOLERANCE)
-
-
-def timesteps(respacing: str) -> list[int]:
-    """Steps of a respacing: a count, ddim<count> (a stride), or <count>_<count>_… by sections.
-
-    The package samples with a count only; the other two serve this comparison (Nichol & Dhariwal
-    2021, sec. 4; DDIM).
-    """
-    if respacing.startswith("ddim"):
-        count = int(respacing.removeprefix("ddim"))
-        for stride in range(1, NUM_STEPS):
-            if math.ceil(NUM_STEPS / stride) == count:
-                return list(range(0, NUM_STEPS, stride))
-        raise ValueError(f"no stride gives the {count} steps of sched.{respacing}")
-    counts = [int(count) for count in respacing.split("_")]
-    if len(counts) == 1:
-        return space_steps(counts[0])
-    steps, start = [], 0
-    for index, count in enumerate(counts):
-        size = NUM_STEPS // len(counts) + (index < NUM_STEPS % len(counts))
-        within = space_steps(count, size) if count > 1 else [0]
-        steps += [start + step for step in within]
-        start += size
-    return steps
