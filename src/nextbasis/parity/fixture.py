@@ -87,7 +87,7 @@ class Fixture:
         """Compare what a sampling run drew: a run may multiply rounding, as the metadata tell."""
         name = f"sample.{run}.{output}"
         if name in self.tensors:
-            rounding = self.value("description", "sampling_conditioning", run)
+            rounding = self.told("sampling_conditioning", run)
             usual = TOLERANCE * self._read(name).abs().max().item()
             self.check(name, ours, absolute=max(usual, CONDITIONING * rounding))
 
@@ -97,6 +97,17 @@ class Fixture:
         if "description" in self.metadata:
             return str(self.value("description", "kind"))
         return self.metadata.get("kind", "")
+
+    def told(self, *keys: str) -> Any:
+        """A value of the description, or of the metadata themselves where there is none.
+
+        Raises: ValueError if it is not there or not JSON.
+        """
+        return (
+            self.value("description", *keys)
+            if "description" in self.metadata
+            else self.value(*keys)
+        )
 
     def value(self, *keys: str) -> Any:
         """A value of the metadata, found by its path.
