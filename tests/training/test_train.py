@@ -6,18 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
-from builders import basis_config, model_config, order_config, train_config
+from builders import basis_config, generator, model_config, order_config, tokens, train_config
 from nextbasis.basis import make
 from nextbasis.config import BasisConfig, TrainStage
 from nextbasis.data.tokens import TokenCache
 from nextbasis.families.common.checkpoint import Resumable, load_generator
+from nextbasis.families.xar.model import XAR
 from nextbasis.stages import train
 from nextbasis.support.files import result_folder
 from nextbasis.training.optimiser import MovingAverage, rate_factor
+from nextbasis.training.parallel import clip_gradients_
 from nextbasis.training.trainer import build_at_start
 from tokens_at_hand import write_tokens
 
@@ -103,6 +106,37 @@ def test_a_changed_config_does_not_resume(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(train.Trainer, "advance", lambda t: (steps.append(t.step), advance(t)))
     train.main(stage("xar", lr=2e-3))
     assert steps[0] == 0
+
+
+def test_clip_0_takes_gradients_as_they_are() -> None:
+    made = generator("xar")
+    draws = made.draw(4, 0.0, torch.Generator().manual_seed(0))
+    made.loss(tokens("xar"), torch.arange(4), draws).value.backward()
+    gradients = [p.grad for p in made.backbone.parameters() if p.grad is not None]
+    before = torch.cat([gradient.flatten().clone() for gradient in gradients])
+    norm = clip_gradients_(made, 0.0, False)
+    torch.testing.assert_close(norm, before.norm())
+    assert torch.equal(torch.cat([gradient.flatten() for gradient in gradients]), before)
+    clip_gradients_(made, norm.item() / 2, False)
+    torch.testing.assert_close(torch.cat([g.flatten() for g in gradients]), before / 2)
+
+
+def test_a_backbone_is_prepared_with_the_tokens_that_it_will_see(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of a small training set, in its own order and mapped by A at its start."""
+    write_tokens(False)
+    prepared: list[torch.Tensor] = []
+    monkeypatch.setattr(XAR, "prepare", lambda _, seen: prepared.append(seen()))
+    cache = TokenCache(result_folder("test", "tokens", "tokens"))
+    config = replace(stage("xar"), basis=basis_config(init="random", options={"seed": 3}))
+    made = train.Trainer(config, cache).generator
+    x = torch.from_numpy(
+        cache.tokens.take(np.arange(len(cache.labels)), np.zeros(len(cache.labels), int))
+    )
+    assert made.basis is not None
+    expected = torch.einsum("kn,bnd->bkd", made.basis.matrix(), x[:, made.host_order])
+    torch.testing.assert_close(prepared[0], expected)
 
 
 def test_recomputing_trains_the_same_model_and_bfloat16_another() -> None:

@@ -1,5 +1,6 @@
 """Everything that changes while a model is trained, and one step of it."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from nextbasis.support.provenance import device
 from nextbasis.training import parallel
 from nextbasis.training.optimiser import MovingAverage, optimiser, set_rates
 
-BASIS_IMAGES = 10_000  # evenly spaced ones, from which a basis of the tokens is computed
+NUM_IMAGES = 10_000  # evenly spaced ones, of which a basis or a backbone learns beforehand
 
 
 class Trainer:
@@ -46,6 +47,7 @@ class Trainer:
         self.is_sharded = train.parallel == "fsdp" and processes.count() > 1
         generator, self.spec = build_at_start(config, cache, texts)
         self.generator = generator.to(self.device)
+        self.generator.prepare(partial(training_tokens, cache))
         self.ema = MovingAverage(self.generator, train.ema_decay)
         if train.compile:
             compile_blocks(self.generator.backbone)
@@ -234,16 +236,17 @@ def text_spec(texts: Texts) -> TextSpec:
     )
 
 
+def training_tokens(cache: TokenCache) -> Tensor:
+    """Numbers of evenly spaced training images, from which something is computed beforehand."""
+    return cache.expected(every=max(1, len(cache.labels) // NUM_IMAGES))
+
+
 def build_at_start(
     config: TrainStage, cache: TokenCache, texts: Texts | None = None
 ) -> tuple[Generator, TokenSpec]:
     """The untrained generator, A at its configured start, and what it models."""
-
-    def tokens() -> Tensor:
-        return cache.expected(every=max(1, len(cache.labels) // BASIS_IMAGES))
-
     seed = stream_seed("basis", config.seed)
-    basis = start_of(config.basis, cache.layout, tokens, seed)
+    basis = start_of(config.basis, cache.layout, partial(training_tokens, cache), seed)
     text = None if texts is None else text_spec(texts)
     spec = TokenSpec.of_layout(cache.layout, basis, cache.num_classes, text)
     generator = build(config.model, config.basis, config.order, spec, seed)

@@ -1,11 +1,12 @@
 """What every model of a family is: one constructor, and the four things that are asked of it."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nextbasis.config import OrderConfig
@@ -53,6 +54,14 @@ class Backbone(nn.Module):
     @abstractmethod
     def decays(name: str, parameter: Tensor) -> bool:
         """Whether weight decay acts on a parameter."""
+
+    def prepare(self, tokens: Callable[[], Float[Tensor, "i n d"]]) -> None:
+        """Learn what must be known before the first step, of training tokens in its own order.
+
+        Nothing, unless a family says otherwise. It is no part of the state: a training that goes on
+        after a kill learns it again.
+        """
+        return
 
     @abstractmethod
     def draw(self, batch: int, progress: float, generator: torch.Generator) -> Draws:

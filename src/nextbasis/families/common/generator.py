@@ -14,7 +14,7 @@ from nextbasis.basis.transform import BasisTransform
 from nextbasis.config import BasisConfig, ModelBase, OrderConfig
 from nextbasis.data.layout import TokenLayout
 from nextbasis.families.common.backbone import Backbone
-from nextbasis.families.common.execution import precision
+from nextbasis.families.common.execution import precision, sent
 from nextbasis.families.common.loss import Loss
 from nextbasis.families.common.noise import ImageNoise
 from nextbasis.families.common.spec import TokenSpec
@@ -50,6 +50,19 @@ class Generator(nn.Module):
         if not isinstance(embedding, TextEmbedding):
             raise ValueError("this model was trained on classes; it reads no captions")
         embedding.attach(captions)
+
+    @torch.no_grad()
+    def prepare(self, tokens: Callable[[], Float[Tensor, "i n d"]]) -> None:
+        """Let the backbone learn what it must know beforehand, of training tokens in raster order.
+
+        It sees them as it does in training: y = A x, with A at its start.
+        """
+
+        def seen() -> Tensor:
+            x = sent(tokens(), self.host_order.device)[:, self.host_order]
+            return x if self.basis is None else self.basis(x)
+
+        self.backbone.prepare(seen)
 
     def draw(self, batch: int, progress: float, generator: torch.Generator) -> Any:
         """The random numbers of one training step at a share of the training."""
