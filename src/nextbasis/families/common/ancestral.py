@@ -1,4 +1,4 @@
-"""Ancestral sampling from the diffusion head, with nothing computed twice (MAR, section 3).
+"""Ancestral sampling, and that from the diffusion head with nothing computed twice (MAR, sec. 3).
 
 The network is DiffusionHead.net, rearranged: what does not depend on the noisy token is computed
 before the loop over denoising steps, of which MAR makes 100 for every token.
@@ -6,7 +6,7 @@ before the loop over denoising steps, of which MAR makes 100 for every token.
 r rows (tokens) of c channels, g = 2 conditions under guidance or else 1, w the head's width.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -62,6 +62,25 @@ def denoising_steps(schedule: Schedule) -> list[Step]:
     names = [field.name for field in fields(Step)]
     tables = [getattr(schedule, name).flip(0).tolist() for name in names]
     return [Step(**dict(zip(names, row, strict=True))) for row in zip(*tables, strict=True)]
+
+
+def denoised(
+    predict: Callable[[Tensor, int], tuple[Tensor, Tensor]],
+    schedule: Schedule,
+    normal: Callable[[], Float[Tensor, "*b c"]],
+) -> Float[Tensor, "*b c"]:
+    """Data from noise, step by step, by what a network says at each original step.
+
+    `predict` gives the noise and the variance position v; `normal` gives standard normal numbers,
+    first those of the start, then those that every step but the last adds.
+    """
+    x, times = normal(), schedule.original_step.flip(0).tolist()
+    for time, step in zip(times, denoising_steps(schedule), strict=True):
+        eps, v = predict(x, time)
+        x = step.mean(x, eps, clip=0.0)
+        if time != times[-1]:
+            x = torch.addcmul(x, step.deviation(v), normal())
+    return x
 
 
 class Modulations(nn.Module):

@@ -47,16 +47,19 @@ class Modulation(nn.Sequential):
 class MLP(nn.Module):
     """Linear, GELU, linear."""
 
-    def __init__(self, width: int, hidden: int, dropout: float = 0.0) -> None:
-        """`dropout` acts after the activation and after the output."""
+    def __init__(
+        self, width: int, hidden: int, dropout: float = 0.0, approximate: bool = False
+    ) -> None:
+        """`dropout` acts after the activation and the output; `approximate`: GELU's by tanh."""
         super().__init__()
+        self.approximate = "tanh" if approximate else "none"
         self.fc1 = Linear(width, hidden)
         self.fc2 = Linear(hidden, width)
         self.drop = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """Apply to the last axis."""
-        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
+        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x), approximate=self.approximate))))
 
 
 class GEGLU(nn.Module):
@@ -98,7 +101,7 @@ class Block(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """Sinusoid of a time in 0..1000, then a two-layer network."""
+    """Sinusoid of a time, then a two-layer network."""
 
     def __init__(self, width: int, num_frequencies: int = 256) -> None:
         """`num_frequencies` counts cosines and sines together."""
@@ -111,7 +114,7 @@ class TimeEmbedding(nn.Module):
         init_normal(self)
 
     def forward(self, time: Float[Tensor, " *b"]) -> Float[Tensor, "*b d"]:
-        """Embed times given as floating-point numbers of thousandths."""
+        """Embed times in the unit of a model: most count thousandths, SiT from 0 to 1."""
         return self.mlp(sinusoid(time, self.num_frequencies))
 
 
