@@ -537,11 +537,11 @@ def test_tables_are_those_that_show_a_system_of_the_scale() -> None:
     assert inputs.tables_of(CATALOG, "ffhq256", extra=False) == ["bar_ffhq"]
     for scale in ("tiny_text", "emoji", "t2i"):
         assert inputs.tables_of(CATALOG, scale, extra=True) == ["bar_t2i", "bar_alignment"]
-    for scale in ("tiny", "cpu", "imagenet256"):
+    for scale in ("tiny", "cpu", "study", "imagenet256"):
         found = inputs.tables_of(CATALOG, scale, extra=False)
         tables = {name for name, table in CATALOG["tables"].items() if not table.get("extra")}
         assert set(found) == tables - {"bar_512", "bar_ffhq", "bar_t2i", "bar_alignment"}
-    assert "bases" in inputs.tables_of(CATALOG, "cpu", extra=True)
+    assert "bases" in inputs.tables_of(CATALOG, "study", extra=True)
 
 
 def test_tables_have_the_rows_that_the_papers_have() -> None:
@@ -580,11 +580,11 @@ def test_reference_that_leads_nowhere_is_named() -> None:
 def test_layout_of_every_real_table_fits_its_formats(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build(tmp_path, CATALOG, "cpu")
+    build(tmp_path, CATALOG, "study")
     (tmp_path / "config").symlink_to(REPOSITORY / "config")
     monkeypatch.chdir(tmp_path)
     for name in CATALOG["tables"]:
-        ready = stage.build(CATALOG, "cpu", name)
+        ready = stage.build(CATALOG, "study", name)
         assert all(len(row) == len(ready.columns) for row in ready.rows)
         for suffix in inputs.FORMATS:
             assert render.render(ready, suffix, REPOSITORY / inputs.TEMPLATES)

@@ -110,7 +110,8 @@ def _anchors(scale: str) -> list[tuple[str, str]]:
     names = {
         "floor": f"floor: FID of the {real} images",
         **{
-            key: f"blur: FID of the {real} images, σ = {key.removeprefix('blur_')} pixels"
+            key: f"blur: FID of the {real} images behind a Gaussian filter of "
+            f"{key.removeprefix('blur_')} pixels"
             for key in scores
             if key.startswith("blur_")
         },
