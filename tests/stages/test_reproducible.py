@@ -14,10 +14,12 @@ TOLD = ["scale=toy", "dataset=digits"]
 
 @pytest.fixture(autouse=True)
 def algorithms_as_before() -> Iterator[None]:
-    before = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
-    yield
-    torch.set_deterministic_debug_mode(before[0])
-    torch.backends.cudnn.benchmark = before[1]
+    cudnn, mode = torch.backends.cudnn, torch.get_deterministic_debug_mode()
+    products = torch.get_float32_matmul_precision()
+    with cudnn.flags(enabled=True, benchmark=cudnn.benchmark, allow_tf32=cudnn.allow_tf32):
+        yield
+    torch.set_deterministic_debug_mode(mode)
+    torch.set_float32_matmul_precision(products)
 
 
 def started(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[Any]:
@@ -47,6 +49,23 @@ def test_what_has_no_deterministic_algorithm_is_refused_by_default_and_says_what
 def test_a_stage_that_need_not_be_reproducible_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert started(monkeypatch, "reproducible=false") == [(False, False), 1.0]
     assert torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize("reproducible", ["true", "false"])
+def test_no_stage_computes_in_tf32(reproducible: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in convolutions, where it is torch's default, nor in products, whatever was set."""
+    seen: list[Any] = []
+
+    def main(config: Any) -> None:
+        cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
+        seen.extend([cudnn.allow_tf32, cuda.matmul.allow_tf32])
+        seen.append(torch.get_float32_matmul_precision())
+
+    torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("high")
+    monkeypatch.setattr("sys.argv", ["stage", *TOLD, f"reproducible={reproducible}"])
+    stages.run("dataset", main, None)
+    assert seen == [False, False, "highest"]
 
 
 def test_another_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
