@@ -6,14 +6,12 @@ longer than the device takes to compute them.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
-from nextbasis.families.common import ancestral
 from nextbasis.families.common.ancestral import AncestralSampler
 from nextbasis.families.mar import model as mar
 
@@ -59,11 +57,6 @@ class Recorded:
         return result.clone()
 
 
-def guided(strength: Tensor, eps: list[Tensor], _: float) -> Tensor:
-    """`ancestral.guided` by a guidance that is read on the device, as a graph needs it."""
-    return eps[0] if len(eps) == 1 else eps[1] + strength * (eps[0] - eps[1])
-
-
 @contextmanager
 def recorded_head(record: Record = cuda_graph) -> Iterator[None]:
     """A block in which MAR draws tokens by recordings, one for each number of rows.
@@ -74,14 +67,10 @@ def recorded_head(record: Record = cuda_graph) -> Iterator[None]:
     class Sampler(AncestralSampler):
         def __init__(self, *settings: Any) -> None:
             super().__init__(*settings)
-            self.recorded = Recorded(self._draw, record)
+            self.recorded = Recorded(super().__call__, record)
 
-        def _draw(self, z: Tensor, strength: Tensor, noise: Tensor) -> Tensor:
-            with patch.object(ancestral, "guided", partial(guided, strength)):
-                return super().__call__(z, 1.0, noise)
-
-        def __call__(self, z: Tensor, guidance: float, noise: Tensor) -> Tensor:
-            return self.recorded(z, torch.full((), guidance, device=z.device), noise)
+        def __call__(self, z: Tensor, guidance: Tensor, noise: Tensor) -> Tensor:
+            return self.recorded(z, guidance, noise)
 
     with patch.object(mar, "AncestralSampler", Sampler):
         yield

@@ -95,7 +95,7 @@ def test_diffusion_sampling_finds_a_gaussian_with_the_exact_denoiser(
 
     monkeypatch.setattr(sampler, "_net", exact)
     noise = torch.randn(100, 4000, 1, generator=torch.Generator().manual_seed(0))
-    x = sampler(torch.zeros(1, 4000, 2), 1.0, noise)
+    x = sampler(torch.zeros(1, 4000, 2), torch.tensor(1.0), noise)
     assert abs(x.mean().item() - 2.0) < 0.05
     assert abs(x.std().item() - 0.5) < 0.05
 

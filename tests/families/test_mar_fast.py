@@ -91,7 +91,7 @@ def test_sampler_equals_the_network_step_by_step(conditions: int, clip: float, r
     noise = torch.randn(11, rows, 4, generator=random).double()
     sampler = AncestralSampler(made, 11, temperature=0.9, clip=clip)
     expected = denoise(made, z, 2.5, noise, sampler)
-    fast = sampler(z, 2.5, noise)
+    fast = sampler(z, torch.tensor(2.5), noise)
     torch.testing.assert_close(fast, expected, atol=1e-9 * expected.abs().max().item(), rtol=1e-6)
 
 
@@ -225,9 +225,9 @@ def test_first_step_of_a_bf16_sampler_is_the_fp32_one() -> None:
     assert sampler.steps[0].gain > 300 and max(step.gain for step in sampler.steps[1:]) < 2
     sampler.steps = sampler.steps[:1]
     z, noise = torch.randn(2, 30, 6, generator=random), torch.randn(1, 30, 4, generator=random)
-    exact = sampler(z, 2.0, noise)
+    exact = sampler(z, torch.tensor(2.0), noise)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(sampler(z, 2.0, noise), exact)
+        assert torch.equal(sampler(z, torch.tensor(2.0), noise), exact)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])

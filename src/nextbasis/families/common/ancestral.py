@@ -150,12 +150,13 @@ class AncestralSampler:
 
     @torch.no_grad()
     def __call__(
-        self, z: Float[Tensor, "g r d"], guidance: float, noise: Float[Tensor, "s r c"]
+        self, z: Float[Tensor, "g r d"], guidance: Float[Tensor, ""], noise: Float[Tensor, "s r c"]
     ) -> Float[Tensor, "r c"]:
         """Tokens from standard normal noise: that of the start, then that after every step.
 
         With the null class's z behind the label's, noise is guided as
-        eps_null + guidance (eps - eps_null); the variance stays the conditional one.
+        eps_null + guidance (eps - eps_null); the variance stays the conditional one. All is read
+        on the device, so that a CUDA graph can record a call.
         """
         with precision("float32", z.device):
             condition = self.head.cond_embed(z)
@@ -203,8 +204,8 @@ def normalised(h: Tensor) -> Tensor:
     return F.layer_norm(h, h.shape[-1:], eps=NORM_EPS)
 
 
-def guided(eps: Float[Tensor, "g r c"], guidance: float) -> Float[Tensor, "r c"]:
+def guided(eps: Float[Tensor, "g r c"], guidance: Float[Tensor, ""]) -> Float[Tensor, "r c"]:
     """Classifier-free guidance if there is a null condition."""
     if len(eps) == 1:
         return eps[0]
-    return torch.add(eps[1], eps[0] - eps[1], alpha=guidance)
+    return torch.addcmul(eps[1], guidance, eps[0] - eps[1])

@@ -261,7 +261,8 @@ class MAR(Backbone):
     ) -> Float[Tensor, "b r d"]:
         """Draw the new tokens from their z."""
         numbers = noise.normal(len(draw.steps), new.shape[1], self.channels)
-        drawn = draw(z.flatten(1, 2), guidance, numbers.transpose(0, 1).flatten(1, 2))
+        strength = torch.full((), guidance, device=z.device)
+        drawn = draw(z.flatten(1, 2), strength, numbers.transpose(0, 1).flatten(1, 2))
         return drawn.view(*new.shape, -1)
 
 
