@@ -19,7 +19,7 @@ from nextbasis.families.common.checkpoint import Resumable, load_generator
 from nextbasis.families.xar.model import XAR
 from nextbasis.stages import train
 from nextbasis.support.files import result_folder
-from nextbasis.training.optimiser import MovingAverage, rate_factor
+from nextbasis.training.optimiser import MovingAverage, optimiser, rate_factor, set_rates
 from nextbasis.training.parallel import clip_gradients_
 from nextbasis.training.trainer import build_at_start
 from tokens_at_hand import write_tokens
@@ -333,6 +333,22 @@ def test_rate_warms_up_stays_and_decays_to_its_floor() -> None:
     factors = [rate_factor(config, step) for step in range(101)]
     assert factors[0] == 0 and factors[5] == pytest.approx(0.5) and factors[10] == 1
     assert factors[50] == 1 and factors[75] == pytest.approx(0.55) and factors[100] == 0.1
+
+
+def test_rate_may_fall_linearly_from_a_warm_up_that_starts_above_zero() -> None:
+    config = stage("xar", steps=100, min_lr=1e-4, warmup_start=0.2, decay="linear").train
+    factors = [rate_factor(config, step) for step in (0, 5, 10, 50, 75, 90, 100)]
+    assert factors == pytest.approx([0.2, 0.6, 1, 1, 0.55, 0.28, 0.1])
+
+
+def test_weight_decay_moves_as_half_a_cosine_and_only_where_there_is_some() -> None:
+    config = stage("xar", steps=100, weight_decay=0.02, weight_decay_end=0.08).train
+    optim = optimiser(generator("rar"), config)
+    for step, wanted in ((0, 0.02), (50, 0.05), (100, 0.08)):
+        set_rates(optim, config, step)
+        assert [group["weight_decay"] for group in optim.param_groups] == pytest.approx([wanted, 0])
+    with pytest.raises(ValueError, match="train.decay must be one of cosine, linear; got 'step'"):
+        stage("xar", decay="step")
 
 
 def test_moving_average_averages_from_the_first_step() -> None:

@@ -6,6 +6,7 @@ from nextbasis.config.checks import choose, fraction, positive
 
 ROUNDINGS = ("round", "truncate")  # of pixels to bytes: MAR's and xAR's code, RAR's
 PARALLELS = ("ddp", "fsdp")  # torch's DistributedDataParallel, its fully_shard
+DECAYS = ("cosine", "linear")  # how the rate falls
 PRECISIONS = ("float32", "bfloat16")  # of matrix products; weights and losses are float32
 
 
@@ -17,9 +18,9 @@ class TrainConfig:
     batch_size: int  # images, over all processes
     lr: float
     warmup: float  # fraction of the steps with linearly rising rate
-    decay_start: float  # fraction of the steps after which the rate falls as a half cosine
+    decay_start: float  # fraction of the steps after which the rate falls
     min_lr: float
-    weight_decay: float
+    weight_decay: float  # of the first step
     beta1: float
     beta2: float
     clip: float  # largest norm of the gradient; 0 = any
@@ -31,6 +32,9 @@ class TrainConfig:
     precision: str  # of matrix products: float32 or bfloat16
     recompute: bool  # the activations of a block in the backward pass: less memory, more time
     compile: bool  # the blocks of the model
+    decay: str = "cosine"  # how the rate falls: half a cosine, or linear
+    warmup_start: float = 0.0  # share of the rate that warm-up begins with
+    weight_decay_end: float | None = None  # to which it moves as a half cosine; none: it stays
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -39,7 +43,9 @@ class TrainConfig:
             if getattr(self, name) < 0:
                 raise ValueError(f"train.{name} must not be negative, got {getattr(self, name)}")
         choose("train.parallel", self.parallel, PARALLELS)
-        fraction("train", self, "warmup", "decay_start", "ema_decay", "beta1", "beta2")
+        choose("train.decay", self.decay, DECAYS)
+        fraction("train", self, "warmup", "warmup_start", "decay_start")
+        fraction("train", self, "ema_decay", "beta1", "beta2")
         choose("train.precision", self.precision, PRECISIONS)
 
 

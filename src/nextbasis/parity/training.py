@@ -14,7 +14,7 @@ from nextbasis.families.common.loss import Loss
 from nextbasis.official import official_name
 from nextbasis.parity.fixture import Fixture
 from nextbasis.parity.report import TOLERANCE
-from nextbasis.training.optimiser import MovingAverage, optimiser, rate_factor
+from nextbasis.training.optimiser import MovingAverage, optimiser, rate_factor, set_rates
 
 
 def recipe(**values: Any) -> TrainConfig:
@@ -55,6 +55,7 @@ def train(
         loss = loss_of(step).value
         loss.backward()
         norms.append(clip_grad_norm_(generator.parameters(), config.clip or math.inf).item())
+        set_rates(optim, config, step)
         optim.step()
         ema.update(generator)
         losses.append(loss.item())

@@ -22,31 +22,47 @@ def optimiser(generator: Generator, config: TrainConfig) -> torch.optim.AdamW:
     decayed = [p for name, p in backbone if generator.backbone.decays(name, p)]
     others = [p for name, p in backbone if not generator.backbone.decays(name, p)]
     groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": config.weight_decay, "peak": config.lr},
-        {"params": others, "weight_decay": 0.0, "peak": config.lr},
+        {"params": decayed, "weight_decay": config.weight_decay, "peak": config.lr, "decays": True},
+        {"params": others, "weight_decay": 0.0, "peak": config.lr, "decays": False},
     ]
     if generator.basis is not None and generator.basis.config.learned:
         a = list(generator.basis.parameters())
-        groups.append({"params": a, "weight_decay": 0.0, "peak": generator.basis.config.lr})
+        peak = generator.basis.config.lr
+        groups.append({"params": a, "weight_decay": 0.0, "peak": peak, "decays": False})
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
 
 
 def rate_factor(config: TrainConfig, step: int) -> float:
-    """Share of the peak rate at a step: linear warm-up, constant, half cosine to min_lr."""
+    """Share of the peak rate at a step: linear warm-up, constant, then falling to min_lr."""
     warmup, start = config.warmup * config.steps, config.decay_start * config.steps
     if step < warmup:
-        return step / warmup
+        return config.warmup_start + (1 - config.warmup_start) * step / warmup
     if step < start or start >= config.steps:
         return 1.0
     floor = config.min_lr / config.lr
     phase = (step - start) / (config.steps - start)
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * phase))
+    return floor + (1 - floor) * (1 - phase if config.decay == "linear" else half_cosine(phase))
+
+
+def half_cosine(phase: float) -> float:
+    """From 1 at phase 0 to 0 at phase 1."""
+    return 0.5 * (1 + math.cos(math.pi * phase))
+
+
+def weight_decay(config: TrainConfig, step: int) -> float:
+    """Of the weights that decay, at a step."""
+    if config.weight_decay_end is None:
+        return config.weight_decay
+    left = half_cosine(step / config.steps)
+    return config.weight_decay_end + (config.weight_decay - config.weight_decay_end) * left
 
 
 def set_rates(optim: torch.optim.Optimizer, config: TrainConfig, step: int) -> None:
-    """Set every group's learning rate for a step."""
+    """Set every group's learning rate and weight decay for a step."""
     for group in optim.param_groups:
         group["lr"] = group["peak"] * rate_factor(config, step)
+        if group["decays"]:
+            group["weight_decay"] = weight_decay(config, step)
 
 
 class MovingAverage(nn.Module):
