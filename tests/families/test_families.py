@@ -88,7 +88,8 @@ def test_official_names_are_a_bijection_and_sizes_come_back(name: str) -> None:
     assert len(set(official)) == len(ours)
     assert [our_name(name, key) for key in official] == list(ours)
     shapes = official_shapes(model, spec)
-    told, found = infer(name, shapes, vars(model), spec.grid)
+    place = (spec.grid,) if len(spec.levels) == 1 else (None, spec.levels)
+    told, found = infer(name, shapes, vars(model), *place)
     assert told == model and found == spec
 
 

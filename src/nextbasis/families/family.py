@@ -13,7 +13,8 @@ from nextbasis.support.folders import Folders
 PARTS = {  # module of a family's folder: what is in it
     "config": "MODEL and SAMPLER, the dataclasses of its config",
     "model": "MODEL, its class",
-    "official": "SIGNATURE, RENAMES, SECTIONS, sizes, constants, host_order: official checkpoints",
+    "official": "SIGNATURE, RENAMES, SECTIONS, sizes, constants, host_order, perhaps levels: "
+    "official checkpoints",
     "cost": "FLOPs and memory",
     "speed": "SPEC, batches, RECIPE, PARAMETERS, ROWS, model, sampler, fix, prepare: benchmarks",
     "parity": "knows and run, for fixtures of the official model",

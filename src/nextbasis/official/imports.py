@@ -69,9 +69,11 @@ def import_state(
     official = dict(official)
     check_family(family, official)
     shapes = {name: tuple(tensor.shape) for name, tensor in official.items()}
-    model, spec = infer(family, shapes, given, grid)
+    part = find(family).part("official")
+    levels = part.levels(official) if hasattr(part, "levels") else ()
+    model, spec = infer(family, shapes, given, grid, levels)
     check_shapes(shapes, official_shapes(model, spec))
-    extra = _take_constants(official, find(family).part("official").constants(model, spec))
+    extra = _take_constants(official, part.constants(model, spec))
     check_floats(official)
     state = {our_name(family, name): tensor for name, tensor in official.items()}
     return Imported(family=family, source=source, model=model, spec=spec, state=state, extra=extra)
@@ -82,7 +84,7 @@ def _take_constants(official: dict[str, Tensor], computed: dict[str, Tensor]) ->
     wrong, extra = [], {}
     for name, ours in computed.items():
         theirs = official.pop(name)
-        if not torch.allclose(theirs.float(), ours, rtol=0.0, atol=BUFFER_ERROR):
+        if not torch.allclose(theirs.float(), ours.float(), rtol=0.0, atol=BUFFER_ERROR):
             wrong.append(name)
         if theirs.dtype != ours.dtype or not torch.equal(theirs, ours):
             extra[EXTRA + name] = theirs.clone()  # blocks may share one tensor

@@ -4,11 +4,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
 from nextbasis.config import as_dict, section
+from nextbasis.data.layout import Grid
 from nextbasis.families import find
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.support.words import listed
@@ -48,14 +49,22 @@ class Votes:
 
 
 def infer(
-    family: str, shapes: Shapes, given: Mapping[str, Any], grid: tuple[int, int] | None
+    family: str,
+    shapes: Shapes,
+    given: Mapping[str, Any],
+    grid: Grid | None,
+    levels: tuple[Grid, ...] = (),
 ) -> tuple[Any, TokenSpec]:
     """Model config and token spec of official tensors; `given` holds what shapes cannot tell.
+
+    Tokens of several levels have no one grid: where `levels` are given they are believed.
 
     Raises: ValueError if `given` lacks a value or contradicts the shapes, if `grid` is None and the
     tokens form no square or are not told by the shapes, or if sizes do not fit each other.
     """
     model, num_tokens, spec = _model(family, shapes, given)
+    if levels:
+        return model, replace(TokenSpec.of_grid(levels[-1], **spec), levels=levels)
     return model, TokenSpec.of_grid(_grid(num_tokens, grid), **spec)
 
 
@@ -89,7 +98,7 @@ def _model(
     return schema(**values), num_tokens, spec
 
 
-def _grid(num_tokens: int | None, grid: tuple[int, int] | None) -> tuple[int, int]:
+def _grid(num_tokens: int | None, grid: Grid | None) -> Grid:
     if num_tokens is None:
         if grid is None:
             raise ValueError(
