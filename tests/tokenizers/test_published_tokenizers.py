@@ -227,6 +227,15 @@ def test_ten_crops_are_torchvision_s(height: int, width: int, size: int) -> None
 
 def test_ten_crops_of_256_are_cut_from_281_pixels() -> None:
     assert VIEWS["ten_crop"].side(256) == 281 and VIEWS["flip"].side(256) == 256
+
+
+def test_nine_crops_are_tiles_that_overlap_evenly() -> None:
+    """Of images 1.125 times as large: their first pixels lie at 0, half and all of the rest."""
+    images = torch.arange(2 * 18 * 18).view(1, 2, 18, 18)
+    assert VIEWS["nine_crop"].side(16) == 18 and VIEWS["nine_crop"].side(256) == 288
+    crops = VIEWS["nine_crop"].cut(images, 16)
+    tiles = images.unfold(2, 16, 1).unfold(3, 16, 1).flatten(2, 3)
+    assert torch.equal(torch.stack(crops, 2), tiles) and VIEWS["nine_crop"].count == 9
     assert tuple(VIEWS) == VIEW_NAMES
 
 
@@ -397,7 +406,7 @@ def test_ten_crops_of_other_photographs_are_refused(data: DatasetConfig) -> None
 
 def test_unknown_views_are_named(data: DatasetConfig) -> None:
     with pytest.raises(
-        ValueError, match="views must be one of single, flip, ten_crop; got 'five_crop'"
+        ValueError, match="views must be one of single, flip, nine_crop, ten_crop; got 'five_crop'"
     ):
         TokensStage(
             reproducible=True, scale="toy", key="a", dataset=data, views="five_crop", shard_images=7

@@ -19,7 +19,7 @@ CHECKSUMS = {  # what the checksums of a source are of, by kind; other kinds ver
     "sklearn": ("images", "labels"),
     "npm": ("images", "captions"),
 }
-VIEWS = ("single", "flip", "ten_crop")  # of a training image; see nextbasis.data.views
+VIEWS = ("single", "flip", "nine_crop", "ten_crop")  # of a training image; see nextbasis.data.views
 
 
 @dataclass(kw_only=True)

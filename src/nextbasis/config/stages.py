@@ -80,7 +80,7 @@ class TokensStage(StageConfig):
     """Config of nextbasis.stages.tokens; `key` names the tokenizer."""
 
     dataset: DatasetConfig
-    views: str  # which crops of each image: flip or ten_crop
+    views: str  # which crops of each image: one of config.data.VIEWS
     shard_images: int  # images whose tokens are in one file
 
     def __post_init__(self) -> None:

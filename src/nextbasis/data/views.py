@@ -1,4 +1,4 @@
-"""Which views of a training image are tokenised: it alone, its mirror image too, or ten crops."""
+"""Which views of a training image are tokenised: it alone, its mirror image too, or crops of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 WIDER = 1.1  # side of the images that ten crops are cut from, in sides of a crop (RAR's code)
+WIDER_NINE = 1.125  # the same of nine crops (VAR's code)
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,20 @@ def ten_crop(images: Float[Tensor, "b c h w"], size: int) -> list[Float[Tensor, 
     ]
 
 
+def nine_crop(images: Float[Tensor, "b c h w"], size: int) -> list[Float[Tensor, "b c s s"]]:
+    """Crops at the edges and half-way between them, row by row; none is mirrored.
+
+    Differs from VAR: it cuts anywhere, anew each time that an image is seen, and has no cache.
+    """
+    tops, lefts = (
+        (0, round((side - size) / 2), side - size) for side in (images.shape[2], images.shape[3])
+    )
+    return [images[:, :, top : top + size, left : left + size] for top in tops for left in lefts]
+
+
 VIEWS = {
     "single": Views(1, single, 1.0),
     "flip": Views(2, flip, 1.0),
+    "nine_crop": Views(9, nine_crop, WIDER_NINE),
     "ten_crop": Views(10, ten_crop, WIDER),
 }
