@@ -16,7 +16,7 @@ from torch import Tensor
 from builders import basis_config, model_config, order_config, write_cache
 from nextbasis.data.arrays import Dataset
 from nextbasis.data.layout import TokenLayout
-from nextbasis.data.tokens import TokenCache
+from nextbasis.data.tokens import CODES, TokenCache
 from nextbasis.families.common.generator import build_backbone, start_of
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.stages import tokenizer as stage
@@ -86,6 +86,9 @@ STORED = {  # shape of an image's tokens, and their type on disk and in a batch
 }
 
 
+CODES_OF_LEVELS = {"codebook": torch.arange(14.0).view(7, 2)}
+
+
 class Toy(Tokenizer):
     """Encodes as it is told; decodes to grey images."""
 
@@ -98,6 +101,9 @@ class Toy(Tokenizer):
 
     def decode(self, tokens: Tensor) -> Tensor:
         return torch.zeros(len(tokens), 1, SIZE, SIZE)
+
+    def codes(self) -> dict[str, Tensor]:
+        return CODES_OF_LEVELS if len(self.layout.levels) == 3 else {}
 
 
 @pytest.fixture(params=TOYS)
@@ -126,6 +132,19 @@ def test_tokens_of_every_kind_reach_the_cache(toy: str) -> None:
     assert drawn.shape == (6, *shape) and drawn.dtype == in_batch
     either = torch.stack([encode(pixels()[:6]), encode(pixels()[:6].flip(3))])
     assert (drawn == either).flatten(2).all(2).any(0).all()
+
+
+def test_what_ids_stand_for_reaches_the_cache(toy: str) -> None:
+    """Nothing, of tokenizers that do not tell it."""
+    wanted, found = CODES_OF_LEVELS if toy == "levels" else {}, TokenCache(CACHE).codes()
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+    (CACHE / CODES).write_bytes(b"half a file")
+    with pytest.raises(ValueError, match="a/codes.safetensors is corrupt .*; rerun stage tokens"):
+        TokenCache(CACHE).codes()
+    (CACHE / CODES).unlink()
+    with pytest.raises(FileNotFoundError, match="no file .*a/codes.safetensors; rerun stage token"):
+        TokenCache(CACHE).codes()
 
 
 def test_layouts_survive_both_json_files(toy: str) -> None:

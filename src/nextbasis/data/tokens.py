@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from nextbasis.data.arrays import open_array, read_index
@@ -23,6 +25,7 @@ KEYS = (
     "tokens_sha256",
 )
 DTYPES = {"numbers": np.float32, "ids": np.int32, "bits": np.bool_}  # on disk, by kind
+CODES = "codes.safetensors"  # what ids stand for; of most tokenizers without tensors
 SEEDS = 2**32  # PyTorch's CPU generator takes no more of a seed than 32 bits
 
 
@@ -90,6 +93,19 @@ class TokenCache:
         posterior = Posterior.of(kept, 2)
         seeds = torch.randint(SEEDS, (len(items),), generator=generator)[part]
         return self._scaled(posterior.mean + posterior.std * _noise(seeds, posterior.mean.shape))
+
+    def codes(self) -> dict[str, Tensor]:
+        """What the tokenizer says that ids stand for.
+
+        Raises: FileNotFoundError or ValueError naming the file.
+        """
+        path = self.folder / CODES
+        if not path.is_file():
+            raise FileNotFoundError(f"no file {path}; rerun stage tokens")
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is corrupt ({error}); rerun stage tokens") from error
 
     def expected(self, every: int) -> Float[Tensor, "b n d"]:
         """Numbers of every so many-th image's first view, without the posterior's noise."""

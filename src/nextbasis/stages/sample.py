@@ -18,6 +18,7 @@ from nextbasis.config import SampleStage
 from nextbasis.data.arrays import create
 from nextbasis.data.pictures import save_grid, to_uint8
 from nextbasis.data.texts import Texts, load_prompts, load_texts
+from nextbasis.families.common.backbone import ReadsCodes
 from nextbasis.families.common.checkpoint import CONFIG, load_generator
 from nextbasis.families.common.execution import compile_blocks, precision
 from nextbasis.families.common.generator import Generator
@@ -64,6 +65,8 @@ class Sampler:
             compile_blocks(self.generator.backbone)
         tokenizer = result_folder(config.scale, "tokenizer", trained["tokens"])
         self.tokenizer = load_tokenizer(tokenizer).to(self.device).eval()
+        if isinstance(self.generator.backbone, ReadsCodes):
+            self.generator.backbone.attach_codes(self.tokenizer.codes())
         self.coder = read_json(tokenizer / "index.json")["tokenizer"]["kind"]
         self.classes: Int64[np.ndarray, " c"] = np.arange(trained["spec"]["num_classes"])
         texts = result_folder(config.scale, "text", trained["captions"])

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from safetensors.torch import save_file
 from torch import Tensor
 
 from nextbasis.config import DatasetConfig, TokensStage
 from nextbasis.data.arrays import Dataset, as_images, batches, create
 from nextbasis.data.shards import FOLDER, Shards, entry, name_of, ranges, sha256_of
-from nextbasis.data.tokens import stored
+from nextbasis.data.tokens import CODES, stored
 from nextbasis.data.views import VIEWS, Views
 from nextbasis.pipeline.stagelist import code_hash
 from nextbasis.sources.readers import load
@@ -68,7 +69,8 @@ def main(config: TokensStage) -> None:
         entries = [read_json(entry_path(scratch, number)) for number in range(len(parts))]
         Shards(scratch, entries, encoder.dtype, encoder.shape).verify()
         index = describe(tokenizer, trained, data, config.views) | {"shards": entries}
-        assemble(config, scratch, index | {"tokens_sha256": sha256_of(entries)}, data)
+        index |= {"tokens_sha256": sha256_of(entries)}
+        assemble(config, scratch, index, data, tokenizer.codes())
 
 
 def describe(
@@ -88,10 +90,17 @@ def describe(
     }
 
 
-def assemble(config: TokensStage, scratch: Path, index: dict[str, Any], data: Dataset) -> None:
-    """Move finished shards to where they belong, and add labels, index and metrics."""
+def assemble(
+    config: TokensStage,
+    scratch: Path,
+    index: dict[str, Any],
+    data: Dataset,
+    codes: dict[str, Tensor],
+) -> None:
+    """Move finished shards to where they belong, and add labels, codes, index and metrics."""
     with staged_folder(result_folder(config.scale, "tokens", config.key)) as folder:
         np.save(folder / "labels.npy", data.train_labels)
+        save_file({name: tensor.cpu() for name, tensor in codes.items()}, folder / CODES)
         write_json(folder / "index.json", index)
         summary = {"num_images": len(data.train_labels), "tokens_sha256": index["tokens_sha256"]}
         write_json(folder / "metrics.json", record(config) | summary)

@@ -20,14 +20,21 @@ from nextbasis.basis.brought import source_hash
 from nextbasis.basis.registry import construction_of
 from nextbasis.config import TrainStage
 from nextbasis.data.texts import load_texts
-from nextbasis.data.tokens import TokenCache
+from nextbasis.data.tokens import CODES, TokenCache
+from nextbasis.families.common.backbone import ReadsCodes
 from nextbasis.families.common.checkpoint import Resumable, save_generator
 from nextbasis.families.common.generator import Generator
 from nextbasis.pipeline.stagelist import code_hash
 from nextbasis.stages import run
 from nextbasis.support import processes
 from nextbasis.support.endings import STOPPED
-from nextbasis.support.files import result_folder, scratch_folder, staged_folder, write_json
+from nextbasis.support.files import (
+    result_folder,
+    scratch_folder,
+    sha256,
+    staged_folder,
+    write_json,
+)
 from nextbasis.support.progress import Progress
 from nextbasis.support.provenance import config_hash, record
 from nextbasis.training.trainer import Trainer
@@ -117,6 +124,8 @@ def main(config: TrainStage) -> None:
     ]
     identity += [texts.index["tokens_sha256"]] if texts is not None else []
     identity += source.values()
+    if isinstance(trainer.generator.backbone, ReadsCodes):
+        identity.append(sha256(cache.folder / CODES))
     resumable = Resumable(scratch_folder(config.scale, "train", config.key, identity))
     fit(trainer, resumable)
     raw, ema = trainer.models()

@@ -12,7 +12,7 @@ from nextbasis.config import TrainStage
 from nextbasis.data.epochs import Epochs
 from nextbasis.data.texts import FIRST, Texts
 from nextbasis.data.tokens import TokenCache
-from nextbasis.families.common.backbone import moved
+from nextbasis.families.common.backbone import ReadsCodes, moved
 from nextbasis.families.common.execution import compile_blocks, precision, recompute_blocks, sent
 from nextbasis.families.common.generator import Generator, build, start_of
 from nextbasis.families.common.noise import stream_seed
@@ -250,6 +250,8 @@ def build_at_start(
     text = None if texts is None else text_spec(texts)
     spec = TokenSpec.of_layout(cache.layout, basis, cache.num_classes, text)
     generator = build(config.model, config.basis, config.order, spec, seed)
+    if isinstance(generator.backbone, ReadsCodes):
+        generator.backbone.attach_codes(cache.codes())
     if generator.basis is None:
         return generator, spec
     if basis is not None and config.basis.structure == "dense":

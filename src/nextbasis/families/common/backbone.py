@@ -1,7 +1,7 @@
 """What every model of a family is: one constructor, and the four things that are asked of it."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -25,6 +25,17 @@ class Draws(Protocol):
 
     def share_level(self) -> "Draws":
         """Draws with one noise level for all tokens of an image."""
+
+
+@runtime_checkable
+class ReadsCodes(Protocol):
+    """A model that is fed more of its tokens than their ids."""
+
+    def attach_codes(self, codes: Mapping[str, Tensor]) -> None:
+        """Take what ids stand for from here, before anything else is asked of it.
+
+        Raises: ValueError if they are no codes of such tokens.
+        """
 
 
 def moved(draws: Any, device: torch.device) -> Any:

@@ -33,6 +33,10 @@ class Tokenizer(nn.Module):
         """Mean and scale of each channel, if any: tokens are (latents - mean) * scale."""
         return [], []
 
+    def codes(self) -> dict[str, Tensor]:
+        """What ids stand for, for models that are fed it, such as VAR; of most, nothing."""
+        return {}
+
 
 class TrainedTokenizer(Tokenizer):
     """A tokenizer that stage tokenizer trains."""
