@@ -6,20 +6,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nextbasis.claims import __main__ as ledger
 from nextbasis.figures import __main__ as stage
-from nextbasis.figures import basis_plots, plots
+from nextbasis.figures import basis_plots, forest, plots
 from nextbasis.tables import inputs
-from results_tree import PUBLISHED, build, small_catalog, write_catalog
+from results_tree import build, small_catalog, small_claims, write_catalog, write_claims
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = small_catalog()
     build(tmp_path, catalog, "small", pictures=True)
-    (tmp_path / "config").mkdir()
+    write_claims(tmp_path, small_claims())
     write_catalog(tmp_path, catalog)
-    (tmp_path / "config/published.csv").write_text(PUBLISHED)
+    (tmp_path / "workflow").mkdir()
+    (tmp_path / "workflow/templates").symlink_to(ROOT / "workflow/templates")
     monkeypatch.chdir(tmp_path)
+    ledger.main(["--scale", "small"])
 
 
 def test_every_figure_is_drawn(tmp_path: Path) -> None:
@@ -104,4 +109,25 @@ def test_missing_diagnosis_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         "`dvc repro config/scales/small/dvc.yaml:diagnose@b_bar` makes it"
         in capsys.readouterr().err
+    )
+
+
+def test_forest_draws_the_interval_that_decides_and_the_published_margin() -> None:
+    table = stage.read_comparisons("small")
+    figure = forest.forest(table)
+    axis = figure.axes[0]
+    row = table[table["claim"] == "a"].iloc[0]
+    bars = [bar for bar in axis.patches if bar.get_width() == pytest.approx(2 * row["margin"])]
+    assert bars and bars[0].get_x() == pytest.approx(-row["margin"])
+    segments = [path for lines in axis.collections for path in lines.get_segments()]
+    ends = [(segment[0][0], segment[1][0]) for segment in segments]
+    assert ends == [pytest.approx((row["low_deciding"], row["high_deciding"]))]  # b has one seed
+    points = {line.get_xdata()[0]: line.get_markerfacecolor() for line in axis.lines[1:]}
+    effects = table.set_index("claim")["effect"]
+    assert points[effects["b"]] == "w" and points[effects["a"]] != "w"
+
+
+def test_forest_without_a_measured_difference_says_so() -> None:
+    assert forest.forest(stage.read_comparisons("small").iloc[:0]).axes[0].get_title() == (
+        forest.NOTHING
     )

@@ -136,11 +136,17 @@ rule table:  # One table in every format.
         "python -m nextbasis.tables --scale {wildcards.scale} --table {wildcards.table} > {log} 2>&1"
 
 
-rule figures:  # Curves, maps and diagnostics of A, FID overview and contact sheet.
+rule figures:  # Claims, curves, maps and diagnostics of A, FID overview and contact sheet.
     input:
         lambda wildcards: figure_inputs(STAGES.catalog, wildcards.scale),
         code_inputs("figures"),
     output:
+        report(
+            "results/{scale}/figures/claims.png",
+            caption="../report/claims_plot.rst",
+            category="Figures",
+            labels={"figure": "claims and their intervals"},
+        ),
         report(
             "results/{scale}/figures/loss_curves.png",
             caption="../report/loss_curves.rst",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.numpy import load_file
 
-from nextbasis.figures import basis_plots, plots
+from nextbasis.figures import basis_plots, forest, plots
 from nextbasis.pipeline.catalog import (
     Catalog,
     evals_of,
@@ -116,6 +116,18 @@ def read_pictures(catalog: Catalog, scale: str) -> list[tuple[str, np.ndarray]]:
     return pictures
 
 
+def read_comparisons(scale: str) -> pd.DataFrame:
+    """What the ledger says of every comparison of the claims.
+
+    Raises: FileNotFoundError naming the file and the command that makes it.
+    """
+    path = result_folder(scale, "claims") / "comparisons.csv"
+    if not path.is_file():
+        command = f"python -m nextbasis.claims --scale {scale}"
+        raise FileNotFoundError(f"{path} is missing; `{command}` makes it")
+    return pd.read_csv(path)
+
+
 def read_iterations(catalog: Catalog, scale: str) -> list[basis_plots.Line]:
     """FID of MAR by basis and iterations: the rows of the table mar_steps that the scale has."""
     rows = table_of(catalog, EXTRA_FIGURES[ITERATIONS])["rows"]
@@ -145,6 +157,7 @@ def draw(catalog: Catalog, scale: str, folder: Path) -> None:
     tokenizers = section(catalog, scale)["tokenizers"]
     floors = {name: read_score(scale, "reconstruct", name)["values"]["fid"] for name in tokenizers}
     makers: dict[str, Callable[[], Figure]] = {
+        "claims.png": lambda: forest.forest(read_comparisons(scale)),
         "loss_curves.png": lambda: plots.loss_curves(curves),
         "basis_maps.png": lambda: plots.basis_maps(read_bases(catalog, scale)),
         "singular_values.png": lambda: plots.basis_curves(learned),

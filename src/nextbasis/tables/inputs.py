@@ -22,6 +22,7 @@ EXTERNAL = Path("config/external.yaml")  # samples from outside
 TEMPLATES = Path("workflow/templates")
 FORMATS = ("md", "tex", "html", "csv")
 FIGURES = (
+    "claims.png",
     "loss_curves.png",
     "basis_maps.png",
     "singular_values.png",
@@ -110,6 +111,7 @@ def figure_inputs(catalog: Catalog, scale: str) -> list[str]:
     for run in basis_runs(catalog, scale).values():
         files.append(f"{root}/train/{run}/model.safetensors")
     files += [f"{root}/diagnose/{key}/metrics.json" for key in part.get("diagnoses", {})]
+    files.append(f"{root}/claims/comparisons.csv")
     return list(dict.fromkeys(files))
 
 
