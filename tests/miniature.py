@@ -137,6 +137,7 @@ class Project:
             "extractors": {},
             "runs": runs,
             "evals": {key: runs[key] for key in evaluated},
+            "heldouts": {},
             "diagnoses": {},
         }
         section["encoders"] = section["tokenizers"]

@@ -130,7 +130,7 @@ def claim_evals(claims: Claims, catalog: Catalog, scale: str) -> Evals:
 def claim_inputs(claims: Claims, catalog: Catalog, scale: str) -> list[str]:
     """Files that the verdicts of one scale are made from, code included."""
     tokenizers = list(section(catalog, scale)["tokenizers"])
-    files = result_inputs(scale, claim_evals(claims, catalog, scale), tokenizers)
+    files = result_inputs(catalog, scale, claim_evals(claims, catalog, scale), tokenizers)
     bases = [str(path) for path in sorted(BASES.glob("*.yaml"))]
     return [*files, *bases, *code_inputs("claims"), str(CLAIMS)]
 

@@ -136,6 +136,19 @@ class DiagnoseStage(StageConfig):
     num_images: int  # evenly spaced training images whose tokens the statistics are of, at least
 
 
+@dataclass(kw_only=True)
+class HeldoutStage(StageConfig):
+    """Config of nextbasis.stages.heldout; `key` names the run again."""
+
+    run: str  # name of the training whose loss is measured
+    num_images: int  # evenly spaced test images, at least
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        if self.num_images < 1:
+            raise ValueError(f"num_images must be above 0, got {self.num_images}")
+
+
 SCHEMAS: dict[str, type[StageConfig]] = {
     "dataset": DatasetStage,
     "text": TextStage,
@@ -149,6 +162,7 @@ SCHEMAS: dict[str, type[StageConfig]] = {
     "sample": SampleStage,
     "score": ScoreStage,
     "diagnose": DiagnoseStage,
+    "heldout": HeldoutStage,
 }
 
 # What a section's values must look like; where a key of it chooses among several, SELECTORS has it

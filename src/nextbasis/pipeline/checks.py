@@ -34,6 +34,7 @@ def headline(section: Section) -> dict[str, set[str]]:
         "sample": set(evals),
         "score": set(evals),
         "diagnose": set(),
+        "heldout": set(),
     }
 
 
@@ -89,6 +90,7 @@ def _problems_of_scale(section: Section) -> list[str]:
         _problems_of_encoders(section)
         + _problems_of_runs(section)
         + _problems_of_evals(section)
+        + _problems_of_users("heldouts", section["heldouts"], section["runs"])
         + _problems_of_diagnoses(section)
         + _problems_of_names(section)
     )

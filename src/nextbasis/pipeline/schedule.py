@@ -44,7 +44,7 @@ CHECKED = (
 # Within one urgency a row is finished before the next one starts; upstream stages come first of
 # all, because everything waits for them.
 URGENCY = (
-    *("diagnose", "train", "sample", "reconstruct", "score"),
+    *("diagnose", "heldout", "train", "sample", "reconstruct", "score"),
     *("tokens", "text", "rebase", "tokenizer", "reference"),
 )
 HEADLINE = 100  # added to the urgency of what the headline rows need
@@ -277,7 +277,7 @@ class Stages:
 
 
 def _names(kind: str) -> list[str]:
-    return ["run=any"] if kind in ("sample", "diagnose", "score") else []
+    return ["run=any"] if kind in ("sample", "diagnose", "heldout", "score") else []
 
 
 def _spread(nodes: int) -> dict[str, Any]:

@@ -16,7 +16,9 @@ class Metric:
     arrow: Literal["↓", "↑", ""]  # which way is better, if one is
     paper: str  # that defines it, if one does
     code: str  # that computes it
-    stage: Literal["score", "geneval", "sample", "train"] = "score"  # whose result holds it
+    stage: Literal["score", "geneval", "sample", "train", "heldout"] = (
+        "score"  # whose result holds it
+    )
     key: str = ""  # in that result; empty: the name
     optional: bool = False  # some results of the stage lack it
     digits: int | None = None  # after the point, of a measured number; None: three significant
@@ -142,6 +144,17 @@ METRICS = {
             optional=True,
             digits=3,
             published_digits=2,
+        ),
+        Metric(
+            name="held_out",
+            label="held-out loss",
+            arrow="↓",
+            paper="",
+            code="nextbasis.stages.heldout.held_out",
+            stage="heldout",
+            optional=True,
+            digits=4,
+            claims=True,
         ),
         Metric(
             name="params",

@@ -72,12 +72,12 @@ def table_tokenizers(catalog: Catalog, scale: str, name: str) -> list[str]:
 def table_inputs(catalog: Catalog, scale: str, name: str) -> list[str]:
     """Files under results/<scale>/ that a table is made from."""
     tokenizers = table_tokenizers(catalog, scale, name)
-    return result_inputs(scale, table_evals(catalog, scale, name), tokenizers)
+    return result_inputs(catalog, scale, table_evals(catalog, scale, name), tokenizers)
 
 
-def result_inputs(scale: str, evals: Evals, tokenizers: list[str]) -> list[str]:
+def result_inputs(catalog: Catalog, scale: str, evals: Evals, tokenizers: list[str]) -> list[str]:
     """Files under results/<scale>/ with the numbers of these evaluations and their protocol."""
-    root = f"results/{scale}"
+    root, heldouts = f"results/{scale}", section(catalog, scale).get("heldouts", {})
     files = [f"{root}/dataset/index.json", f"{root}/dataset/metrics.json"]
     files += [f"{root}/reference/index.json", f"{root}/reference/metrics.json"]
     files += external_scores(scale)
@@ -87,6 +87,8 @@ def result_inputs(scale: str, evals: Evals, tokenizers: list[str]) -> list[str]:
         files.append(f"{root}/score/{key}/score.json")
         files.append(f"{root}/sample/{key}/speed.json")
         files.append(f"{root}/train/{entry['run']}/metrics.json")
+        if entry["run"] in heldouts:
+            files.append(f"{root}/heldout/{entry['run']}/metrics.json")
     return list(dict.fromkeys(files))
 
 

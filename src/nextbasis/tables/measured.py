@@ -129,10 +129,12 @@ def _rows(
     training = result_folder(scale, "train", run) / "metrics.json"
     geneval = result_folder(scale, "geneval", key) / "score.json"
     trained = read_result(training, scale, "train", run)
+    held_out = result_folder(scale, "heldout", run) / "metrics.json"
     results = {
         "score": score["values"],
         "sample": read_result(speed, scale, "sample", key),
         "train": trained | trained.get("basis", {}),
+        "heldout": read_json(held_out) if held_out.is_file() else {},
         # Made outside, see `nextbasis geneval`.
         "geneval": read_json(geneval)["values"] if geneval.is_file() else {},
     }
