@@ -68,6 +68,7 @@ ON_A_GPU = {  # each module that asks for the device, and the tests that put it 
     "scoring/brought.py": "scoring/test_scores_on_a_pretend_gpu.py",
     "scoring/paired.py": "scoring/test_scores_on_a_pretend_gpu.py",
     "stages/diagnose.py": "stages/test_diagnose.py",
+    "stages/heldout.py": "stages/test_heldout.py",
     "stages/rebase.py": "tokenizers/test_on_a_pretend_gpu.py",
     "stages/reconstruct.py": "stages/test_score_stage.py",
     "stages/reference.py": "stages/test_captioned_scores.py",

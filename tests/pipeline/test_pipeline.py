@@ -27,7 +27,10 @@ NEUTRAL = re.compile(
 )
 SCHEMAS = Path("workflow/schemas")
 IGNORED = shutil.ignore_patterns("__pycache__", "dvc.lock")
-GROUPS = {"train": "runs", "sample": "evals", "score": "evals", "diagnose": "diagnoses"}
+GROUPS = {
+    **{"train": "runs", "sample": "evals", "score": "evals"},
+    **{"heldout": "heldouts", "diagnose": "diagnoses"},
+}
 CATALOG = load_catalog()
 STAGES = {scale: Stages(scale) for scale in scales(CATALOG)}
 ALL = load_stages(CATALOG)  # with the frozen ones

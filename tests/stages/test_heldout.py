@@ -8,6 +8,7 @@ from scipy.stats import ortho_group
 from torch import Tensor
 
 from builders import basis_config, generator, tokens
+from gpus import Gpu
 from nextbasis.families.common.generator import Generator
 from nextbasis.families.common.loss import Loss
 from nextbasis.stages.heldout import held_out, squared_error
@@ -79,3 +80,12 @@ def test_a_smaller_basis_gains_nothing_and_a_rotation_changes_nothing() -> None:
     assert seen(small, 0.5 * error, 1.0) == pytest.approx(mean, rel=1e-5)
     rotated = with_basis(torch.from_numpy(ortho_group.rvs(16, random_state=0)).float())
     assert seen(rotated, error, 1.0) == pytest.approx(mean, rel=1e-4)
+
+
+@pytest.mark.parametrize("family", ["mar", "rar"])
+def test_a_gpu_finds_the_same(family: str, gpu: Gpu) -> None:
+    here = held_out(generator(family).eval(), tokens(family), LABELS, random())
+    with gpu(True):
+        made = generator(family).eval().to("cuda")
+        there = held_out(made, tokens(family).to("cuda"), LABELS.to("cuda"), random())
+    assert there == pytest.approx(here, rel=1e-4)

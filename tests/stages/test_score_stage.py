@@ -101,8 +101,8 @@ def test_samples_of_another_seed_or_run_are_refused(results: Path, key: str, val
 def test_the_commands_of_sample_and_score_tell_the_same(key: str, tmp_path: Path) -> None:
     """The config that the score stage composes has the hash that the sample stage records."""
     told = {stage.name: stage.arguments for stage in STAGES if stage.key == key}
-    sampling = compose("sample", told[f"sample-cpu@{key}"])
+    sampling = compose("sample", told[f"sample-study@{key}"])
     write_json(tmp_path / "metrics.json", {"config_sha256": config_hash(sampling)})
-    scoring: ScoreStage = compose("score", told[f"score-cpu@{key}"])
+    scoring: ScoreStage = compose("score", told[f"score-study@{key}"])
     found = score.describe_sampling(scoring, tmp_path / "metrics.json")
     assert found["sampler"] == as_dict(sampling.sampler)

@@ -62,7 +62,7 @@ def main(config: HeldoutStage) -> None:
         write_json(folder / "metrics.json", record(config) | found)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def held_out(
     generator: Generator, tokens: Tensor, labels: Tensor, random: torch.Generator
 ) -> tuple[float, int]:
