@@ -1,5 +1,7 @@
 """Settings of the tests: the package's instruction set, one thread, no clock, slow files first."""
 
+import os
+
 import nextbasis  # noqa: F401  # before torch, whose instruction set it chooses
 
 # isort: split
@@ -12,6 +14,12 @@ import gpus
 torch.set_num_threads(1)
 settings.register_profile("nextbasis", deadline=None, derandomize=True)
 settings.load_profile("nextbasis")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_our_own_process_warns_of_missing_encodings() -> None:
+    """What tests start writes no warning of its libraries' encodings among what it says."""
+    os.environ.pop("PYTHONWARNDEFAULTENCODING", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -76,6 +76,7 @@ def test_emoji_features_are_of_colour_images_of_64_pixels() -> None:
     assert not torch.allclose(pooled, extractor.features(grey)[0])
     with pytest.raises(ValueError, match=r"emoji128 reads uint8 images of shape \(b, 3, h, w\)"):
         extractor.network(images(1, 64))
+    register()
     network = create_feature_extractor("emoji128", ["128"], cuda=False, verbose=False)
     assert torch.equal(network(images(3, 64, channels=3))[0], pooled)
     assert network.get_dummy_input_for_compile().shape == (1, 3, 64, 64)
