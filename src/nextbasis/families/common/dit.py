@@ -219,9 +219,11 @@ class Guided:
                 f"token, got {channels}"
             )
         self.network, self.channels = network, channels or network.channels
-        null = torch.full_like(labels, network.null_label)
-        self.plain = labels.unique(return_inverse=True)
-        self.both = torch.cat((labels, null)).unique(return_inverse=True)
+        classes, rows = labels.unique(return_inverse=True)
+        null = classes.new_full((1,), network.null_label)
+        null_rows = torch.full_like(rows, len(classes))
+        self.plain = classes, rows
+        self.both = torch.cat((classes, null)), torch.cat((rows, null_rows))
 
     def __call__(
         self, tokens: Float[Tensor, "b n d"], time: float, guidance: float
