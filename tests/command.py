@@ -40,11 +40,12 @@ def assert_same(ours: dict[str, Tensor], official: dict[str, Tensor]) -> None:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, str]:
-    """A command that succeeds; its report."""
+    """A command that succeeds; its report, without lines of progress."""
     status = main([str(argument) for argument in arguments])
     out, err = capsys.readouterr()
     assert (status, err) == (0, "")
-    return {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in out.splitlines()}
+    parts = (line.partition("  ") for line in out.splitlines())
+    return {name: value.strip() for name, between, value in parts if between}
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

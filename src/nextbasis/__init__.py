@@ -1,7 +1,25 @@
 """nextbasis: autoregressive image generation on y = A x, reproducible end to end."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from nextbasis.support.instructions import pin
+
+if TYPE_CHECKING:
+    from nextbasis.models.model import Model
 
 __version__ = "0.1.0"
 
 pin()  # before anything imports torch
+
+
+def load(
+    model: str | Path, *, scale: str = "", tokenizer: str | Path = "", sampler: str = ""
+) -> "Model":
+    """A run, or the folder of an imported or shared model, that makes images; `models.model.load`.
+
+    Raises: FileNotFoundError or ValueError naming what is missing and how to give it.
+    """
+    from nextbasis.models import model as models  # torch takes seconds to import
+
+    return models.load(model, scale=scale, tokenizer=tokenizer, sampler=sampler)

@@ -1,6 +1,5 @@
 """Sampling: balance, independence of batches, going on after a kill, errors."""
 
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from builders import basis_config, model_config, order_config, sampler_config
+from builders import sampler_config
 from gpus import Gpu
-from nextbasis.config import SampleStage, TrainStage
-from nextbasis.config import compose as compose_here
-from nextbasis.families.common.checkpoint import save_generator
-from nextbasis.families.common.generator import build
-from nextbasis.families.common.spec import TokenSpec
+from nextbasis.config import SampleStage
 from nextbasis.stages import sample
 from nextbasis.support.files import read_json, write_json
-from nextbasis.tokenizers.common.loading import build as build_tokenizer
-from nextbasis.tokenizers.common.loading import save_tokenizer
-from nextbasis.tokenizers.patches.config import PatchesConfig
+from small_run import save_small_run
 from two_processes import in_two_processes
 
 ROOT = Path(__file__).parents[2]
@@ -31,41 +24,7 @@ FOLDER = Path("results/test/sample/eval")
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trained xAR on patches of 8x8 images, as stages train and tokenizer leave it."""
     monkeypatch.chdir(tmp_path)
-    spec = TokenSpec.of_grid((4, 4), channels=4, num_classes=5)
-    made = build(model_config("xar"), basis_config(), order_config(), spec)
-    made.load_state_dict(generator_like(made))
-    train = compose_here(
-        "train",
-        [
-            "scale=test",
-            "key=run",
-            "tokens=patches",
-            "captions=classes",
-            "model=small/xar_b",
-            "train=tiny/xar",
-        ]
-        + ["basis=identity", "order=raster"],
-        ROOT / "config",
-    )
-    assert isinstance(train, TrainStage)
-    train.model, train.basis = model_config("xar"), basis_config()
-    write_json(Path("results/test/text/classes/index.json"), {"kind": "classes"})
-    save_generator(Path("results/test/train/run"), made, deepcopy(made), train, spec)
-    config = PatchesConfig(kind="patches", encode_batch_size=9, downsample=2, latent_channels=4)
-    folder = Path("results/test/tokenizer/patches")
-    folder.mkdir(parents=True)
-    tokenizer = build_tokenizer(config, 8, 1)
-    save_tokenizer(tokenizer, config, {"size": 8, "channels": 1}, folder)
-
-
-def generator_like(made: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Weights away from their start, so that samples differ from noise."""
-    random = torch.Generator().manual_seed(3)
-    state = made.state_dict()
-    for name, tensor in state.items():
-        if name.startswith("backbone."):
-            state[name] = tensor + 0.1 * torch.randn(tensor.shape, generator=random)
-    return state
+    save_small_run("test", "run")
 
 
 def stage(**changes: Any) -> SampleStage:

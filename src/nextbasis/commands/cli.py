@@ -19,6 +19,7 @@ from nextbasis.commands import (
     plan,
     prompts,
     reference,
+    sample,
     score,
     share,
     verify,
@@ -44,6 +45,7 @@ class Command(Protocol):
 COMMANDS: tuple[Command, ...] = (
     import_,
     export,
+    sample,
     share,
     plan,
     bases,

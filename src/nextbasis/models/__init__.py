@@ -1,0 +1,1 @@
+"""Trained and imported models as objects that make images: `nextbasis.load`."""

@@ -1,0 +1,128 @@
+"""`nextbasis.load`: the images of stage sample, official checkpoints, and what cannot be found."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nextbasis
+from command import ROOT, refused, run
+from fixtures_at_hand import fixture_path
+from nextbasis.config import compose
+from nextbasis.models.model import Model
+from nextbasis.stages import sample
+from nextbasis.support.files import read_json, write_json
+from small_run import save_small_run
+
+MAR = "ckpt/mar_open/checkpoint-last.pth"
+HEADS = ["encoder_heads=4", "decoder_heads=2"]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repository with a trained xAR of a scale that no catalog lists."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("config", "src", "catalog.yaml", "dvc.yaml"):
+        Path(name).symlink_to(ROOT / name)
+    save_small_run("test", "run")
+
+
+def trained() -> Model:
+    return nextbasis.load("results/test/train/run", sampler="tiny/xar")
+
+
+def test_images_are_those_of_stage_sample() -> None:
+    words = ["scale=test", "key=eval", "run=run", "seed=3", "sampler=tiny/xar"]
+    sample.main(compose("sample", [*words, "sampler.num_images=20", "sampler.batch_size=8"]))
+    labels = np.load("results/test/sample/eval/labels.npy")
+    images = trained().sample(labels.tolist(), seed=3, batch_size=8)
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(images, np.load("results/test/sample/eval/samples.npy"))
+
+
+def test_an_image_depends_on_its_class_its_place_and_the_seed() -> None:
+    model = trained()
+    several = model.sample([0, 4, 2], seed=1)
+    np.testing.assert_array_equal(several[:1], model.sample([0], seed=1))
+    assert (several[0] != model.sample([0], seed=2)[0]).any()
+    assert (several[2] != model.sample([0, 4, 1], seed=1)[2]).any()
+    assert (several[0] != model.sample([0], seed=1, guidance=1.0)[0]).any()
+
+
+def test_bad_classes_and_settings_are_named() -> None:
+    model = trained()
+    with pytest.raises(ValueError, match=r"classes must lie in \[0, 5\), got 5, -1"):
+        model.sample([0, 5, -1])
+    with pytest.raises(ValueError, match="no classes were given"):
+        model.sample([])
+    with pytest.raises(ValueError, match=r"the sampler has no cfg; it has family, .*guidance"):
+        model.sample([0], cfg=3.0)
+
+
+def test_an_official_checkpoint_is_imported_and_sampled(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(capsys, "import", "mar", fixture_path(MAR), "models/mar", *HEADS)
+    run(capsys, "import", "kl16", fixture_path("ckpt/vae_open/kl16.ckpt"), "models/kl16")
+    chosen = {"tokenizer": "models/kl16", "sampler": "imagenet256/mar_b"}
+    images = nextbasis.load("models/mar", **chosen).sample([7, 7], seed=0, num_iter=2, num_steps=3)
+    assert images.shape == (2, 16, 16, 3) and (images[0] != images[1]).any()
+    official = nextbasis.load("models/mar", **chosen | {"tokenizer": "models/kl16"})
+    assert official.sampler.guidance == 2.9  # MAR's README
+
+
+def test_the_released_sizes_choose_tokenizer_and_sampler(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The config of a released model, without its 943 million weights."""
+    from nextbasis.models.finding import _of_the_released
+    from nextbasis.official.sizes import model_config
+
+    entries = list(_of_the_released(model_config("mar", "mar_h") | {"dropout": 0.0}))
+    first = entries[0]
+    assert (first["sampler"], first["tokenizer"]) == ("imagenet256/mar_h", "kl16")
+
+
+def test_what_is_missing_is_named_with_what_gives_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(capsys, "import", "mar", fixture_path(MAR), "models/mar", *HEADS)
+    capsys.readouterr()
+    line = ("sample", "models/mar", "--sampler", "imagenet256/mar_b")
+    assert "give a folder that `nextbasis import` made" in refused(capsys, *line)
+    assert "no file or folder gone" in refused(capsys, *line, "--tokenizer", "gone")
+    kl16 = fixture_path("ckpt/vae_open/kl16.ckpt")
+    run(capsys, "import", "kl16", kl16, "models/kl16")
+    assert "choose a sampler among cpu/mar" in refused(
+        capsys, "sample", "models/mar", "--tokenizer", "models/kl16"
+    )
+    assert "sampler tiny/xar is of xar, not of mar" in refused(
+        capsys, "sample", "models/mar", "--tokenizer", "models/kl16", "--sampler", "tiny/xar"
+    )
+    assert "no run of that name at scale cpu; its runs are" in refused(capsys, "sample", "mar_z")
+    assert "`dvc repro train@mar_b` makes it" in refused(capsys, "sample", "mar_b")
+    shutil.rmtree("results/test/tokenizer")
+    assert "no file results/test/tokenizer/patches" in refused(
+        capsys, "sample", "results/test/train/run", "--sampler", "tiny/xar"
+    )
+    config = Path("results/test/train/run/config.json")
+    write_json(config, {k: v for k, v in read_json(config).items() if k != "tokens"})
+    assert "has no tokens" in refused(capsys, "sample", "results/test/train/run")
+
+
+def test_the_command_writes_a_picture_or_an_array(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["sample", "results/test/train/run", "--sampler", "tiny/xar"]
+    report = run(capsys, *line, "guidance=1.5", "--each", 3, "--classes", "0,2-3", "-o", "a.npz")
+    assert report["images"] == "9: 3 of each class 0, 2, 3" and "guidance=1.5" in report["sampler"]
+    with np.load("a.npz") as made:
+        assert made["labels"].tolist() == [0, 0, 0, 2, 2, 2, 3, 3, 3]
+        again = trained().sample(made["labels"].tolist(), seed=0, guidance=1.5)
+        np.testing.assert_array_equal(made["arr_0"], again)
+    run(capsys, *line, "--each", 2, "-o", "a.png")
+    assert "a.png exists" in refused(capsys, *line, "-o", "a.png")
+    assert "must end in .png or .npz" in refused(capsys, *line, "-o", "a.jpg")
+    assert "--classes must be numbers or ranges" in refused(
+        capsys, *line, "-o", "b.png", "--classes", "cat"
+    )
+    assert not Path("b.png").exists()
