@@ -21,7 +21,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: tables test verify test-gpu test-slurm bench lint dry-runs $(DRY_RUNS) setup repository
+.PHONY: help tables test verify test-gpu test-slurm bench lint dry-runs $(DRY_RUNS) setup repository
+help:
+	@sed -n 's/^# \{0,1\}//p;/^[A-Z]/q' Makefile
+
 tables: setup repository
 	$(SNAKEMAKE) --cores $(CORES)
 	$(SNAKEMAKE) --report results/$(SCALE)/report.html
@@ -70,6 +73,7 @@ $(STAMP): requirements.lock pyproject.toml
 	  echo "error: $(PYTHON) is `$(PYTHON) --version 2>&1`; nextbasis needs Python 3.11 or newer:" \
 	    "make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing what requirements.lock names into $(VENV): two to five minutes" >&2
 	$(VENV)/bin/python -m pip install --quiet --requirement requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@

@@ -22,7 +22,7 @@ from nextbasis.tokenizers.common.pretrained import read_weights
 from nextbasis.tokenizers.kl16.config import KL16TokenizerConfig
 from nextbasis.tokenizers.kl16.model import KL16Autoencoder
 
-NAMES = "import export sample share plan bases diff doctor completion".split()
+NAMES = "import export sample share plan bases diff status doctor completion".split()
 NAMES += "score reference export-samples compare prompts geneval".split()
 
 

@@ -18,7 +18,8 @@ from nextbasis.scoring.features import extract
 from nextbasis.scoring.frechet import frechet_distance, influences, paired_error
 from nextbasis.scoring.reference import load_reference
 from nextbasis.scoring.score import score_images
-from nextbasis.support.files import read_json, sha256
+from nextbasis.support.files import read_json, sha256, write_json
+from nextbasis.tables import measured
 from nextbasis.tables.external import read_rows, slug
 from scoring import CPU, balanced, gaussian, pictures, statistics
 
@@ -220,10 +221,36 @@ def test_compare_prints_the_difference_and_its_verdict(
     assert main(["compare", "mar_b", "mar_b_cold"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].split() == ["verdict", "worse"] and "paired standard error" in lines[-2]
-    error = refused(capsys, "compare", "mar_b", "mar_b_bar")
-    assert "mar_b and mar_b_bar differ in run" in error
+    error = refused(capsys, "compare", "mar_b", "mar_b_s1")
+    assert "mar_b and mar_b_s1 differ in seed (0 and 1)" in error
     with pytest.raises(ValueError, match="no evaluation 'x' at scale cpu; choose among"):
         check_pair(catalog, "cpu", "mar_b", "x")
+
+
+def test_compare_of_two_trainings_is_decided_by_their_seeds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_reference()
+    shutil.copytree("ref", "results/cpu/reference")
+    images = pictures(200, seed=3)
+    samples("xar_b", images, balanced(200))
+    samples("xar_b_bar", images // 2, balanced(200))
+    capsys.readouterr()
+    assert main(["compare", "xar_b", "xar_b_bar"]) == 0
+    out = capsys.readouterr().out
+    assert "of these two trainings alone" in out and "over seeds" not in out
+    assert out.split()[-1] == "seed" and "worse at this seed" in out
+    fids = {"xar_b": 5.0, "xar_b_s1": 5.2, "xar_b_s2": 5.4}
+    fids |= {"xar_b_bar": 4.9, "xar_b_bar_s1": 5.3, "xar_b_bar_s2": 5.3}
+    scores = {key: {"values": {"fid": value}} for key, value in fids.items()}
+    for key in fids:
+        write_json(Path("results/cpu/score") / key / "score.json", {})
+    monkeypatch.setattr(measured, "read_score", lambda scale, kind, key: scores[key])
+    assert main(["compare", "xar_b", "xar_b_bar"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    mean, deviation = np.mean([-0.1, 0.1, -0.1]), np.std([-0.1, 0.1, -0.1], ddof=1)
+    assert f"{mean:+.4f} ± {deviation / 3**0.5:.4f} (standard error of 3 pairs)" in lines[-2]
+    assert lines[-1].split() == ["verdict", "undecided"]
 
 
 def test_names_are_compared_without_signs() -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from nextbasis import __version__
 from nextbasis.commands import (
     bases,
     compare,
@@ -22,6 +23,7 @@ from nextbasis.commands import (
     sample,
     score,
     share,
+    status,
     verify,
 )
 from nextbasis.support.endings import STOPPED, write_any_text
@@ -50,6 +52,7 @@ COMMANDS: tuple[Command, ...] = (
     plan,
     bases,
     diff,
+    status,
     verify,
     doctor,
     completion,
@@ -66,6 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input is one line on standard error and an exit status of its own."""
     write_any_text()
     parser = command_line()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments:
+        parser.print_help()
+        return 0
     given, rest = parser.parse_known_args(arguments)
     # argparse knows no positional arguments behind options: a command may take them as `late`
     given.late = [word for word in rest if not word.startswith("-") and given.takes(word)]
@@ -90,6 +97,7 @@ def command_line() -> argparse.ArgumentParser:
         "the repository's root. Results are made by `make tables`.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"nextbasis {__version__}")
     # A command may set these itself: which late words it takes, its exit status for bad input
     parser.set_defaults(takes=lambda word: False, bad_input=1)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -1,4 +1,4 @@
-"""`nextbasis compare`: two samplers of one checkpoint, image by image on the same noise."""
+"""`nextbasis compare`: two evaluations, image by image on the same noise and seed by seed."""
 
 import argparse
 import math
@@ -6,23 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 from nextbasis.commands.arguments import add_scale
 from nextbasis.commands.report import print_report
-from nextbasis.pipeline.catalog import Catalog, evaluation_of, load_catalog
+from nextbasis.pipeline.catalog import Catalog, evals_of, evaluation_of, load_catalog
 from nextbasis.support.files import result_folder
 
 if TYPE_CHECKING:
     from nextbasis.scoring.paired import Samples
 
 RATE = 0.05  # of false verdicts
-EXAMPLE = "nextbasis compare mar_iter_learned_04 mar_iter_learned_08"
+EXAMPLE = "nextbasis compare xar_b xar_b_bar"
 
 
 def add(commands: Any) -> None:
     """Add the command to the command line."""
     command = commands.add_parser(
         "compare",
-        help="FID difference of two samplers of one checkpoint, with its paired error",
-        description="Compare two evaluations of the same run, seed and number of images. Their "
-        "images share labels and noise, so their difference is known far better than each FID.",
+        help="FID difference of two runs, or of two samplers of one, with its error",
+        description="Compare two evaluations of one seed and number of images. Their images share "
+        "labels and noise, so the difference of two samplers of one run is known far better than "
+        "each FID. Two runs are two trainings: what another seed would give is told by the seeds "
+        "that both systems have, and the verdict is theirs.",
     )
     command.add_argument("first", metavar="FIRST", help="an entry of evals in the catalog")
     command.add_argument("second", metavar="SECOND")
@@ -31,47 +33,78 @@ def add(commands: Any) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print the FID of the second evaluation minus that of the first, with its paired error.
+    """Print the FID of the second evaluation minus that of the first, with its error.
 
-    Raises: ValueError unless both sample one run with the same seed and labels;
-    FileNotFoundError for samples that were not made.
+    Raises: ValueError unless both have one seed, number of images and labels; FileNotFoundError
+    for samples or scores that were not made.
     """
-    from nextbasis.claims.effects import Effect, half_width
-    from nextbasis.claims.verdict import UNDECIDED
+    from nextbasis.claims.effects import PAIRED, Effect, difference
     from nextbasis.config import compose
     from nextbasis.scoring.paired import paired_distances
     from nextbasis.scoring.reference import load_reference
 
     scale, first, second = given.scale, given.first, given.second
-    check_pair(load_catalog(), scale, first, second)
+    catalog = load_catalog()
+    check_pair(catalog, scale, first, second)
     config = compose("reference", [f"scale={scale}", f"evaluation={scale}"]).evaluation
     reference = load_reference(result_folder(scale, "reference"), config)
     one, two, error = paired_distances(_open(scale, first), _open(scale, second), reference, config)
-    difference = two - one
-    half = half_width(Effect(difference, error, math.inf, 1, "paired by image"), RATE)
-    verdict = "better" if difference < 0 else "worse"
+    by_image = Effect(two - one, error, math.inf, 1, "paired by image")
     report = {
         f"FID {first}": f"{one:.4f}",
         f"FID {second}": f"{two:.4f}",
-        "difference": f"{difference:+.4f} ± {error:.4f} (paired standard error)",
-        "verdict": verdict if abs(difference) > half else UNDECIDED,
+        "difference": f"{two - one:+.4f} ± {error:.4f} (paired standard error)",
     }
+    entries = [evaluation_of(catalog, scale, key) for key in (first, second)]
+    if entries[0]["run"] == entries[1]["run"]:
+        print_report(report | {"verdict": _verdict(by_image)})
+        return 0
+    report["difference"] += ", of these two trainings alone"
+    before, after = (_by_seed(catalog, scale, entry["system"]) for entry in entries)
+    over_seeds = difference(after, before) if before and after else by_image
+    if over_seeds.test == PAIRED and over_seeds.known:
+        value, se, number = over_seeds.value, over_seeds.se, over_seeds.num_seeds
+        report["over seeds"] = f"{value:+.4f} ± {se:.4f} (standard error of {number} pairs)"
+        report["verdict"] = _verdict(over_seeds)
+    else:
+        report["verdict"] = f"{_verdict(by_image)} at this seed; one pair tells of no other seed"
     print_report(report)
     return 0
 
 
-def check_pair(catalog: Catalog, scale: str, first: str, second: str) -> None:
-    """Check that two evaluations share run, seed and number of images.
+def _verdict(effect: Any) -> str:
+    """Better, worse, or undecided: what an interval of confidence 1 - RATE says."""
+    from nextbasis.claims.effects import half_width
+    from nextbasis.claims.verdict import UNDECIDED
 
-    Raises: ValueError naming what differs; two trainings are compared over seeds by the tables.
+    if abs(effect.value) <= half_width(effect, RATE):
+        return UNDECIDED
+    return "better" if effect.value < 0 else "worse"
+
+
+def _by_seed(catalog: Catalog, scale: str, system: str) -> dict[int, float]:
+    """FID of every seed of a system that is scored."""
+    from nextbasis.tables.measured import read_score
+
+    found = {}
+    for key, entry in evals_of(catalog, scale, system).items():
+        if (result_folder(scale, "score", key) / "score.json").is_file():
+            found[entry["seed"]] = read_score(scale, "score", key)["values"]["fid"]
+    return found
+
+
+def check_pair(catalog: Catalog, scale: str, first: str, second: str) -> None:
+    """Check that two evaluations share seed and number of images.
+
+    Raises: ValueError naming what differs.
     """
     pair = [evaluation_of(catalog, scale, key) for key in (first, second)]
-    for name in ("run", "seed", "images"):
+    for name in ("seed", "images"):
         one, two = (entry[name] for entry in pair)
         if one != two:
             raise ValueError(
-                f"{first} and {second} differ in {name} ({one} and {two}): only samplers of one "
-                "run, seed and number of images are paired; tables compare trainings over seeds"
+                f"{first} and {second} differ in {name} ({one} and {two}): only evaluations of "
+                "one seed and number of images share labels and noise"
             )
 
 

@@ -1,0 +1,135 @@
+"""`nextbasis status`: what of a scale is made, what is running, and how long the rest takes."""
+
+import argparse
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from nextbasis.pipeline.catalog import default_scale, load_catalog, section
+from nextbasis.pipeline.stagelist import Stage, load_stages
+from nextbasis.support.files import read_json, result_folder
+
+EXAMPLE = "nextbasis status --scale study"
+LOCKS = Path(".dvc/tmp/rwlock")  # who reads and writes what, while DVC runs a stage
+RECORDS = Path(".snakemake/metadata")  # of every output: the job that made it, its start and end
+WIDTH = 100  # of a log's last line
+
+
+def add(commands: Any) -> None:
+    """Add the command to the command line."""
+    command = commands.add_parser(
+        "status",
+        help="what of a scale is made, what is running, how long the rest takes",
+        description="Count what stages have made, show what is running, and estimate the rest "
+        "from how long stages took here. Outputs older than what they are made of count as missing; "
+        "whether code or parameters changed, `snakemake -n --quiet` tells.",
+    )
+    command.add_argument("--scale", default="", help="a folder of config/scales (the default one)")
+    command.add_argument(
+        "--cores", type=int, default=os.cpu_count() or 1, help="that run jobs (all of the machine)"
+    )
+    command.set_defaults(action=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print a line a kind of stage, then what is running and the time left.
+
+    Raises: ValueError for an unknown scale or a number of cores below 1.
+    """
+    if given.cores < 1:
+        raise ValueError(f"--cores must be at least 1, got {given.cores}")
+    scale = given.scale or default_scale()
+    catalog = load_catalog()
+    section(catalog, scale)
+    stages = [stage for stage in load_stages(catalog, only=[scale]) if not stage.frozen]
+    left = [stage for stage in stages if not is_made(stage)]
+    seconds = durations(scale)
+    print(f"scale {scale}: {len(stages) - len(left)} of {len(stages)} stages are made")
+    kinds = list(dict.fromkeys(stage.kind for stage in stages))
+    for kind in kinds:
+        total = sum(stage.kind == kind for stage in stages)
+        open_ = sum(stage.kind == kind for stage in left)
+        took = f"{fmean(seconds[kind]):6.0f} s each" if kind in seconds else ""
+        print(f"  {kind:<12} {total - open_:>4} of {total:<4} {took}".rstrip())
+    for stage in (stage for stage in stages if stage.address in running()):
+        print(f"running: {stage.address}  {last_line(stage)}".rstrip())
+    print(time_left(left, seconds, given.cores))
+    return 0
+
+
+def is_made(stage: Stage) -> bool:
+    """Whether all outputs of a stage are there, none of them older than a result it is made of."""
+    outs, made_of = [Path(path) for path in stage.outs], [Path(path) for path in stage.deps]
+    if not all(path.exists() for path in outs):
+        return False
+    oldest = min(path.stat().st_mtime for path in outs)
+    results = (path for path in made_of if path.parts[0] == "results" and path.exists())
+    return all(path.stat().st_mtime <= oldest for path in results)
+
+
+def running() -> set[str]:
+    """Addresses of the stages that DVC runs now."""
+    try:
+        locks = read_json(LOCKS)
+    except (FileNotFoundError, ValueError):  # no DVC has run, or one is writing it
+        return set()
+    holders = [holder for each in locks.get("write", {}).values() for holder in _listed(each)]
+    return {holder["cmd"].split()[-1] for holder in holders if _is_alive(holder["pid"])}
+
+
+def _listed(holders: Any) -> list[dict[str, Any]]:
+    return holders if isinstance(holders, list) else [holders]
+
+
+def _is_alive(process: int) -> bool:
+    return Path(f"/proc/{process}").exists() or not Path("/proc").exists()
+
+
+def last_line(stage: Stage) -> str:
+    """The last line of a stage's log, which tells how far it is."""
+    log = result_folder(stage.scale, "logs", stage.kind) / f"{stage.key or stage.kind}.log"
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    return next((line.strip()[:WIDTH] for line in reversed(lines) if line.strip()), "")
+
+
+def durations(scale: str) -> dict[str, list[float]]:
+    """Seconds that jobs took here, by kind of stage."""
+    found: dict[tuple[str, float], float] = {}
+    for record in _records():
+        logs = record.get("log") or [""]
+        if f"results/{scale}/" in logs[0] and not record.get("incomplete"):
+            found[record["rule"], record["starttime"]] = record["endtime"] - record["starttime"]
+    kinds: dict[str, list[float]] = {}
+    for (kind, _), seconds in found.items():
+        kinds.setdefault(kind, []).append(seconds)
+    return kinds
+
+
+def _records() -> Iterable[dict[str, Any]]:
+    for path in RECORDS.rglob("*") if RECORDS.is_dir() else []:
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (IsADirectoryError, ValueError):
+            continue
+        if isinstance(record, dict) and {"rule", "starttime", "endtime"} <= record.keys():
+            yield record
+
+
+def time_left(left: list[Stage], seconds: dict[str, list[float]], cores: int) -> str:
+    """A sentence about the rest, from the mean time of each kind."""
+    if not left:
+        return "nothing is left"
+    known = sum(fmean(seconds[stage.kind]) for stage in left if stage.kind in seconds)
+    unknown = sorted({stage.kind for stage in left if stage.kind not in seconds})
+    text = f"left: {len(left)} stages"
+    if known:
+        text += f", about {known / cores / 60:.0f} minutes on {cores} cores"
+    if unknown:
+        text += f"; no {', no '.join(unknown)} has run here yet, so its time is unknown"
+    return text
