@@ -53,7 +53,8 @@ def test_samples_become_a_row_with_all_that_makes_it_comparable(
 ) -> None:
     make_reference()
     assert main(score("--source", "the authors", "--rounding", "round")) == 0
-    assert "fid" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "fid" in out and "bar_main" in out and "--config scale=cpu" in out
     row = read_rows()["DiT"]
     assert row["source"] == "the authors" and row["scale"] == "cpu"
     found = read_json(Path(row["score"]))
@@ -73,6 +74,14 @@ def test_samples_become_a_row_with_all_that_makes_it_comparable(
         .read_text(encoding="utf-8")
         .startswith("# Samples made outside")
     )
+
+
+def test_the_number_of_classes_is_that_of_the_scale(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--scale", "cpu", "--labels", "labels.npy")
+    assert main(["reference", "real.npz", "ref", "--computed-on", "400 pictures", *options]) == 0
+    assert read_json(Path("ref/index.json"))["num_classes"] == 10
+    capsys.readouterr()
+    assert "--classes must be at least 1" in refused(capsys, *score("--classes", "-1"))
 
 
 def test_a_row_is_replaced_only_when_told(capsys: pytest.CaptureFixture[str]) -> None:

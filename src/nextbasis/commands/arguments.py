@@ -4,6 +4,9 @@ import argparse
 import re
 from pathlib import Path
 
+from nextbasis.pipeline.catalog import load_catalog, section
+from nextbasis.support.yamls import read_keys
+
 GRID = re.compile(r"(\d+)x(\d+)")
 
 
@@ -29,7 +32,22 @@ def add_protocol(command: argparse.ArgumentParser) -> None:
         type=Path,
         help=".npy, one class per image; of a folder in natural order, 2.png before 10.png",
     )
-    command.add_argument("--classes", type=int, default=1000, help="number of classes (1000)")
+    command.add_argument(
+        "--classes", type=int, default=0, help="number of classes (those of the scale's data)"
+    )
+
+
+def num_classes(given: argparse.Namespace) -> int:
+    """`--classes`, or how many classes the data of `--scale` has; captions are of one class.
+
+    Raises: ValueError for an unknown scale or a number below 0.
+    """
+    if given.classes < 0:
+        raise ValueError(f"--classes must be at least 1, got {given.classes}")
+    dataset = section(load_catalog(), given.scale)["dataset"]
+    return (
+        given.classes or read_keys(Path("config/dataset") / f"{dataset}.yaml")["num_classes"] or 1
+    )
 
 
 def read_grid(text: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nextbasis.commands.arguments import add_protocol
+from nextbasis.commands.arguments import add_protocol, num_classes
 from nextbasis.commands.report import collected_warnings, print_report
 
 EXAMPLE = 'nextbasis reference images/ statistics/ --computed-on "ImageNet train"'
@@ -40,7 +40,7 @@ def run(given: argparse.Namespace) -> int:
     labels = read_labels(given.labels)
     with collected_warnings() as warned:
         report = make_reference(
-            given.source, given.out, config, labels, given.classes, given.computed_on
+            given.source, given.out, config, labels, num_classes(given), given.computed_on
         )
     print_report(report | warned)
     return 0

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nextbasis.commands.arguments import add_protocol
+from nextbasis.commands.arguments import add_protocol, num_classes
 from nextbasis.commands.report import collected_warnings, print_report
 from nextbasis.support.files import result_folder, write_json
 from nextbasis.tables.inputs import EXTERNAL
@@ -57,7 +57,7 @@ def run(given: argparse.Namespace) -> int:
     labels = brought.read_labels(given.labels)
     _check_name(given.name, given.replace)
     samples = open_source(given.samples)
-    reference = brought.open_reference(given.reference, config, given.classes)
+    reference = brought.open_reference(given.reference, config, num_classes(given))
     about = {"rounding": given.rounding, "source": given.source or str(given.samples)}
     with collected_warnings() as warned:
         score = brought.score(samples, given.samples, labels, reference, config, about)
@@ -67,6 +67,8 @@ def run(given: argparse.Namespace) -> int:
         "fid is": score["protocol"]["fid_is"],
         "score": str(target),
         "row": given.name,
+        "tables": _tables(given.name, given.scale),
+        "next": f"snakemake --cores 2 --config scale={given.scale}",
     }
     print_report(shown)
     return 0
@@ -86,6 +88,20 @@ def _check_name(name: str, replace: bool) -> None:
         raise ValueError(
             f"--as: {EXTERNAL} has a row '{taken[0]}' already; --replace takes its place"
         )
+
+
+def _tables(name: str, scale: str) -> str:
+    """Which tables of a scale show the row."""
+    from nextbasis.pipeline.catalog import load_catalog
+    from nextbasis.tables.external import load, place
+
+    catalog, own = load_catalog(), [row for row in load(scale) if row.name == name]
+    shown = [
+        table
+        for table, entry in catalog["tables"].items()
+        if entry["kind"] == "systems" and any(place(catalog, scale, entry, own))
+    ]
+    return ", ".join(shown) or "none: a row of that name is measured at this scale"
 
 
 def _write_row(name: str, scale: str, score: dict[str, Any]) -> Path:

@@ -24,8 +24,8 @@ def add(commands: Any) -> None:
         "status",
         help="what of a scale is made, what is running, how long the rest takes",
         description="Count what stages have made, show what is running, and estimate the rest "
-        "from how long stages took here. Outputs older than what they are made of count as missing; "
-        "whether code or parameters changed, `snakemake -n --quiet` tells.",
+        "from how long stages took here. Outputs older than what they are made of count as "
+        "missing; whether code or parameters changed, `snakemake -n --quiet` tells.",
     )
     command.add_argument("--scale", default="", help="a folder of config/scales (the default one)")
     command.add_argument(
