@@ -27,7 +27,7 @@ help:
 
 tables: setup repository
 	$(SNAKEMAKE) --cores $(CORES)
-	$(SNAKEMAKE) --report results/$(SCALE)/report.html
+	$(SNAKEMAKE) --report results/$(SCALE)/workflow.html
 	@cd results/$(SCALE)/tables; for table in $(MAIN_TABLES); do \
 	  [ ! -e $$table.md ] || { echo; cat $$table.md; }; done
 	@echo; echo "All tables: results/$(SCALE)/tables/   Report: results/$(SCALE)/report.html"

@@ -24,3 +24,4 @@ rule all:
     input:
         TABLES,
         PICTURES,
+        PAGE,

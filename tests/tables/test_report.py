@@ -17,7 +17,7 @@ from browser import LAPTOP, PHONE, find_browser, opened
 from command import ROOT
 from miniature import environment
 from nextbasis.pipeline.catalog import load_catalog
-from nextbasis.tables.inputs import FEATURE_FIGURES
+from nextbasis.tables.inputs import FEATURE_FIGURES, MODEL_FIGURES
 from results_tree import build
 
 GOLDEN = ROOT / "tests/golden/systems.html"
@@ -102,7 +102,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for key in catalog["tiny"]["diagnoses"]:
         for name in ("grid.png", "rows.png"):
             Image.fromarray(noise).save(root / f"results/tiny/diagnose/{key}" / name)
-    for name in FEATURE_FIGURES:  # the features of made-up results are not there
+    for name in FEATURE_FIGURES + MODEL_FIGURES:  # made-up results have no features and no models
         (root / "results/tiny/figures").mkdir(exist_ok=True)
         Image.fromarray(noise).save(root / "results/tiny/figures" / name)
     stage = (sys.executable, "-m")
@@ -110,6 +110,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(root, *stage, "nextbasis.figures", "--scale", "tiny")
     for table in catalog["tables"]:
         run(root, *stage, "nextbasis.tables", "--scale", "tiny", "--table", table)
+    run(root, *stage, "nextbasis.report", "--scale", "tiny")
     run(root, "snakemake", "--report", "report.html", "--config", "scale=tiny")
     return root / "report.html"
 
@@ -125,6 +126,33 @@ def run(folder: Path, *command: str) -> str:
 
 def wait(page: Any, condition: str) -> Any:
     return WebDriverWait(page, 20).until(lambda _: page.execute_script(f"return {condition}"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "dark"), [((1400, 900), False), (PHONE, True)])
+def test_the_page_opens_with_the_answer_and_needs_nothing_else(
+    report: Path, size: tuple[int, int], dark: bool
+) -> None:
+    path = report.parent / "results/tiny/report.html"
+    assert path.stat().st_size < 8e6
+    with opened(path, size, dark) as page:
+        heading = page.find_element(By.CSS_SELECTOR, "h1")
+        assert "tiny" in heading.text and heading.rect["y"] < size[1] / 2
+        assert page.find_element(By.CSS_SELECTOR, ".warning").text.startswith("Plumbing only")
+        assert page.find_element(By.CSS_SELECTOR, ".answer").rect["y"] < size[1]
+        assert overflow(page) <= 0 and (max(background(page)) < 60) == dark
+        images = page.find_elements(By.CSS_SELECTOR, "img")
+        assert len(images) > 10
+        assert all(image.get_attribute("src").startswith("data:image/webp") for image in images)
+        wide = "[...document.images].every(i => i.getBoundingClientRect().width <= innerWidth)"
+        assert page.execute_script(f"return {wide}")
+        hidden = page.find_elements(By.CSS_SELECTOR, "#bar_main + p + label + .scroll th.more")
+        assert hidden and not hidden[0].is_displayed()
+        page.execute_script("document.querySelector('#bar_main + p + label input').click()")
+        assert hidden[0].is_displayed() or size == PHONE
+        for link in page.find_elements(By.CSS_SELECTOR, "nav a"):
+            target = link.get_attribute("href").rpartition("#")[2]
+            assert page.find_elements(By.ID, target), target
 
 
 @pytest.mark.slow

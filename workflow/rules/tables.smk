@@ -6,6 +6,7 @@ from nextbasis.claims.inputs import (
     load_claims,
     pair_inputs,
 )
+from nextbasis.pipeline.catalog import standard_evals
 from nextbasis.tables.inputs import (
     FEATURE_FIGURES,
     FIGURES,
@@ -15,6 +16,8 @@ from nextbasis.tables.inputs import (
     feature_code,
     feature_inputs,
     figure_inputs,
+    model_figures_of,
+    model_inputs,
     table_inputs,
     tables_of,
 )
@@ -24,6 +27,7 @@ report: "../report/workflow.rst"
 
 
 localrules:
+    page,
     claims,
     table,
     figures,
@@ -55,8 +59,43 @@ TABLES += expand(
 PICTURES = expand(
     "results/{scale}/figures/{name}",
     scale=SCALE,
-    name=[*FIGURES, *FEATURE_FIGURES, *extra_figures_of(STAGES.catalog, SCALE, EXTRA)],
+    name=[
+        *FIGURES,
+        *FEATURE_FIGURES,
+        *model_figures_of(STAGES.catalog, SCALE),
+        *extra_figures_of(STAGES.catalog, SCALE, EXTRA),
+    ],
 )
+
+
+PAGE_RUNS = {
+    entry["run"]
+    for entry in standard_evals(STAGES.catalog, SCALE).values()
+    if entry["run"] in STAGES.keys("train")
+}
+PAGE = f"results/{SCALE}/report.html"
+
+
+rule page:  # The answer, pictures, tables and claims on one page.
+    input:
+        TABLES,
+        PICTURES,
+        expand("results/{scale}/train/{run}/metrics.json", scale=SCALE, run=PAGE_RUNS),
+        f"results/{SCALE}/dataset/index.json",
+        code_inputs("report"),
+        "docs/glossary.md",
+    output:
+        PAGE,
+    log:
+        f"results/{SCALE}/logs/page.log",
+    priority: 1000
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        extra="--extra" if EXTRA else "",
+    shell:
+        f"python -m nextbasis.report --scale {SCALE} {{params.extra}} > {{log}} 2>&1"
 
 
 rule claims:  # What this scale says about every claim of the papers.
@@ -230,6 +269,32 @@ rule neighbours:  # Nearest training images of samples, and principal axes of th
         gpu=STAGES.resource("reference", "gpu"),
     shell:
         "python -m nextbasis.figures.neighbours --scale {wildcards.scale} > {log} 2>&1"
+
+
+rule pictures:  # What a basis does: samples from the same noise, images from few coefficients.
+    input:
+        lambda wildcards: model_inputs(STAGES.catalog, wildcards.scale),
+        code_inputs("figures"),
+    output:
+        report(
+            "results/{scale}/figures/same_noise.png",
+            caption="../report/same_noise.rst",
+            category="Figures",
+            labels={"figure": "samples from the same noise, without and with a basis"},
+        ),
+        report(
+            "results/{scale}/figures/first_coefficients.png",
+            caption="../report/first_coefficients.rst",
+            category="Figures",
+            labels={"figure": "images from their first coefficients, by basis"},
+        ),
+    log:
+        "results/{scale}/logs/pictures.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    shell:
+        "python -m nextbasis.figures.pictures --scale {wildcards.scale} > {log} 2>&1"
 
 
 rule extra_figures:  # Figures of the extra tables.

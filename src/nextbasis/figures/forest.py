@@ -1,5 +1,7 @@
 """The forest plot of the papers' claims: every measured difference of FID with its interval."""
 
+from textwrap import shorten
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 COLOURS = {"reproduced": "C2", "contradicted": "C3", "no effect larger than published": "C0"}
+STATEMENT = 80  # characters of a claim's statement beside its interval
 OPEN = "0.45"  # colour of what is not decided
 NOTHING = "no difference of FID was measured at this scale"
 
@@ -37,7 +40,17 @@ def forest(comparisons: pd.DataFrame) -> Figure:
             axis.hlines(position, low, high, colour, linewidth=1.4)
         fill = "w" if np.isnan(low) else colour
         axis.plot(effect, position, "o", color=colour, mfc=fill, markersize=4.5)
-    names = [f"{claim}: {pair}" for claim, pair in shown[["claim", "comparison"]].to_numpy()]
+    alone = ~shown["claim"].duplicated(keep=False)
+    names = [
+        statement if single else f"{claim}: {pair}"
+        for statement, claim, pair, single in zip(
+            shown["statement"].map(lambda text: shorten(text, STATEMENT, placeholder=" …")),
+            shown["claim"],
+            shown["comparison"],
+            alone,
+            strict=True,
+        )
+    ]
     axis.set_yticks(range(len(shown)), names, fontsize=7)
     axis.set_ylim(-0.7, len(shown) - 0.3)
     axis.grid(False, axis="y")

@@ -1,5 +1,6 @@
 """Which files a table or figure needs: pure functions of the catalog, so Snakemake can ask too."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from nextbasis.pipeline.catalog import (
@@ -32,9 +33,55 @@ FIGURES = (
     "fid_overview.png",
     "contact_sheet.png",
 )
+MODEL_FIGURES = ("same_noise.png", "first_coefficients.png")  # of systems with a learned basis
 FEATURE_FIGURES = ("neighbours.png", "features_pca.png")  # of the headline evaluations
 EXTRA_FIGURES = {"mar_steps.png": "mar_steps"}  # of the extra tables: figure to table
+TOKENIZER = ("tokenizer.safetensors", "index.json")
 CODE = Path("src/nextbasis")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Evaluations of one seed, without and with a basis: keys of the catalog."""
+
+    label: str
+    baseline: str
+    system: str
+    run: str  # of the system
+    tokens: str
+
+
+def pairs_of(catalog: Catalog, scale: str) -> list[Pair]:
+    """The lowest common seed of every row of every table of pairs that the scale has."""
+    found = []
+    for table in catalog["tables"].values():
+        for row in table["rows"] if table["kind"] == "pairs" else ():
+            sides = [evals_of(catalog, scale, row[name]) for name in ("baseline", "system")]
+            by_seed = [{entry["seed"]: key for key, entry in side.items()} for side in sides]
+            if common := sorted(set(by_seed[0]) & set(by_seed[1])):
+                baseline, system = (side[common[0]] for side in by_seed)
+                entry = sides[1][system]
+                parts = {"run": entry["run"], "tokens": entry["tokens"]}
+                found.append(Pair(label=row["label"], baseline=baseline, system=system, **parts))
+    return found
+
+
+def model_figures_of(catalog: Catalog, scale: str) -> list[str]:
+    """The pictures of what a basis does, where the scale has a system without and with one."""
+    return list(MODEL_FIGURES) if pairs_of(catalog, scale) else []
+
+
+def model_inputs(catalog: Catalog, scale: str) -> list[str]:
+    """Files under results/<scale>/ that the pictures of what a basis does are made from."""
+    root = f"results/{scale}"
+    parts = [f"dataset/{name}" for name in ("test_images.npy", "test_labels.npy", "index.json")]
+    for pair in pairs_of(catalog, scale):
+        parts += [f"tokenizer/{pair.tokens}/{name}" for name in TOKENIZER]
+        parts += [f"tokens/{pair.tokens}/{name}" for name in ("shards", "labels.npy", "index.json")]
+        parts += [f"sample/{key}/samples.npy" for key in (pair.baseline, pair.system)]
+        parts += [f"sample/{key}/labels.npy" for key in (pair.baseline, pair.system)]
+        parts.append(f"train/{pair.run}/model.safetensors")
+    return [f"{root}/{part}" for part in dict.fromkeys(parts)]
 
 
 def tables_of(catalog: Catalog, scale: str, extra: bool) -> list[str]:
@@ -151,8 +198,9 @@ def feature_code() -> list[str]:
 
 
 def code_inputs(room: str) -> list[str]:
-    """Code, templates, catalogs and published numbers behind `tables`, `figures` or `claims`."""
+    """Code, templates, catalogs and published numbers behind tables, figures, claims or report."""
     rooms = dict.fromkeys(("tables", room))
     files = [path for name in rooms for path in sorted((CODE / name).glob("*.py"))]
     files += [CODE / "scoring/facts.py", *sorted(TEMPLATES.glob("*.j2")), PUBLISHED, TABLES]
+    files += sorted(TEMPLATES.glob(f"{room}/*.j2"))
     return [str(path) for path in [*files, *sorted(SCALES.glob("*/catalog.yaml"))]]
