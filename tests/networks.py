@@ -36,9 +36,5 @@ SMALL_CONFIGS = {
     "maskgit_vqgan": replace(VQGAN, network=SMALL_VQ),
     "sdvae": replace(SDVAE, network=SMALL_SDVAE),
 }
-MANIFESTS = {
-    "kl16": "KL-16",
-    "llamagen_vq": "llamagen_vq_ds16",
-    "maskgit_vqgan": "maskgit_vqgan",
-    "sdvae": "sdvae_compvis",
-}
+MANIFESTS = {"kl16": "KL-16", "maskgit_vqgan": "maskgit_vqgan"}
+MANIFESTS |= {"llamagen_vq": "llamagen_vq_ds16", "sdvae": "sdvae_compvis"}

@@ -26,6 +26,7 @@ from nextbasis.tokenizers.common.blocks import (
 from nextbasis.tokenizers.common.tokenizer import Tokenizer
 from nextbasis.tokenizers.llamagen_vq.config import LlamaGenVQConfig, LlamaGenVQTokenizerConfig
 
+AT_ONCE = 4096  # vectors compared with all codes, so that their distances fit in memory
 REMEMBERED = 65536  # latest ids that the training counts, a buffer of the released files
 
 
@@ -131,15 +132,16 @@ class Quantiser(nn.Module):
         """All codes, of length 1; those of the released files need not have it."""
         return F.normalize(self.embedding.weight, dim=1)
 
-    def distances(self, vectors: Float[Tensor, "b d h w"]) -> Float[Tensor, "m k"]:
-        """Squares of the distances of vectors of length 1, in raster order, to all codes."""
-        flat, codebook = rearrange(vectors, "b d h w -> (b h w) d"), self.codebook()
-        squares = flat.square().sum(1, keepdim=True) + codebook.square().sum(1)
-        return torch.addmm(squares, flat, codebook.T, alpha=-2)
+    def distances(self, vectors: Float[Tensor, "m d"]) -> Float[Tensor, "m k"]:
+        """Squares of the distances of vectors of length 1 to all codes."""
+        codebook = self.codebook()
+        squares = vectors.square().sum(1, keepdim=True) + codebook.square().sum(1)
+        return torch.addmm(squares, vectors, codebook.T, alpha=-2)
 
     def nearest(self, vectors: Float[Tensor, "b d h w"]) -> Int[Tensor, "b h w"]:
         """The id of the code at the smallest distance from each vector of length 1."""
-        ids = self.distances(vectors).argmin(1)
+        parts = rearrange(vectors, "b d h w -> (b h w) d").split(AT_ONCE)
+        ids = torch.cat([self.distances(part).argmin(1) for part in parts])
         return rearrange(ids, "(b h w) -> b h w", h=vectors.shape[2], w=vectors.shape[3])
 
     def codes(self, ids: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:

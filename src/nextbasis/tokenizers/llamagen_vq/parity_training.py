@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
@@ -73,7 +74,7 @@ class Training:
         """Gradients pass the quantiser as if it were not there, to vectors of length 1."""
         quantiser = self.model.quantize
         vectors = self.model.directions(images)
-        distances = quantiser.distances(vectors)
+        distances = quantiser.distances(rearrange(vectors, "b d h w -> (b h w) d"))
         ids = quantiser.nearest(vectors)
         codes = quantiser.codes(ids)
         passed = vectors + (codes - vectors).detach()
