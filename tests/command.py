@@ -19,6 +19,9 @@ FILES = [
     ("kl16", "ckpt/vae_open/kl16.ckpt", [], "model"),
     ("rar", "rar_open.safetensors", [], "flat"),
     ("maskgit_vqgan", "vqgan_open.safetensors", [], "flat"),
+    ("llamagen_vq", "ckpt/llamagen_vq_open/vq_ds16_c2i.pt", [], "model"),
+    ("llamagen_vq", "ckpt/llamagen_vq_open/0005000.pt", [], "ema"),
+    ("sdvae", "ckpt/sdvae_open/vae-ft-mse-840000-ema-pruned.ckpt", ["groups=8"], "state_dict"),
 ]
 
 

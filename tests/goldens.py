@@ -15,8 +15,12 @@ import builders
 from nextbasis.families.common.noise import ImageNoise
 from nextbasis.tokenizers.kl16.config import KL16Config
 from nextbasis.tokenizers.kl16.model import KL16Autoencoder
+from nextbasis.tokenizers.llamagen_vq.config import LlamaGenVQConfig
+from nextbasis.tokenizers.llamagen_vq.model import LlamaGenVQ
 from nextbasis.tokenizers.maskgit_vqgan.config import MaskGITVQGANConfig
 from nextbasis.tokenizers.maskgit_vqgan.model import MaskGITVQGAN
+from nextbasis.tokenizers.sdvae.config import SDVAEConfig
+from nextbasis.tokenizers.sdvae.model import SDVAE
 
 PATH = Path(__file__).parent / "golden/models.safetensors"
 LABELS = torch.tensor([0, 1, 4, 2])
@@ -77,6 +81,26 @@ def vqgan() -> dict[str, Tensor]:
     return {"ids": ids, "image": model.decode(ids)}
 
 
+@torch.no_grad()
+def llamagen_vq() -> dict[str, Tensor]:
+    """Ids and the image that they stand for."""
+    sizes = {"latent_channels": 8, "hidden_channels": 12, "codebook_size": 16}
+    model = LlamaGenVQ(LlamaGenVQConfig(**SIZES | sizes))
+    fill(model)
+    ids = model.encode(_images())
+    return {"ids": ids, "image": model.decode(ids)}
+
+
+@torch.no_grad()
+def sdvae() -> dict[str, Tensor]:
+    """Moments and the image of their means."""
+    sizes = {"widths": (8, 16), "num_blocks": 1, "latent_channels": 4, "groups": 4, "scale": 0.5}
+    model = SDVAE(SDVAEConfig(image_channels=1, **sizes))
+    fill(model)
+    moments = model.encode(_images())
+    return {"moments": moments, "image": model.decode(moments[:, :4])}
+
+
 def _images() -> Tensor:
     return torch.sin(torch.arange(2 * 64, dtype=torch.float64) * 0.9).float().view(2, 1, 8, 8)
 
@@ -85,6 +109,7 @@ def compute() -> dict[str, Tensor]:
     """All numbers by name."""
     parts = {family: backbone(family) for family in ("mar", "xar", "rar")}
     parts |= {"kl16": kl16(), "vqgan": vqgan()}
+    parts |= {"llamagen_vq": llamagen_vq(), "sdvae": sdvae()}
     return {f"{part}.{k}": t.contiguous() for part, ts in parts.items() for k, t in ts.items()}
 
 

@@ -37,7 +37,7 @@ def test_every_wrong_tensor_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     state, _ = read_checkpoint(official_file(name, tmp_path))
-    part = "block.0.conv2" if family in published() else "qkv"
+    part = "0.conv2" if family in published() else "qkv"
     matrices = [n for n, t in state.items() if n.endswith(f"{part}.weight")]
     gone, short = matrices[-1], matrices[-2]
     state[short] = state[short][..., :-1]

@@ -17,6 +17,7 @@ from nextbasis.parity.report import compare, table
 
 FAMILIES = ("mar", "xar", "rar")
 TOKENIZERS = ("kl16", "vqgan")
+TOKENIZERS += ("llamagen_vq", "sdvae")
 # All that is not compared: weights and inputs.
 INPUTS = {
     "mar": r"weights.*|patchify.*\.in|temb\.t|loss\.(latents|labels|label_drop_u|mask_rate|orders|t"
@@ -26,6 +27,8 @@ INPUTS = {
     "rar": r"weights.*|in\.(tokens|class_ids|drop_mask|orders_perm|uniforms)",
     "kl16": r"weights.*|in\.\w+",
     "vqgan": r"weights.*|in\.\w+",
+    "llamagen_vq": r"weights.*|disc\..*|in\.\w+",
+    "sdvae": r"weights.*|in\.\w+|attn\.x|dg\.moments",
 }
 
 
@@ -54,6 +57,9 @@ def test_every_output_equals_the_official_one(family: str) -> None:
         ("rar", "in|out", "out.gen0.icdf.probs", 1e-3),
         ("kl16", "in|out", "out.dg_std", 1e-10),  # its last number is 3.6e-7
         ("kl16", "in|out", "out.dg_var", 1e-16),  # its last number is 1.3e-13
+        ("llamagen_vq", "in|out|disc", "out.train.entropy_loss", 2e-4),
+        ("llamagen_vq", "in|out|disc", "disc.main.8.bias", 1e-2),
+        ("sdvae", "in|out", "out.decoded_mean", 1e-3),
     ],
 )
 def test_a_changed_number_fails(

@@ -1,0 +1,60 @@
+"""What the autoencoder of Stable Diffusion is told."""
+
+from dataclasses import dataclass
+
+from nextbasis.config.checks import positive
+from nextbasis.config.tokenizer import PublishedTokenizer
+from nextbasis.data.layout import Grid
+
+
+@dataclass(kw_only=True)
+class SDVAEConfig:
+    """Sizes; level 0 has the image's resolution, a decoder level has one residual block more."""
+
+    image_channels: int
+    widths: list[int]  # channels of each level; each level has half the resolution of the former
+    num_blocks: int  # residual blocks of an encoder level
+    latent_channels: int  # numbers per token
+    groups: int  # of every group normalisation
+    scale: float  # latents are samples of the posterior times this
+
+    def __post_init__(self) -> None:
+        """Check sizes."""
+        names = ("image_channels", "num_blocks", "latent_channels", "groups", "scale")
+        positive("tokenizer.network", self, *names)
+        if not self.widths or min(self.widths) < 1:
+            raise ValueError(
+                f"tokenizer.network.widths must be positive integers, got {self.widths}"
+            )
+        if any(width % self.groups for width in self.widths):
+            raise ValueError(
+                f"tokenizer.network.groups must divide all widths {self.widths}, got {self.groups}"
+            )
+
+    @property
+    def downsample(self) -> int:
+        """Pixels per token along one side."""
+        return 2 ** (len(self.widths) - 1)
+
+    def grid(self, image_size: int, image_channels: int) -> Grid:
+        """Rows and columns of tokens of square images.
+
+        Raises: ValueError if the images have other channels than the network.
+        """
+        if image_channels != self.image_channels:
+            raise ValueError(
+                f"tokenizer.network.image_channels is {self.image_channels}, "
+                f"but the dataset's images have {image_channels}"
+            )
+        side = image_size // self.downsample
+        return side, side
+
+
+@dataclass(kw_only=True)
+class SDVAETokenizerConfig(PublishedTokenizer):
+    """Continuous tokens of Stable Diffusion's autoencoder."""
+
+    network: SDVAEConfig
+
+
+NETWORK, TOKENIZER = SDVAEConfig, SDVAETokenizerConfig
