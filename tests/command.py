@@ -19,6 +19,7 @@ FILES = [
     ("kl16", "ckpt/vae_open/kl16.ckpt", [], "model"),
     ("rar", "rar_open.safetensors", [], "flat"),
     ("maskgit_vqgan", "vqgan_open.safetensors", [], "flat"),
+    ("var_vqvae", "ckpt/var_vqvae_open/vae_ch32v40z8.pth", [], "flat"),
 ]
 
 

@@ -17,6 +17,7 @@ from nextbasis.parity.report import compare, table
 
 FAMILIES = ("mar", "xar", "rar")
 TOKENIZERS = ("kl16", "vqgan")
+TOKENIZERS += ("var_vqvae",)
 # All that is not compared: weights and inputs.
 INPUTS = {
     "mar": r"weights.*|patchify.*\.in|temb\.t|loss\.(latents|labels|label_drop_u|mask_rate|orders|t"
@@ -26,6 +27,7 @@ INPUTS = {
     "rar": r"weights.*|in\.(tokens|class_ids|drop_mask|orders_perm|uniforms)",
     "kl16": r"weights.*|in\.\w+",
     "vqgan": r"weights.*|in\.\w+",
+    "var_vqvae": r"weights.*|in\.\w+",
 }
 
 

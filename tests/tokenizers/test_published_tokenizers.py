@@ -18,7 +18,7 @@ from torchvision.transforms import TenCrop
 from builders import write_cache
 from fixtures_at_hand import fixture_path
 from gpus import Gpu
-from networks import KL16, SMALL_KL, SMALL_VQ, VQGAN
+from networks import SMALL_CONFIGS
 from nextbasis.config import (
     DatasetConfig,
     DatasetStage,
@@ -50,9 +50,9 @@ LOSS = {"loss.logvar": torch.zeros(1), "loss.discriminator.weight": torch.zeros(
 
 
 def small(kind: str, weights: Path, **network: Any) -> Published:
-    whole, part = {"kl16": (KL16, SMALL_KL), "maskgit_vqgan": (VQGAN, SMALL_VQ)}[kind]
+    whole = SMALL_CONFIGS[kind]
     changes = {"weights": str(weights), "weights_sha256": "", "encode_batch_size": 5}
-    return replace(whole, **changes, network=replace(part, **network))
+    return replace(whole, **changes, network=replace(whole.network, **network))
 
 
 def random_state(config: Published, seed: int = 0) -> dict[str, Tensor]:
