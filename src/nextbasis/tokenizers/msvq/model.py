@@ -41,10 +41,8 @@ class MSVQTokenizer(Tokenizer):
                 f"tokenizer.latent_channels must be {channels} for patches of {self.patch}x"
                 f"{self.patch} pixels with {image_channels} colours, got {config.latent_channels}"
             )
-        levels, size = (
-            grids("tokenizer", config.levels, (self.side, self.side)),
-            sum(self.level_codes),
-        )
+        levels = grids("tokenizer", config.levels, (self.side, self.side))
+        size = sum(self.level_codes)
         self.layout = TokenLayout(kind="ids", levels=levels, sizes=(size,))
         # Differs from VAR: the one convolution leaves what levels add as it is.
         self.quantiser = ResidualQuantiser(levels, size, channels, num_phis=1, blend=1.0)
