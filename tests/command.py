@@ -22,6 +22,7 @@ FILES = [
     ("llamagen_vq", "ckpt/llamagen_vq_open/vq_ds16_c2i.pt", [], "model"),
     ("llamagen_vq", "ckpt/llamagen_vq_open/0005000.pt", [], "ema"),
     ("sdvae", "ckpt/sdvae_open/vae-ft-mse-840000-ema-pruned.ckpt", ["groups=8"], "state_dict"),
+    ("var_vqvae", "ckpt/var_vqvae_open/vae_ch32v40z8.pth", [], "flat"),
 ]
 
 

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from fixtures_at_hand import fixture_path
-from networks import KL16, VQGAN
+from networks import KL16, VAR, VQGAN
 from nextbasis.tokenizers.kl16.model import KL16Autoencoder
 from nextbasis.tokenizers.maskgit_vqgan.model import MaskGITVQGAN
+from nextbasis.tokenizers.var_vqvae.model import VARVQVAE
 
 
 def shapes(model: nn.Module) -> dict[str, list[int]]:
@@ -49,6 +50,17 @@ def test_published_sizes_have_the_published_numbers_of_parameters():
     assert num_parameters(vq) == 54_515_587
     assert num_parameters(vq.encoder) == 23_775_104
     assert num_parameters(vq.decoder) == 30_478_339
+
+
+def test_vars_vqvae_has_the_published_tensors():
+    manifest = json.loads(fixture_path("manifests/var_vqvae_ch160v4096z32.json").read_text())
+    with torch.device("meta"):
+        model = VARVQVAE(VAR.network)
+    official = {key: shape for key, (shape, _) in manifest.items()}
+    assert shapes(model) == official
+    assert num_parameters(model) == 108_948_355
+    assert num_parameters(model.encoder) == 44_107_872
+    assert num_parameters(model.decoder) == 64_653_923
 
 
 def test_latent_diffusions_kl_f16_is_refused_by_the_names_of_its_decoder_attention():

@@ -18,6 +18,7 @@ from nextbasis.parity.report import compare, table
 FAMILIES = ("mar", "xar", "rar")
 TOKENIZERS = ("kl16", "vqgan")
 TOKENIZERS += ("llamagen_vq", "sdvae")
+TOKENIZERS += ("var_vqvae",)
 # All that is not compared: weights and inputs.
 INPUTS = {
     "mar": r"weights.*|patchify.*\.in|temb\.t|loss\.(latents|labels|label_drop_u|mask_rate|orders|t"
@@ -29,6 +30,7 @@ INPUTS = {
     "vqgan": r"weights.*|in\.\w+",
     "llamagen_vq": r"weights.*|disc\..*|in\.\w+",
     "sdvae": r"weights.*|in\.\w+|attn\.x|dg\.moments",
+    "var_vqvae": r"weights.*|in\.\w+",
 }
 
 

@@ -30,6 +30,9 @@ CONFIGS = {
     "patches": PATCHES,
     "pca": token_config("pca", latent_channels=3),
     "kmeans": token_config("kmeans", downsample=2, latent_channels=4, codebook_size=7),
+    "msvq": token_config(
+        "msvq", downsample=2, latent_channels=4, levels=[1, 2, 4], level_codes=[2, 3, 7]
+    ),
     "kl": KL,
     "vq": token_config("vq"),
 }

@@ -72,8 +72,9 @@ def test_its_config_composes(name: str) -> None:
 @pytest.mark.parametrize("name", published())
 def test_a_tokenizer_takes_no_memory_on_meta(name: str) -> None:
     config = released(name)
+    side = getattr(config.network, "levels", [2])[-1]
     with torch.device("meta"):
-        tokenizer = build(config, 2 * config.downsample, config.network.image_channels)
+        tokenizer = build(config, side * config.downsample, config.network.image_channels)
     state = tokenizer.state_dict()
     assert all(tensor.is_meta for tensor in state.values())
     wanted = {f"network.{key}": shape for key, shape in shapes(network_state(name, config)).items()}
