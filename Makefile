@@ -2,6 +2,8 @@
 #               EXTRA=true adds every basis on one budget, readings of the objective and MAR's steps
 # make test     lint, dry runs of the larger scales, the whole pipeline at the tiny ones, all tests
 # make test-slurm   the pipeline at scale tiny through a real Slurm of one node; needs slurm-wlm, munge, root
+# make test-chaos    the pipeline at scale tiny with CHAOS_KILLS=50 random kills, drawn from CHAOS_SEED=0 (half an
+#               hour); ends in the digits of an undisturbed run
 # make test-gpu what the tests put through a pretend GPU, and the official models' fixtures, on a real one
 # make verify   remakes an evaluation of the committed results in a clone and compares every digit (minutes)
 # make bench    speed of training and sampling on one thread; beside the official code's, measured in turn, with
@@ -21,7 +23,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: tables test verify test-gpu test-slurm bench lint dry-runs $(DRY_RUNS) setup repository
+.PHONY: tables test verify test-gpu test-slurm test-chaos bench lint dry-runs $(DRY_RUNS) setup repository
 tables: setup repository
 	$(SNAKEMAKE) --cores $(CORES)
 	$(SNAKEMAKE) --report results/$(SCALE)/report.html
@@ -33,7 +35,7 @@ test: setup repository
 	$(MAKE) -j 2 -O lint dry-runs
 	snakemake --cores 2 --config scale=tiny extra=true
 	snakemake --cores 2 --config scale=tiny_text
-	PYTHONWARNDEFAULTENCODING=1 pytest -m "not cluster and not gpu" -n 2 --dist loadfile --no-loadscope-reorder
+	PYTHONWARNDEFAULTENCODING=1 pytest -m "not cluster and not gpu and not chaos" -n 2 --dist loadfile --no-loadscope-reorder
 
 verify: setup repository
 	nextbasis verify --scale $(SCALE)
@@ -43,6 +45,9 @@ test-gpu: setup
 
 test-slurm: setup repository
 	pytest -m cluster -rs
+
+test-chaos: setup repository
+	pytest -m chaos -rs
 
 bench: setup
 	python -m benchmarks --write $(if $(OFFICIAL),--official "$(OFFICIAL)")

@@ -220,5 +220,14 @@ def test_lock_of_a_reused_pid_goes_when_deleted(project: Project) -> None:
     check_recovery(project, XAR)
 
 
+def test_half_a_lock_goes_when_deleted(project: Project) -> None:
+    project.set_model("xar_b", 2)
+    rwlock = project.root / ".dvc/tmp/rwlock"
+    rwlock.write_text('{"write": {', encoding="utf-8")
+    assert "delete .dvc/tmp/rwlock" in project.snakemake(ok=False)
+    rwlock.unlink()
+    check_recovery(project, XAR)
+
+
 def _dvc_is_idle(project: Project) -> bool:
     return project.run("dvc", "status", ok=False).returncode == 0

@@ -27,10 +27,11 @@ from nextbasis.pipeline.stagelist import (
 from nextbasis.support.words import listed
 from nextbasis.support.yamls import check_keys, read_keys
 
-BUSY_ADVICE = (
-    "Wait until that process has ended. If no dvc is running at all, its number has been given to "
-    "another process: delete .dvc/tmp/rwlock."
-)
+ADVICE = {  # by a word of what DVC says
+    "busy": "Wait until that process has ended. If no dvc is running at all, its number has been "
+    "given to another process: delete .dvc/tmp/rwlock.",
+    "RWLock-file": "A kill has left half of it. When no dvc is running, delete .dvc/tmp/rwlock.",
+}
 RESOURCES = "resources.yaml"  # of a scale's folder
 RUNTIMES = "runtimes.yaml"  # and GPUs of single jobs, where the scale's plan has them
 LIMITS = ("threads", "mem_mb", "runtime", "gpu")  # of a job, in these files
@@ -215,7 +216,7 @@ class Stages:
             errors="replace",
         )
         if status.returncode:
-            advice = BUSY_ADVICE if "busy" in status.stderr else ""
+            advice = "".join(text for word, text in ADVICE.items() if word in status.stderr)
             raise RuntimeError(f"dvc status failed:\n{status.stderr}{advice}")
         addresses = json.loads(status.stdout)
         changed = {stage.name for stage in self.stages if stage.address in addresses}
