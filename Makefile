@@ -60,6 +60,7 @@ lint: setup
 	codespell
 	snakefmt --check Snakefile workflow
 	.ci/lint-snakemake
+	.ci/audit-lock
 
 # The papers' scales are planned for a cluster; planning needs neither its tools nor its data.
 dry-runs: $(DRY_RUNS)
