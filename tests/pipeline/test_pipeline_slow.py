@@ -142,6 +142,12 @@ def test_run_cache_restores_metrics_that_are_not_cached(
     assert (project.root / name).read_text() == (finished.root / name).read_text()
 
 
+def test_a_copy_in_a_folder_of_any_name_goes_on(finished: Project, tmp_path: Path) -> None:
+    project = finished.copy(tmp_path / "it's größe [1] 猫")
+    project.set_model("xar_b", 2)
+    check_recovery(project, XAR)
+
+
 def test_eight_jobs_at_once_share_the_lock(project: Project) -> None:
     keys = [f"{family}_{number}" for family in ("mar", "xar") for number in range(4)]
     project.set_runs(*keys, evaluated=(keys[0],))
