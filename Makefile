@@ -2,8 +2,8 @@
 #               EXTRA=true adds every basis on one budget, readings of the objective and MAR's steps
 # make test     lint, dry runs of the larger scales, the whole pipeline at the tiny ones, all tests
 # make test-slurm   the pipeline at scale tiny through a real Slurm of one node; needs slurm-wlm, munge, root
-# make test-chaos    the pipeline at scale tiny with CHAOS_KILLS=50 random kills, drawn from CHAOS_SEED=0 (half an
-#               hour); ends in the digits of an undisturbed run
+# make test-chaos   the pipeline at scale tiny, killed CHAOS_KILLS=50 times at random (CHAOS_SEED=0), ends in the
+#               digits of an undisturbed run; a quarter of an hour
 # make test-gpu what the tests put through a pretend GPU, and the official models' fixtures, on a real one
 # make verify   remakes an evaluation of the committed results in a clone and compares every digit (minutes)
 # make bench    speed of training and sampling on one thread; beside the official code's, measured in turn, with

@@ -1,9 +1,9 @@
 """Scale tiny, killed at random moments and run on, ends in the digits of an undisturbed run.
 
-`make test-chaos`, half an hour on two idle cores. CHAOS_KILLS (50) is how often everything that was
-started gets SIGKILL, CHAOS_SEED (0) draws the moments. After each kill no file under a final name
-may be other than the undisturbed run's, then `snakemake --unlock` and the same command go on. A run
-that ends before the last kill is compared, and another one begins.
+`make test-chaos`, a quarter of an hour on two idle cores. CHAOS_KILLS (50) is how often everything
+that was started gets SIGKILL, CHAOS_SEED (0) draws the moments. After each kill no file under a
+final name may be other than the undisturbed run's, then `snakemake --unlock` and the same command
+go on. A run that ends before the last kill is compared, and another one begins.
 """
 
 import hashlib
