@@ -2,6 +2,8 @@
 #               EXTRA=true adds every basis on one budget, readings of the objective and MAR's steps
 # make test     lint, dry runs of the larger scales, the whole pipeline at the tiny ones, all tests
 # make test-slurm   the pipeline at scale tiny through a real Slurm of one node; needs slurm-wlm, munge, root
+# make test-chaos   the pipeline at scale tiny, killed CHAOS_KILLS=50 times at random (CHAOS_SEED=0), ends in the
+#               digits of an undisturbed run; a quarter of an hour
 # make test-gpu what the tests put through a pretend GPU, and the official models' fixtures, on a real one
 # make verify   remakes an evaluation of the committed results in a clone and compares every digit (minutes)
 # make bench    speed of training and sampling on one thread; beside the official code's, measured in turn, with
@@ -21,7 +23,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help tables test verify test-gpu test-slurm bench lint dry-runs $(DRY_RUNS) setup repository
+.PHONY: help tables test verify test-gpu test-slurm test-chaos bench lint dry-runs $(DRY_RUNS) setup repository
 help:
 	@sed -n 's/^# \{0,1\}//p;/^[A-Z]/q' Makefile
 
@@ -36,7 +38,7 @@ test: setup repository
 	$(MAKE) -j 2 -O lint dry-runs
 	snakemake --cores 2 --config scale=tiny extra=true
 	snakemake --cores 2 --config scale=tiny_text
-	PYTHONWARNDEFAULTENCODING=1 pytest -m "not cluster and not gpu" -n 2 --dist loadfile --no-loadscope-reorder
+	PYTHONWARNDEFAULTENCODING=1 pytest -m "not cluster and not gpu and not chaos" -n 2 --dist loadfile --no-loadscope-reorder
 
 verify: setup repository
 	nextbasis verify --scale $(SCALE)
@@ -46,6 +48,9 @@ test-gpu: setup
 
 test-slurm: setup repository
 	pytest -m cluster -rs
+
+test-chaos: setup repository
+	pytest -m chaos -rs
 
 bench: setup
 	python -m benchmarks --write $(if $(OFFICIAL),--official "$(OFFICIAL)")
@@ -58,6 +63,7 @@ lint: setup
 	codespell
 	snakefmt --check Snakefile workflow
 	.ci/lint-snakemake
+	.ci/audit-lock
 
 # The papers' scales are planned for a cluster; planning needs neither its tools nor its data.
 dry-runs: $(DRY_RUNS)

@@ -1,6 +1,7 @@
 """A small tree of made-up results, for tests of tables and figures; no number here is real."""
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.numpy import save_file
 
 from nextbasis.support.files import write_json
 
+REPOSITORY = Path(__file__).parents[1]
 PROTOCOL = {
     "name": "synthetic-v0",
     "weights": "ema",
@@ -48,6 +50,22 @@ def small_catalog() -> dict[str, Any]:
     other["evals"] = {"big": {**part["evals"]["b"]}}
     other["evals"]["big"]["system"] = "elsewhere"
     return {"small": part, "large": other, "tables": small_tables()}
+
+
+def build_trained(root: Path) -> None:
+    """A repository with made-up results of runs at `small` that were trained, to be shared."""
+    catalog = small_catalog()
+    for entry in catalog["small"]["runs"].values():
+        entry["seed"] = 0
+    build(root, catalog, "small", pictures=True)
+    write_catalog(root, catalog)
+    (root / "workflow").symlink_to(REPOSITORY / "workflow")
+    for name in ("LICENSE", "NOTICE"):
+        shutil.copy(REPOSITORY / name, root / name)
+    train = root / "results/small/train/a_bar"
+    write_json(train / "config.json", {"model": {"family": "xar"}, "seed": 0})
+    numbers = {"parameters": 310_003, "steps": 950, "images_seen": 15_200}
+    write_json(train / "metrics.json", numbers)
 
 
 def write_catalog(root: Path, catalog: dict[str, Any]) -> None:

@@ -35,6 +35,7 @@ def run(*words: str, folder: Path = ROOT, **variables: str) -> bytes:
     [
         ("-m", "nextbasis", "bases", "--grid", "4x4"),
         ("-m", "nextbasis", "--help"),
+        ("-m", "nextbasis", "plan", "--scale", "imagenet256", "--markdown"),
     ],
 )
 def test_commands_write_the_same_in_every_locale(words: tuple[str, ...]) -> None:
@@ -77,6 +78,17 @@ def test_tables_and_claims_are_written_in_every_locale(tmp_path: Path) -> None:
         written.append({path.name: path.read_bytes() for path in out.iterdir()})
     assert written[0] == written[1]
     assert ARROW in written[0]["systems.md"].decode("utf-8")
+
+
+def test_a_run_is_shared_in_every_locale(tmp_path: Path) -> None:
+    results_tree.build_trained(tmp_path)
+    written = []
+    for utf8 in "01":
+        words = ("-m", "nextbasis", "share", "a_bar", utf8, "--scale", "small")
+        run(*words, folder=tmp_path, PYTHONUTF8=utf8)
+        written.append({path.name: path.read_bytes() for path in (tmp_path / utf8).iterdir()})
+    assert written[0] == written[1]
+    assert ARROW in written[0]["README.md"].decode("utf-8")
 
 
 def test_git_changes_no_line_end(tmp_path: Path) -> None:

@@ -39,6 +39,12 @@ def test_the_house_has_a_line_for_every_folder() -> None:
     assert named == folders - below_results - whole
 
 
+def test_sharing_says_what_must_be_committed_before_dvc_collects_garbage() -> None:
+    """`dvc gc -w` deletes DVC's copies of metrics that are in no commit yet."""
+    sharing = README.partition("## Sharing results")[2].partition("\n## ")[0]
+    assert "Commit metrics and `dvc.lock` before `dvc gc -w`" in sharing
+
+
 def test_a_ruler_has_the_columns_of_its_header() -> None:
     lines = README.splitlines()
     rulers = [number for number, line in enumerate(lines) if RULER.match(line)]

@@ -80,12 +80,20 @@ def test_unpadded_names_score_as_the_array_does(capsys: pytest.CaptureFixture[st
     assert not any("natural" in text for text in warnings_of(quiet))
 
 
+@pytest.mark.parametrize("command", ["score", "reference"])
+def test_the_help_tells_the_order(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("natural order") == told.count("2.png before 10.png") == 2
+
+
 def test_linked_folders_and_any_ending_are_scored(capsys: pytest.CaptureFixture[str]) -> None:
-    save("store", "{:05}.TIFF")
+    save("[st]ore *", "{:05}.TIFF")
     for number in range(60):
         Path("all").mkdir(exist_ok=True)
-        shutil.move(f"store/{number:05}.TIFF", f"all/{number:05}.TIFF")
-    Path("all/more").symlink_to("../store")
+        shutil.move(f"[st]ore */{number:05}.TIFF", f"all/{number:05}.TIFF")
+    Path("all/more").symlink_to("../[st]ore *")
     Path("all/more/loop").symlink_to("../all")
     Path("all/.thumbnails").mkdir()
     shutil.copy("all/00000.TIFF", "all/.thumbnails/00000.tiff")

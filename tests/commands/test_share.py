@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from command import ROOT, refused, run
 from nextbasis.commands.share import citation
 from nextbasis.support.files import read_json, write_json
-from results_tree import build, small_catalog, write_catalog
+from results_tree import build_trained
 
 TABLES = sorted([*ROOT.glob("tests/golden/*.tex"), *ROOT.glob("results/cpu/*/*.tex")])
 
@@ -21,19 +21,7 @@ TABLES = sorted([*ROOT.glob("tests/golden/*.tex"), *ROOT.glob("results/cpu/*/*.t
 @pytest.fixture(autouse=True)
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with made-up results of runs that were trained."""
-    catalog = small_catalog()
-    for entry in catalog["small"]["runs"].values():
-        entry["seed"] = 0
-    build(tmp_path, catalog, "small", pictures=True)
-    (tmp_path / "config").mkdir()
-    write_catalog(tmp_path, catalog)
-    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
-    for name in ("LICENSE", "NOTICE"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    train = tmp_path / "results/small/train/a_bar"
-    write_json(train / "config.json", {"model": {"family": "xar"}, "seed": 0})
-    numbers = {"parameters": 310_003, "steps": 950, "images_seen": 15_200}
-    write_json(train / "metrics.json", numbers)
+    build_trained(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -142,6 +142,12 @@ def test_run_cache_restores_metrics_that_are_not_cached(
     assert (project.root / name).read_text() == (finished.root / name).read_text()
 
 
+def test_a_copy_in_a_folder_of_any_name_goes_on(finished: Project, tmp_path: Path) -> None:
+    project = finished.copy(tmp_path / "it's größe [1] 猫")
+    project.set_model("xar_b", 2)
+    check_recovery(project, XAR)
+
+
 def test_eight_jobs_at_once_share_the_lock(project: Project) -> None:
     keys = [f"{family}_{number}" for family in ("mar", "xar") for number in range(4)]
     project.set_runs(*keys, evaluated=(keys[0],))
@@ -216,6 +222,15 @@ def test_lock_of_a_reused_pid_goes_when_deleted(project: Project) -> None:
     rwlock.write_text(json.dumps({"write": {str(output): owner}}))
     blocked = project.snakemake(ok=False)
     assert "busy" in blocked and str(os.getpid()) in blocked and ".dvc/tmp/rwlock" in blocked
+    rwlock.unlink()
+    check_recovery(project, XAR)
+
+
+def test_half_a_lock_goes_when_deleted(project: Project) -> None:
+    project.set_model("xar_b", 2)
+    rwlock = project.root / ".dvc/tmp/rwlock"
+    rwlock.write_text('{"write": {', encoding="utf-8")
+    assert "delete .dvc/tmp/rwlock" in project.snakemake(ok=False)
     rwlock.unlink()
     check_recovery(project, XAR)
 

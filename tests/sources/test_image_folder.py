@@ -77,6 +77,16 @@ def test_linked_nested_and_oddly_named_images_are_read() -> None:
     check(made(), (4, 4, 8))
 
 
+@pytest.mark.parametrize("name", ["[brackets] and blank", "a*b?", "{1..2}", "größe 'x'"])
+def test_a_folder_with_signs_of_patterns_is_read(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo("train/n2/[1]*.png", 120)
+    Path("photos").rename(name)
+    monkeypatch.setenv(FOLDER_VARIABLE, name)
+    check(made(), (4, 5, 4))
+
+
 @pytest.mark.parametrize(
     "name", [".ipynb_checkpoints", "lost+found", "@eaDir", "__MACOSX", ".thumbnails", ".git"]
 )

@@ -64,4 +64,5 @@ for KIND in STAGES.kinds:
             nodes=lambda wildcards, resources: resources.get("nodes") or 1,
         shell:
             "trap '' TERM; NODES={params.nodes} "
-            "dvc --wait-for-lock repro --single-item {params.stage} > {log} 2>&1"
+            "python -m nextbasis.pipeline.dvc --wait-for-lock repro --single-item {params.stage} "
+            "> {log} 2>&1"

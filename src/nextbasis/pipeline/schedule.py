@@ -24,13 +24,15 @@ from nextbasis.pipeline.stagelist import (
     stage_name,
     with_followers,
 )
+from nextbasis.support.files import write_text
 from nextbasis.support.words import listed
 from nextbasis.support.yamls import check_keys, read_keys
 
-BUSY_ADVICE = (
-    "Wait until that process has ended. If no dvc is running at all, its number has been given to "
-    "another process: delete .dvc/tmp/rwlock."
-)
+ADVICE = {  # by a word of what DVC says
+    "busy": "Wait until that process has ended. If no dvc is running at all, its number has been "
+    "given to another process: delete .dvc/tmp/rwlock.",
+    "RWLock-file": "A kill has left half of it. When no dvc is running, delete .dvc/tmp/rwlock.",
+}
 RESOURCES = "resources.yaml"  # of a scale's folder
 RUNTIMES = "runtimes.yaml"  # and GPUs of single jobs, where the scale's plan has them
 LIMITS = ("threads", "mem_mb", "runtime", "gpu")  # of a job, in these files
@@ -198,8 +200,7 @@ class Stages:
             except ValueError as error:
                 raise ValueError(f"{stage.name}: {error}") from error
             self._check_entry(stage, config)
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(digest, encoding="utf-8")
+        write_text(stamp, digest)
 
     def refresh_markers(self) -> None:
         """Ask DVC which stages have changed; renew their markers, and age all others.
@@ -215,18 +216,17 @@ class Stages:
             errors="replace",
         )
         if status.returncode:
-            advice = BUSY_ADVICE if "busy" in status.stderr else ""
+            advice = "".join(text for word, text in ADVICE.items() if word in status.stderr)
             raise RuntimeError(f"dvc status failed:\n{status.stderr}{advice}")
         addresses = json.loads(status.stdout)
         changed = {stage.name for stage in self.stages if stage.address in addresses}
         self._due, folder = with_followers(self.stages, changed), self.root / MARKERS
-        folder.mkdir(parents=True, exist_ok=True)
         for stage in self.stages:
             marker = folder / stage.name
             if stage.name in changed:
-                marker.write_text(f"{time.time_ns()}\n", encoding="utf-8")
+                write_text(marker, f"{time.time_ns()}\n")
             else:
-                marker.write_text("unchanged\n", encoding="utf-8")
+                write_text(marker, "unchanged\n")
                 os.utime(marker, (0, 0))
 
     def being_run(self) -> bool:
