@@ -9,9 +9,12 @@ import torch
 from nextbasis.config import BasisConfig, OrderConfig, TrainConfig
 from nextbasis.data.layout import TokenLayout
 from nextbasis.data.shards import FOLDER, entry, name_of, ranges, sha256_of
+from nextbasis.families import find
 from nextbasis.families.common.generator import Generator, build
+from nextbasis.families.common.llama_config import LlamaConfig, LlamaSamplerConfig
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.mar.config import MARConfig, MARSamplerConfig
+from nextbasis.families.par.config import PARConfig
 from nextbasis.families.rar.config import RARConfig, RARSamplerConfig
 from nextbasis.families.xar.config import XARConfig, XARSamplerConfig
 from nextbasis.support.files import write_json
@@ -53,6 +56,11 @@ def model_config(family: str, **changes: Any) -> Any:
     if family == "xar":
         parts = {"width": 16, "encoder_depth": 1, "decoder_depth": 1, "num_heads": 2}
         return XARConfig(**shared | parts | {"cells_per_side": 2, "mlp_ratio": 4.0} | changes)
+    if family in ("llamagen", "par"):
+        parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24}
+        if family == "par":
+            return PARConfig(**shared | parts | {"parallel": 4} | changes)
+        return LlamaConfig(**shared | parts | changes)
     assert family == "rar", f"no small config of {family} here: add one"
     parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24}
     return RARConfig(**shared | parts | changes)
@@ -71,7 +79,7 @@ def order_config(scan: str = "raster", start: float = 0.5, end: float = 0.75) ->
 
 
 def token_spec(family: str, grid: tuple[int, int] = (4, 4)) -> TokenSpec:
-    size = {"codebook_size": 11} if family == "rar" else {"channels": 3}
+    size = {"codebook_size": 11} if find(family).tokens == "ids" else {"channels": 3}
     return TokenSpec.of_grid(grid, num_classes=5, **size)
 
 
@@ -83,6 +91,9 @@ def sampler_config(family: str, **changes: Any) -> Any:
         return MARSamplerConfig(**shared | parts | changes)
     if family == "xar":
         return XARSamplerConfig(**shared | {"solver": "euler", "num_steps": 4} | changes)
+    if family in ("llamagen", "par"):
+        parts = {"guidance_interval": -1, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+        return LlamaSamplerConfig(**shared | parts | changes)
     assert family == "rar", f"no small sampler of {family} here: add one"
     return RARSamplerConfig(**shared | {"guidance_power": 1.0, "temperature": 1.0} | changes)
 
@@ -100,7 +111,7 @@ def generator(family: str, basis: BasisConfig | None = None, **changes: Any) -> 
 
 def tokens(family: str, batch: int = 4) -> torch.Tensor:
     random = torch.Generator().manual_seed(1)
-    if family == "rar":
+    if find(family).tokens == "ids":
         return torch.randint(11, (batch, 16), generator=random)
     return torch.randn(batch, 16, 3, generator=random)
 

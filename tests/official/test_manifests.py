@@ -15,6 +15,7 @@ from nextbasis.families.xar.official import constants
 from nextbasis.official import official_name
 from nextbasis.official.names import RASTER
 
+CODEBOOKS = {"rar": 1024, "llamagen": 16_384, "par": 16_384}
 # Published configs, their manifests and numbers of parameters.
 PUBLISHED = {
     "mar_b": ("MAR-B", 207_924_768),
@@ -27,6 +28,15 @@ PUBLISHED = {
     "rar_l": ("rar_l", 461_668_352),
     "rar_xl": ("rar_xl", 955_425_024),
     "rar_xxl": ("rar_xxl", 1_498_520_704),
+    "llamagen_b": ("llamagen_B", 110_888_448),
+    "llamagen_l": ("llamagen_L", 342_910_976),
+    "llamagen_xl": ("llamagen_XL", 774_699_520),
+    "llamagen_xxl": ("llamagen_XXL", 1_410_972_672),
+    "llamagen_3b": ("llamagen_3B", 3_096_659_200),
+    "par_xl_4x": ("par_XL_4x", 774_703_360),
+    "par_xxl_4x": ("par_XXL_4x", 1_410_977_280),
+    "par_3b_4x": ("par_3B_4x", 3_096_668_800),
+    "par_3b_16x": ("par_3B_16x", 3_096_707_200),
 }
 
 
@@ -42,7 +52,8 @@ def test_the_model_has_exactly_the_official_tensors(name: str) -> None:
     model = section(
         "model", safe_load((find(family).recipes / f"model/paper/{name}.yaml").read_text())
     )
-    channels, codebook_size = (0, 1024) if family == "rar" else (16, 0)
+    codebook_size = CODEBOOKS.get(family, 0)
+    channels = 0 if codebook_size else 16
     spec = TokenSpec.of_grid(
         grid=(16, 16), channels=channels, codebook_size=codebook_size, num_classes=1000
     )

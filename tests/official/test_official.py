@@ -104,7 +104,7 @@ def test_surplus_rows_of_other_number_must_fit_both_tables() -> None:
         import_state("rar", weights("rar"), given | {"surplus_timesteps": 98}, (4, 5))
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", [name for name in PAPER if name.split("_")[0] in GIVEN])
 def test_paper_sizes_are_read_off_the_official_shapes(name: str) -> None:
     family, size = name.split("_")
     model = section("model", yaml(PAPER[name]))
@@ -242,8 +242,8 @@ def test_a_prefix_that_is_no_wrapper_is_named() -> None:
 
 
 def test_unknown_families_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="family must be one of mar, rar, xar; got 'dit'"):
-        import_checkpoint("dit", tmp_path / "absent.pth", {})
+    with pytest.raises(ValueError, match="family must be one of .*mar.*; got 'unknown'"):
+        import_checkpoint("unknown", tmp_path / "absent.pth", {})
 
 
 def test_a_trained_folder_is_not_an_imported_one(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from builders import basis_config, model_config, order_config, sampler_config, token_spec
-from nextbasis.families import names
+from nextbasis.families import find, names
 from nextbasis.families.common.generator import Backbone, build, build_backbone
 from nextbasis.families.common.noise import ImageNoise
 from nextbasis.families.common.spec import TokenSpec
@@ -24,6 +24,8 @@ WIDTHS: dict[str, dict[str, Any]] = {
     "mar": {"encoder_width": 64, "decoder_width": 48, "head_width": 40, "head_depth": 2},
     "xar": {"width": 64, "num_heads": 4, "encoder_depth": 2},
     "rar": {"width": 64, "num_heads": 4, "mlp_width": 96},
+    "llamagen": {"width": 64, "num_heads": 4, "mlp_width": 96},
+    "par": {"width": 64, "num_heads": 4, "mlp_width": 96},
 }
 
 
@@ -40,7 +42,7 @@ def batch_of(
     random = torch.Generator().manual_seed(0)
     draws = backbone.draw(size, 0.0, random)
     tokens = torch.randn(size, 64, 3, generator=random)
-    if family == "rar":
+    if find(family).tokens == "ids":
         tokens = torch.randint(11, (size, 64), generator=random)
     return tokens, torch.arange(size), draws
 
