@@ -9,6 +9,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from nextbasis.config import BasisConfig, OrderConfig
 from nextbasis.families import find, names
+from nextbasis.families.common.backbone import ReadsCodes
 from nextbasis.families.common.execution import precision
 from nextbasis.families.common.generator import Generator, build
 from nextbasis.families.common.noise import ImageNoise
@@ -51,7 +52,10 @@ def build_generator(row: Row) -> Generator:
     """The model, its weights at their initial distribution."""
     torch.manual_seed(0)
     speed = speed_of(row.family)
-    return build(speed.model(row.dropout), IDENTITY, ORDER, speed.SPEC)
+    made = build(speed.model(row.dropout), IDENTITY, ORDER, speed.SPEC)
+    if isinstance(made.backbone, ReadsCodes):
+        speed.prepare(made.backbone)
+    return made
 
 
 def labels_of(batch: int) -> torch.Tensor:

@@ -10,12 +10,14 @@ from nextbasis.config import BasisConfig, OrderConfig, TrainConfig
 from nextbasis.data.layout import TokenLayout
 from nextbasis.data.shards import FOLDER, entry, name_of, ranges, sha256_of
 from nextbasis.families import find
+from nextbasis.families.common.backbone import ReadsCodes
 from nextbasis.families.common.generator import Generator, build
 from nextbasis.families.common.llama_config import LlamaConfig, LlamaSamplerConfig
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.mar.config import MARConfig, MARSamplerConfig
 from nextbasis.families.par.config import PARConfig
 from nextbasis.families.rar.config import RARConfig, RARSamplerConfig
+from nextbasis.families.var.config import VARConfig, VARSamplerConfig
 from nextbasis.families.xar.config import XARConfig, XARSamplerConfig
 from nextbasis.support.files import write_json
 
@@ -61,6 +63,10 @@ def model_config(family: str, **changes: Any) -> Any:
         if family == "par":
             return PARConfig(**shared | parts | {"parallel": 4} | changes)
         return LlamaConfig(**shared | parts | changes)
+    if family == "var":
+        parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24, "code_channels": 3}
+        parts |= {"drop_path": 0.3, "gate_init": 1e-3, "shared_modulation": False}
+        return VARConfig(**shared | parts | changes)
     assert family == "rar", f"no small config of {family} here: add one"
     parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24}
     return RARConfig(**shared | parts | changes)
@@ -80,6 +86,10 @@ def order_config(scan: str = "raster", start: float = 0.5, end: float = 0.75) ->
 
 def token_spec(family: str, grid: tuple[int, int] = (4, 4)) -> TokenSpec:
     size = {"codebook_size": 11} if find(family).tokens == "ids" else {"channels": 3}
+    if family == "var":
+        levels = ((1, 1), (grid[0] // 2, grid[1] // 2), grid)
+        return TokenSpec(kind="ids", levels=levels, sizes=(11,), num_classes=5)
+    size = {"codebook_size": 11} if family == "rar" else {"channels": 3}
     return TokenSpec.of_grid(grid, num_classes=5, **size)
 
 
@@ -94,6 +104,8 @@ def sampler_config(family: str, **changes: Any) -> Any:
     if family in ("llamagen", "par"):
         parts = {"guidance_interval": -1, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
         return LlamaSamplerConfig(**shared | parts | changes)
+    if family == "var":
+        return VARSamplerConfig(**shared | {"top_k": 0, "top_p": 1.0} | changes)
     assert family == "rar", f"no small sampler of {family} here: add one"
     return RARSamplerConfig(**shared | {"guidance_power": 1.0, "temperature": 1.0} | changes)
 
@@ -103,15 +115,28 @@ def generator(family: str, basis: BasisConfig | None = None, **changes: Any) -> 
     spec, order = token_spec(family), changes.pop("order", order_config())
     torch.manual_seed(0)
     made = build(model_config(family, **changes), basis or basis_config(), order, spec)
+    if isinstance(made.backbone, ReadsCodes):
+        made.backbone.attach_codes(codes(spec))
     with torch.no_grad():
         for parameter in made.backbone.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return made
 
 
+def codes(spec: TokenSpec, channels: int = 3) -> dict[str, torch.Tensor]:
+    """What ids of several levels stand for (nextbasis.data.pyramid)."""
+    random, levels = torch.Generator().manual_seed(2), len(spec.levels)
+    shapes = {"codebook": (spec.size, channels), "biases": (levels, channels)}
+    shapes["kernels"] = (levels, channels, channels, 3, 3)
+    return {name: 0.3 * torch.randn(shape, generator=random) for name, shape in shapes.items()}
+
+
 def tokens(family: str, batch: int = 4) -> torch.Tensor:
     random = torch.Generator().manual_seed(1)
     if find(family).tokens == "ids":
+    if family == "var":
+        return torch.randint(11, (batch, token_spec(family).num_tokens), generator=random)
+    if family == "rar":
         return torch.randint(11, (batch, 16), generator=random)
     return torch.randn(batch, 16, 3, generator=random)
 

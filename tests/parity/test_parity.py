@@ -15,7 +15,7 @@ from nextbasis.parity import compare_fixture
 from nextbasis.parity.__main__ import main
 from nextbasis.parity.report import compare, table
 
-FAMILIES = ("mar", "xar", "rar")
+FAMILIES = ("mar", "xar", "rar", "var", "var_saln")
 TOKENIZERS = ("kl16", "vqgan")
 TOKENIZERS += ("llamagen_vq", "sdvae")
 TOKENIZERS += ("var_vqvae",)
@@ -26,6 +26,8 @@ INPUTS = {
     "xar": r"weights.*|\w+\.in|temb\.t|loss\.(latents|labels|label_drop_u|time|noise)|lr\.epochs"
     r"|sample\.(labels|\w+\.noise_\w+)",
     "rar": r"weights.*|in\.(tokens|class_ids|drop_mask|orders_perm|uniforms)",
+    "var": r"weights.*|vae\..*|in\..*",
+    "var_saln": r"weights.*|vae\..*|in\..*",
     "kl16": r"weights.*|in\.\w+",
     "vqgan": r"weights.*|in\.\w+",
     "llamagen_vq": r"weights.*|disc\..*|in\.\w+",
@@ -37,7 +39,7 @@ INPUTS = {
 def read(family: str, kept: str = ".*") -> tuple[dict[str, Tensor], dict[str, str]]:
     """A fixture's weights, the tensors whose names match `kept`, and the metadata."""
     with safe_open(fixture_path(f"{family}_open.safetensors"), "pt") as file:
-        names = [name for name in file.keys() if re.fullmatch(rf"weights.*|{kept}", name)]  # noqa: SIM118
+        names = [name for name in file.keys() if re.fullmatch(rf"(weights|vae).*|{kept}", name)]  # noqa: SIM118
         return {name: file.get_tensor(name) for name in names}, file.metadata()
 
 

@@ -11,6 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from builders import basis_config, model_config, order_config, sampler_config, token_spec
 from nextbasis.families import find, names
+from builders import basis_config, codes, model_config, order_config, sampler_config, token_spec
+from nextbasis.families import names
+from nextbasis.families.common.backbone import ReadsCodes
 from nextbasis.families.common.generator import Backbone, build, build_backbone
 from nextbasis.families.common.noise import ImageNoise
 from nextbasis.families.common.spec import TokenSpec
@@ -26,13 +29,17 @@ WIDTHS: dict[str, dict[str, Any]] = {
     "rar": {"width": 64, "num_heads": 4, "mlp_width": 96},
     "llamagen": {"width": 64, "num_heads": 4, "mlp_width": 96},
     "par": {"width": 64, "num_heads": 4, "mlp_width": 96},
+    "var": {"width": 64, "num_heads": 4, "mlp_width": 96},
 }
 
 
 def small(family: str, side: int = 8) -> tuple[Any, TokenSpec, Backbone]:
     model, spec = model_config(family, **WIDTHS[family]), token_spec(family, (side, side))
     torch.manual_seed(0)
-    return model, spec, build_backbone(model, order_config(), spec)
+    backbone = build_backbone(model, order_config(), spec)
+    if isinstance(backbone, ReadsCodes):
+        backbone.attach_codes(codes(spec))
+    return model, spec, backbone
 
 
 def batch_of(
@@ -44,6 +51,8 @@ def batch_of(
     tokens = torch.randn(size, 64, 3, generator=random)
     if find(family).tokens == "ids":
         tokens = torch.randint(11, (size, 64), generator=random)
+    if family == "var":
+        tokens = torch.randint(11, (size, backbone.spec.num_tokens), generator=random)
     return tokens, torch.arange(size), draws
 
 

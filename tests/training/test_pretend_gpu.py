@@ -29,7 +29,7 @@ from nextbasis.support.files import result_folder
 from nextbasis.training.optimiser import MovingAverage, optimiser
 from nextbasis.training.trainer import Trainer
 from pretend_gpu import pretend_gpu
-from tokens_at_hand import write_tokens
+from tokens_at_hand import write_tokens_of
 
 LABELS = torch.tensor([0, 1, 2, 4])
 BASES = {
@@ -112,7 +112,7 @@ def test_a_loss_reads_no_number_from_the_gpu(family: str, gpu: Gpu) -> None:
 
 def on_a_gpu(basis: BasisConfig, family: str, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """A training that has taken one step on the GPU."""
-    write_tokens(not find(family).has_basis)
+    write_tokens_of(family)
     config = TrainStage(
         reproducible=True,
         captions="classes",
@@ -166,7 +166,7 @@ def test_a_trainer_resumes_on_the_gpu_as_on_the_cpu(
 ) -> None:
     """Four steps, of which the last two go on from a saved state."""
     monkeypatch.chdir(tmp_path)
-    write_tokens(not find(family).has_basis)
+    write_tokens_of(family)
     basis = basis_config(learned=find(family).has_basis, projection="hard")
     config = TrainStage(
         reproducible=True,
