@@ -10,7 +10,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 from yaml import safe_load
 
-from builders import basis_config, generator, model_config, order_config, sampler_config, tokens
+from builders import (
+    basis_config,
+    generator,
+    model_config,
+    order_config,
+    sampler_config,
+    token_spec,
+    tokens,
+)
 from fixtures_at_hand import fixture_path
 from nextbasis.config import section
 from nextbasis.families import find
@@ -111,7 +119,7 @@ def test_a_missing_tensor_is_named(name: str) -> None:
 
 def test_a_fresh_model_says_zero() -> None:
     torch.manual_seed(0)
-    model = build_backbone(model_config("dit"), order_config(), TokenSpec.of_grid((4, 4), 3, 0, 5))
+    model = build_backbone(model_config("dit"), order_config(), token_spec("dit"))
     assert isinstance(model, DiT)
     draws = model.draw(4, 0.0, torch.Generator().manual_seed(0))
     loss = model.loss(tokens("dit"), LABELS, draws)
@@ -158,7 +166,7 @@ class Numbers(ImageNoise):
 
 def of_gaussian(solver: str, num_steps: int, images: int) -> tuple[Tensor, Tensor]:
     """Samples, and the noise that they began with."""
-    model = OfGaussian(model_config("dit"), TokenSpec.of_grid((4, 4), 3, 0, 5), order_config())
+    model = OfGaussian(model_config("dit"), token_spec("dit"), order_config())
     sampler = sampler_config("dit", solver=solver, num_steps=num_steps)
     labels = torch.zeros(images, dtype=torch.long)
     return model.sample(labels, Numbers(images), sampler), Numbers(images).normal(16, 3)
