@@ -14,6 +14,7 @@ from nextbasis.families.common.backbone import ReadsCodes
 from nextbasis.families.common.generator import Generator, build
 from nextbasis.families.common.llama_config import LlamaConfig, LlamaSamplerConfig
 from nextbasis.families.common.spec import TokenSpec
+from nextbasis.families.dit.config import DiTConfig, DiTSamplerConfig
 from nextbasis.families.mar.config import MARConfig, MARSamplerConfig
 from nextbasis.families.par.config import PARConfig
 from nextbasis.families.rar.config import RARConfig, RARSamplerConfig
@@ -49,6 +50,9 @@ def basis_config(**changes: Any) -> BasisConfig:
 
 def model_config(family: str, **changes: Any) -> Any:
     shared = {"family": family, "dropout": 0.0, "label_drop": 0.1}
+    if family == "dit":
+        parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_ratio": 4.0, "patch": 2}
+        return DiTConfig(**shared | parts | changes)
     if family == "mar":
         parts = {"encoder_width": 16, "encoder_depth": 1, "encoder_heads": 2}
         parts |= {"decoder_width": 24, "decoder_depth": 1, "decoder_heads": 2}
@@ -95,6 +99,9 @@ def token_spec(family: str, grid: tuple[int, int] = (4, 4)) -> TokenSpec:
 
 def sampler_config(family: str, **changes: Any) -> Any:
     shared = {"family": family, "guidance": 2.0} | SAMPLER
+    if family == "dit":
+        parts = {"guided_channels": 0, "solver": "ddpm", "num_steps": 5}
+        return DiTSamplerConfig(**shared | parts | changes)
     if family == "mar":
         parts = {"guidance_schedule": "linear", "num_iter": 3, "num_steps": 5, "temperature": 1.0}
         parts |= {"clip": 0.0}

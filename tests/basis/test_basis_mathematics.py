@@ -64,7 +64,7 @@ def test_p2_residual_is_a_quadratic_form_for_any_matrix(seed: int) -> None:
     torch.testing.assert_close(exact[0], naive)
 
 
-@pytest.mark.parametrize("family", ["mar", "xar"])
+@pytest.mark.parametrize("family", ["dit", "mar", "xar"])
 def test_p3_the_model_cannot_tell_r0_from_r4(family: str) -> None:
     """Whatever the noise weight, the energy part has no gradient for the model."""
     of_model, of_basis = [], []

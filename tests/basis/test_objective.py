@@ -138,7 +138,7 @@ def learning(family: str, objective: str, **changes: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("objective", ["r1", "r3"])
-@pytest.mark.parametrize("family", ["mar", "xar"])
+@pytest.mark.parametrize("family", ["dit", "mar", "xar"])
 def test_energy_alone_trains_the_basis_of_r1_and_r3(family: str, objective: str) -> None:
     made, loss = learning(family, objective, regulariser=0.0)
     (gradient,) = torch.autograd.grad(loss.value, made.basis.structure.weight)
@@ -149,7 +149,7 @@ def test_energy_alone_trains_the_basis_of_r1_and_r3(family: str, objective: str)
     torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["mar", "xar"])
+@pytest.mark.parametrize("family", ["dit", "mar", "xar"])
 def test_detached_target_changes_the_gradient_of_the_basis_alone(family: str) -> None:
     values, of_basis, of_model = [], [], []
     for detach in (False, True):

@@ -38,6 +38,7 @@ def test_models_have_the_defined_size(family: str) -> None:
     assert parameters == speed_of(family).PARAMETERS
     assert images == {"mar": 8, "xar": 2, "rar": 16, "llamagen": 16, "par": 16}[family]
     assert images == {"mar": 8, "xar": 2, "rar": 16, "var": 4}[family]
+    assert images == {"dit": 8, "mar": 8, "xar": 2, "rar": 16}[family]
 
 
 def test_a_record_has_the_median_rate() -> None:
@@ -72,6 +73,8 @@ def test_chosen_takes_prefixes_in_order_of_the_table() -> None:
 def test_chosen_refuses_an_unknown_row() -> None:
     with pytest.raises(ValueError, match="--only dit fits no row; the rows are .*mar-train"):
         chosen(["dit"])
+    with pytest.raises(ValueError, match="--only nosuch fits no row; the rows are"):
+        chosen(["nosuch"])
 
 
 def test_scores_are_compared_by_the_median_and_shown() -> None:

@@ -52,7 +52,7 @@ def test_every_parameter_gets_a_gradient(family: str) -> None:
     assert not without
 
 
-@pytest.mark.parametrize("family", ["mar", "xar"])
+@pytest.mark.parametrize("family", ["dit", "mar", "xar"])
 def test_fixed_identity_basis_is_exactly_the_host(family: str) -> None:
     made = generator(family)
     x = tokens(family)
@@ -63,7 +63,7 @@ def test_fixed_identity_basis_is_exactly_the_host(family: str) -> None:
     )
 
 
-@pytest.mark.parametrize("family", ["mar", "xar"])
+@pytest.mark.parametrize("family", ["dit", "mar", "xar"])
 def test_sampling_inverts_the_basis(family: str) -> None:
     a = torch.from_numpy(ortho_group.rvs(16, random_state=0)).float()
     made = generator(family)
@@ -152,7 +152,7 @@ def test_rar_scan_only_changes_the_order_of_drawing() -> None:
 
 
 @pytest.mark.parametrize("objective", ["l_bar", "r0", "r0_inverse", "r1", "r2", "r3", "r4"])
-@pytest.mark.parametrize("family", ["mar", "xar"])
+@pytest.mark.parametrize("family", ["dit", "mar", "xar"])
 def test_learned_basis_gets_a_finite_gradient(family: str, objective: str) -> None:
     config = basis_config(learned=True, objective=objective, energy_weight=0.5)
     made = generator(family, config)

@@ -18,7 +18,7 @@ from nextbasis.families.common.noise import ImageNoise
 from nextbasis.parity.training import recipe
 
 CPU = torch.device("cpu")
-FAMILIES = ("mar", "xar", "rar")
+FAMILIES = ("dit", "mar", "xar", "rar")
 BF16_LOSS = 5e-3  # relative difference of bfloat16's loss from float32's
 BF16_TOKENS = 0.03  # relative difference of sampled tokens, as a norm
 BF16_IDS = 0.9  # share of equal ids drawn with the same random numbers
@@ -87,7 +87,7 @@ def test_bfloat16_trains_about_as_float32(family: str) -> None:
     assert torch.cosine_similarity(gradient, exact_gradient, 0) > 0.99
 
 
-@pytest.mark.parametrize("family", ["mar", "xar"])
+@pytest.mark.parametrize("family", ["dit", "mar", "xar"])
 def test_bfloat16_samples_about_as_float32(family: str) -> None:
     network = generator(family)
     exact, rounded = (sampled(network, family, name) for name in ("float32", "bfloat16"))

@@ -131,7 +131,7 @@ def test_a_family_is_named_without_torch(name: str) -> None:
 
 def test_an_unknown_family_is_named_with_the_choices() -> None:
     with pytest.raises(ValueError, match=rf"model.family must be one of {', '.join(names())}; got"):
-        find("dit", "model.family")
+        find("nosuch", "model.family")
 
 
 def test_tokens_of_another_kind_are_refused() -> None:

@@ -16,6 +16,7 @@ from nextbasis.parity.__main__ import main
 from nextbasis.parity.report import compare, table
 
 FAMILIES = ("mar", "xar", "rar", "var", "var_saln")
+FAMILIES = ("mar", "xar", "rar", "dit")
 TOKENIZERS = ("kl16", "vqgan")
 TOKENIZERS += ("llamagen_vq", "sdvae")
 TOKENIZERS += ("var_vqvae",)
@@ -28,6 +29,8 @@ INPUTS = {
     "rar": r"weights.*|in\.(tokens|class_ids|drop_mask|orders_perm|uniforms)",
     "var": r"weights.*|vae\..*|in\..*",
     "var_saln": r"weights.*|vae\..*|in\..*",
+    "dit": r"weights.*|(fwd|cfg)\.[xty]|eps_probe\.scale|loss\.(latents|labels|label_u|t|noise)"
+    r"|train\.(t|noise|label_u)|sample\.\w+\.(labels|noise_\w+)",
     "kl16": r"weights.*|in\.\w+",
     "vqgan": r"weights.*|in\.\w+",
     "llamagen_vq": r"weights.*|disc\..*|in\.\w+",
@@ -59,6 +62,7 @@ def test_every_output_equals_the_official_one(family: str) -> None:
         ("mar", "grads|loss", "grads.encoder_norm.bias", 1e-3),
         ("xar", "loss", "weights.decoder_blocks.0.attn.qkv.weight", 1e-2),
         ("rar", "in|out", "out.gen0.icdf.probs", 1e-3),
+        ("dit", "sample|runs", "sample.nocfg_12.x_half", 1e-3),
         ("kl16", "in|out", "out.dg_std", 1e-10),  # its last number is 3.6e-7
         ("kl16", "in|out", "out.dg_var", 1e-16),  # its last number is 1.3e-13
         ("llamagen_vq", "in|out|disc", "out.train.entropy_loss", 2e-4),
@@ -126,7 +130,7 @@ def test_missing_metadata_are_named(tmp_path: Path) -> None:
     ("metadata", "message"),
     [
         (None, "has no metadata"),
-        ({"description": '{"kind": "dit"}'}, "its kind is dit; known are mar"),
+        ({"description": '{"kind": "nosuch"}'}, "its kind is nosuch; known are"),
         ({"description": "{"}, "not JSON"),
         ({"config": "{}"}, "its kind is unknown"),
         ({"other": "1"}, "metadata lack config"),

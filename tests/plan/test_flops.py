@@ -24,6 +24,7 @@ FAMILIES = names()
 BATCH = 2
 ONEDNN = torch.ops.mkldnn._linear_pointwise
 WIDTHS: dict[str, dict[str, Any]] = {
+    "dit": {"width": 64, "num_heads": 4},
     "mar": {"encoder_width": 64, "decoder_width": 48, "head_width": 40, "head_depth": 2},
     "xar": {"width": 64, "num_heads": 4, "encoder_depth": 2},
     "rar": {"width": 64, "num_heads": 4, "mlp_width": 96},
@@ -121,7 +122,7 @@ def test_samplers_do_no_more_than_is_published(family: str, guidance: float) -> 
 OBJECTIVES = ["l_bar", "r0", "r0_inverse", "r1", "r2", "r3", "r4"]
 
 
-@pytest.mark.parametrize("family", ["mar", "xar"])
+@pytest.mark.parametrize("family", ["dit", "mar", "xar"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("structure", ["dense", "kronecker", "blocks", "householder"])
 def test_flops_of_a_learned_basis_are_those_that_pytorch_counts(

@@ -39,7 +39,7 @@ def test_ids_of_a_batch_are_those_of_its_images_and_no_label_is_dropped() -> Non
     assert other != pytest.approx(together, rel=1e-6)
 
 
-@pytest.mark.parametrize("family", ["mar", "xar"])
+@pytest.mark.parametrize("family", ["dit", "mar", "xar"])
 def test_only_tokens_that_were_asked_for_count(family: str) -> None:
     made = generator(family).eval()
     value, count = held_out(made, tokens(family), LABELS, random())
