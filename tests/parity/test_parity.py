@@ -15,12 +15,14 @@ from nextbasis.parity import compare_fixture
 from nextbasis.parity.__main__ import main
 from nextbasis.parity.report import compare, table
 
-FAMILIES = ("mar", "xar", "rar")
+FAMILIES = ("mar", "mdtv2", "xar", "rar")
 TOKENIZERS = ("kl16", "vqgan")
 # All that is not compared: weights and inputs.
 INPUTS = {
     "mar": r"weights.*|patchify.*\.in|temb\.t|loss\.(latents|labels|label_drop_u|mask_rate|orders|t"
     r"|noise)|lr\.epochs|dl\.(x|t|c|p\.index|p\.noise)|sample\.(labels|orders|\w+\.noise_\w+)",
+    "mdtv2": r"weights.*|fwd\.(x|t|y|\w+_u)|cfg\.(x|y|curve_t)|eps_probe\.scale"
+    r"|(loss|train)\.(latents|labels|t|(mask_)?noise|\w+_u)|sample\.\w+\.(labels|noise_\w+)",
     "xar": r"weights.*|\w+\.in|temb\.t|loss\.(latents|labels|label_drop_u|time|noise)|lr\.epochs"
     r"|sample\.(labels|\w+\.noise_\w+)",
     "rar": r"weights.*|in\.(tokens|class_ids|drop_mask|orders_perm|uniforms)",
