@@ -17,6 +17,7 @@ from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.dit.config import DiTConfig, DiTSamplerConfig
 from nextbasis.families.mar.config import MARConfig, MARSamplerConfig
 from nextbasis.families.par.config import PARConfig
+from nextbasis.families.mdtv2.config import MDTv2Config, MDTv2SamplerConfig
 from nextbasis.families.rar.config import RARConfig, RARSamplerConfig
 from nextbasis.families.var.config import VARConfig, VARSamplerConfig
 from nextbasis.families.xar.config import XARConfig, XARSamplerConfig
@@ -59,6 +60,10 @@ def model_config(family: str, **changes: Any) -> Any:
         parts |= {"mlp_ratio": 2.0, "buffer_size": 3, "head_width": 16, "head_depth": 1}
         parts |= {"head_batch_mul": 2, "mask_ratio_min": 0.7, "mask_ratio_std": 0.25}
         return MARConfig(**shared | parts | changes)
+    if family == "mdtv2":
+        parts = {"width": 16, "depth": 3, "decoder_depth": 1, "num_heads": 2, "mlp_ratio": 2.0}
+        parts |= {"patch": 2, "mask_ratio": 0.3, "mask_spread": 0.2, "snr_bound": 5.0}
+        return MDTv2Config(**shared | parts | changes)
     if family == "xar":
         parts = {"width": 16, "encoder_depth": 1, "decoder_depth": 1, "num_heads": 2}
         return XARConfig(**shared | parts | {"cells_per_side": 2, "mlp_ratio": 4.0} | changes)
@@ -106,6 +111,9 @@ def sampler_config(family: str, **changes: Any) -> Any:
         parts = {"guidance_schedule": "linear", "num_iter": 3, "num_steps": 5, "temperature": 1.0}
         parts |= {"clip": 0.0}
         return MARSamplerConfig(**shared | parts | changes)
+    if family == "mdtv2":
+        parts = {"guided_channels": 0, "guidance_power": 4.0, "num_steps": 5}
+        return MDTv2SamplerConfig(**shared | parts | changes)
     if family == "xar":
         return XARSamplerConfig(**shared | {"solver": "euler", "num_steps": 4} | changes)
     if family in ("llamagen", "par"):

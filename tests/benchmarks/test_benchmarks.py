@@ -39,6 +39,7 @@ def test_models_have_the_defined_size(family: str) -> None:
     assert images == {"mar": 8, "xar": 2, "rar": 16, "llamagen": 16, "par": 16}[family]
     assert images == {"mar": 8, "xar": 2, "rar": 16, "var": 4}[family]
     assert images == {"dit": 8, "mar": 8, "xar": 2, "rar": 16}[family]
+    assert images == {"mar": 8, "mdtv2": 2, "xar": 2, "rar": 16}[family]
 
 
 def test_a_record_has_the_median_rate() -> None:

@@ -248,6 +248,8 @@ def test_unknown_families_are_named(tmp_path: Path) -> None:
         ValueError, match=f"family must be one of {', '.join(names())}; got 'nosuch'"
     with pytest.raises(
         ValueError, match=rf"family must be one of {', '.join(names())}; got 'nosuch'"
+    with pytest.raises(
+        ValueError, match=f"family must be one of {', '.join(names())}; got 'nosuch'"
     ):
         import_checkpoint("nosuch", tmp_path / "absent.pth", {})
 

@@ -17,6 +17,7 @@ from nextbasis.parity.report import compare, table
 
 FAMILIES = ("mar", "xar", "rar", "var", "var_saln")
 FAMILIES = ("mar", "xar", "rar", "dit")
+FAMILIES = ("mar", "mdtv2", "xar", "rar")
 TOKENIZERS = ("kl16", "vqgan")
 TOKENIZERS += ("llamagen_vq", "sdvae")
 TOKENIZERS += ("var_vqvae",)
@@ -24,6 +25,8 @@ TOKENIZERS += ("var_vqvae",)
 INPUTS = {
     "mar": r"weights.*|patchify.*\.in|temb\.t|loss\.(latents|labels|label_drop_u|mask_rate|orders|t"
     r"|noise)|lr\.epochs|dl\.(x|t|c|p\.index|p\.noise)|sample\.(labels|orders|\w+\.noise_\w+)",
+    "mdtv2": r"weights.*|fwd\.(x|t|y|\w+_u)|cfg\.(x|y|curve_t)|eps_probe\.scale"
+    r"|(loss|train)\.(latents|labels|t|(mask_)?noise|\w+_u)|sample\.\w+\.(labels|noise_\w+)",
     "xar": r"weights.*|\w+\.in|temb\.t|loss\.(latents|labels|label_drop_u|time|noise)|lr\.epochs"
     r"|sample\.(labels|\w+\.noise_\w+)",
     "rar": r"weights.*|in\.(tokens|class_ids|drop_mask|orders_perm|uniforms)",

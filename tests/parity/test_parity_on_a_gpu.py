@@ -12,6 +12,7 @@ from nextbasis.parity.fixture import open_fixture
 @pytest.mark.parametrize("name", ["mar", "xar", "rar", "kl16", "vqgan", "var_vqvae"])
 @pytest.mark.parametrize("name", ["mar", "xar", "rar", "var", "var_saln", "kl16", "vqgan"])
 @pytest.mark.parametrize("name", ["mar", "xar", "rar", "dit", "kl16", "vqgan"])
+@pytest.mark.parametrize("name", ["mar", "mdtv2", "xar", "rar", "kl16", "vqgan"])
 def test_every_output_is_the_official_one_there(name: str, gpu: Gpu) -> None:
     path = fixture_path(f"{name}_open.safetensors")
     with gpu(deterministic=True):

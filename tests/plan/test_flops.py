@@ -26,6 +26,7 @@ ONEDNN = torch.ops.mkldnn._linear_pointwise
 WIDTHS: dict[str, dict[str, Any]] = {
     "dit": {"width": 64, "num_heads": 4},
     "mar": {"encoder_width": 64, "decoder_width": 48, "head_width": 40, "head_depth": 2},
+    "mdtv2": {"width": 64, "num_heads": 4, "depth": 4, "decoder_depth": 2, "mask_spread": 0.0},
     "xar": {"width": 64, "num_heads": 4, "encoder_depth": 2},
     "rar": {"width": 64, "num_heads": 4, "mlp_width": 96},
     "llamagen": {"width": 64, "num_heads": 4, "mlp_width": 96},
