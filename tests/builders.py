@@ -16,8 +16,8 @@ from nextbasis.families.common.llama_config import LlamaConfig, LlamaSamplerConf
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.dit.config import DiTConfig, DiTSamplerConfig
 from nextbasis.families.mar.config import MARConfig, MARSamplerConfig
-from nextbasis.families.par.config import PARConfig
 from nextbasis.families.mdtv2.config import MDTv2Config, MDTv2SamplerConfig
+from nextbasis.families.par.config import PARConfig
 from nextbasis.families.rar.config import RARConfig, RARSamplerConfig
 from nextbasis.families.var.config import VARConfig, VARSamplerConfig
 from nextbasis.families.xar.config import XARConfig, XARSamplerConfig
@@ -94,11 +94,10 @@ def order_config(scan: str = "raster", start: float = 0.5, end: float = 0.75) ->
 
 
 def token_spec(family: str, grid: tuple[int, int] = (4, 4)) -> TokenSpec:
-    size = {"codebook_size": 11} if find(family).tokens == "ids" else {"channels": 3}
     if family == "var":
         levels = ((1, 1), (grid[0] // 2, grid[1] // 2), grid)
         return TokenSpec(kind="ids", levels=levels, sizes=(11,), num_classes=5)
-    size = {"codebook_size": 11} if family == "rar" else {"channels": 3}
+    size = {"codebook_size": 11} if find(family).tokens == "ids" else {"channels": 3}
     return TokenSpec.of_grid(grid, num_classes=5, **size)
 
 
@@ -149,10 +148,7 @@ def codes(spec: TokenSpec, channels: int = 3) -> dict[str, torch.Tensor]:
 def tokens(family: str, batch: int = 4) -> torch.Tensor:
     random = torch.Generator().manual_seed(1)
     if find(family).tokens == "ids":
-    if family == "var":
         return torch.randint(11, (batch, token_spec(family).num_tokens), generator=random)
-    if family == "rar":
-        return torch.randint(11, (batch, 16), generator=random)
     return torch.randn(batch, 16, 3, generator=random)
 
 

@@ -22,8 +22,9 @@ LLAMAGEN_VQ: LlamaGenVQTokenizerConfig = section(
 )
 SDVAE: SDVAETokenizerConfig = section(
     "tokenizer", safe_load((FOLDER / "sdvae.yaml").read_text(encoding="utf-8"))
+)
 VAR: VARVQVAETokenizerConfig = section(
-    "tokenizer", safe_load((FOLDER / "var_vqvae.yaml").read_text())
+    "tokenizer", safe_load((FOLDER / "var_vqvae.yaml").read_text(encoding="utf-8"))
 )
 SMALL = {"width": 32, "multipliers": [1, 2, 1], "num_blocks": 1}
 SMALL_KL = replace(KL16.network, **SMALL, latent_channels=4, encoder_attention=[2])
@@ -39,10 +40,8 @@ SMALL_CONFIGS = {
     "llamagen_vq": replace(LLAMAGEN_VQ, network=SMALL_LLAMAGEN_VQ),
     "maskgit_vqgan": replace(VQGAN, network=SMALL_VQ),
     "sdvae": replace(SDVAE, network=SMALL_SDVAE),
-}
-MANIFESTS = {"kl16": "KL-16", "maskgit_vqgan": "maskgit_vqgan"}
-MANIFESTS |= {"llamagen_vq": "llamagen_vq_ds16", "sdvae": "sdvae_compvis"}
     "var_vqvae": replace(VAR, network=SMALL_VAR),
 }
 MANIFESTS = {"kl16": "KL-16", "maskgit_vqgan": "maskgit_vqgan"}
+MANIFESTS |= {"llamagen_vq": "llamagen_vq_ds16", "sdvae": "sdvae_compvis"}
 MANIFESTS |= {"var_vqvae": "var_vqvae_ch160v4096z32"}

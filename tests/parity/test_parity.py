@@ -15,12 +15,8 @@ from nextbasis.parity import compare_fixture
 from nextbasis.parity.__main__ import main
 from nextbasis.parity.report import compare, table
 
-FAMILIES = ("mar", "xar", "rar", "var", "var_saln")
-FAMILIES = ("mar", "xar", "rar", "dit")
-FAMILIES = ("mar", "mdtv2", "xar", "rar")
-TOKENIZERS = ("kl16", "vqgan")
-TOKENIZERS += ("llamagen_vq", "sdvae")
-TOKENIZERS += ("var_vqvae",)
+FAMILIES = ("mar", "xar", "rar", "var", "var_saln", "dit", "mdtv2")
+TOKENIZERS = ("kl16", "vqgan", "llamagen_vq", "sdvae", "var_vqvae")
 # All that is not compared: weights and inputs.
 INPUTS = {
     "mar": r"weights.*|patchify.*\.in|temb\.t|loss\.(latents|labels|label_drop_u|mask_rate|orders|t"

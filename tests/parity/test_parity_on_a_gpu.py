@@ -7,12 +7,11 @@ from gpus import Gpu
 from nextbasis.parity import compare_fixture, table
 from nextbasis.parity.fixture import open_fixture
 
+NAMES = ["mar", "xar", "rar", "var", "var_saln", "dit", "mdtv2", "kl16", "vqgan", "llamagen_vq"]
+NAMES += ["sdvae", "var_vqvae"]
 
-@pytest.mark.parametrize("name", ["mar", "xar", "rar", "kl16", "vqgan", "llamagen_vq", "sdvae"])
-@pytest.mark.parametrize("name", ["mar", "xar", "rar", "kl16", "vqgan", "var_vqvae"])
-@pytest.mark.parametrize("name", ["mar", "xar", "rar", "var", "var_saln", "kl16", "vqgan"])
-@pytest.mark.parametrize("name", ["mar", "xar", "rar", "dit", "kl16", "vqgan"])
-@pytest.mark.parametrize("name", ["mar", "mdtv2", "xar", "rar", "kl16", "vqgan"])
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_output_is_the_official_one_there(name: str, gpu: Gpu) -> None:
     path = fixture_path(f"{name}_open.safetensors")
     with gpu(deterministic=True):

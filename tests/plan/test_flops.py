@@ -9,10 +9,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from builders import basis_config, model_config, order_config, sampler_config, token_spec
-from nextbasis.families import find, names
 from builders import basis_config, codes, model_config, order_config, sampler_config, token_spec
-from nextbasis.families import names
+from nextbasis.families import find, names
 from nextbasis.families.common.backbone import ReadsCodes
 from nextbasis.families.common.generator import Backbone, build, build_backbone
 from nextbasis.families.common.noise import ImageNoise

@@ -162,7 +162,7 @@ def test_report_opens_with_the_ledger_on_top(report: Path) -> None:
             wait(page, "document.querySelector('.ledger tbody tr')")
             heading = page.find_element(By.CSS_SELECTOR, ".ledger h2")
             assert heading.is_displayed() and heading.rect["y"] < size[1]
-                assert "not measured" in page.find_element(By.CSS_SELECTOR, ".ledger tbody").text
+            assert "not measured" in page.find_element(By.CSS_SELECTOR, ".ledger tbody").text
             assert overflow(page) <= 0
             assert (max(background(page)) < 60) == dark
             wait(page, "document.querySelector('#rulegraph svg, #rulegraph canvas')")
