@@ -18,6 +18,7 @@ FILES = [
     ("xar", "ckpt/xar_open/xAR-flat.pth", [], "flat"),
     ("kl16", "ckpt/vae_open/kl16.ckpt", [], "model"),
     ("rar", "rar_open.safetensors", [], "flat"),
+    ("var", "ckpt/var_open/var_d3.pth", ["drop_path=0.3", "gate_init=0.001"], "flat"),
     ("maskgit_vqgan", "vqgan_open.safetensors", [], "flat"),
     ("llamagen_vq", "ckpt/llamagen_vq_open/vq_ds16_c2i.pt", [], "model"),
     ("llamagen_vq", "ckpt/llamagen_vq_open/0005000.pt", [], "ema"),

@@ -14,7 +14,13 @@ from nextbasis.families.common.loss import Loss
 from nextbasis.official import official_name
 from nextbasis.parity.fixture import Fixture
 from nextbasis.parity.report import TOLERANCE
-from nextbasis.training.optimiser import MovingAverage, optimiser, rate_factor, set_rates
+from nextbasis.training.optimiser import (
+    MovingAverage,
+    optimiser,
+    rate_factor,
+    set_rates,
+    weight_decay,
+)
 
 
 def recipe(**values: Any) -> TrainConfig:
@@ -43,14 +49,14 @@ def recipe_of(settings: dict[str, Any]) -> TrainConfig:
 
 
 def train(
-    model: Backbone, config: TrainConfig, loss_of: Callable[[int], Loss]
+    model: Backbone, config: TrainConfig, loss_of: Callable[[int], Loss], steps: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor, nn.Module]:
-    """Losses, gradient norms before clipping, and the moving average of all steps."""
+    """Losses, gradient norms before clipping, and the moving average of all steps, or the first."""
     generator = Generator(model, None)
     optim = optimiser(generator, config)
     ema = MovingAverage(generator, config.ema_decay)
     losses, norms = [], []
-    for step in range(config.steps):
+    for step in range(steps or config.steps):
         optim.zero_grad(set_to_none=True)
         loss = loss_of(step).value
         loss.backward()
@@ -90,6 +96,13 @@ def check_gradients(fixture: Fixture, family: str, model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None
         fixture.check(f"grads.{official_name(family, name)}", parameter.grad)
+
+
+def rates(config: TrainConfig, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Learning rates and weight decays of the first steps."""
+    factors = [rate_factor(config, step) for step in range(steps)]
+    decays = [weight_decay(config, step) for step in range(steps)]
+    return config.lr * torch.tensor(factors).double(), torch.tensor(decays).double()
 
 
 def check_rates(fixture: Fixture, name: str, config: TrainConfig, epochs: int) -> None:
