@@ -13,6 +13,7 @@ from nextbasis.families.common.generator import Generator, build
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.mar.config import MARConfig, MARSamplerConfig
 from nextbasis.families.rar.config import RARConfig, RARSamplerConfig
+from nextbasis.families.sit.config import SiTConfig, SiTSamplerConfig
 from nextbasis.families.xar.config import XARConfig, XARSamplerConfig
 from nextbasis.support.files import write_json
 
@@ -53,6 +54,10 @@ def model_config(family: str, **changes: Any) -> Any:
     if family == "xar":
         parts = {"width": 16, "encoder_depth": 1, "decoder_depth": 1, "num_heads": 2}
         return XARConfig(**shared | parts | {"cells_per_side": 2, "mlp_ratio": 4.0} | changes)
+    if family == "sit":
+        parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_ratio": 2.0, "patch": 2}
+        parts |= {"time_one": "noise", "learn_sigma": False}
+        return SiTConfig(**shared | parts | changes)
     assert family == "rar", f"no small config of {family} here: add one"
     parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24}
     return RARConfig(**shared | parts | changes)
@@ -83,6 +88,10 @@ def sampler_config(family: str, **changes: Any) -> Any:
         return MARSamplerConfig(**shared | parts | changes)
     if family == "xar":
         return XARSamplerConfig(**shared | {"solver": "euler", "num_steps": 4} | changes)
+    if family == "sit":
+        parts = {"guided_channels": 0, "solver": "euler_maruyama", "num_steps": 5}
+        parts |= {"guidance_low": 0.0, "guidance_high": 1.0}
+        return SiTSamplerConfig(**shared | parts | changes)
     assert family == "rar", f"no small sampler of {family} here: add one"
     return RARSamplerConfig(**shared | {"guidance_power": 1.0, "temperature": 1.0} | changes)
 

@@ -43,7 +43,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "rar": {"dropout": 0.1, "label_drop": 0.1},
 }
 PAPER = {
-    path.stem: path for name in names() for path in find(name).recipes.glob("model/paper/*.yaml")
+    path.stem: path for name in GIVEN for path in find(name).recipes.glob("model/paper/*.yaml")
 }
 
 
@@ -242,8 +242,10 @@ def test_a_prefix_that_is_no_wrapper_is_named() -> None:
 
 
 def test_unknown_families_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="family must be one of mar, rar, xar; got 'dit'"):
-        import_checkpoint("dit", tmp_path / "absent.pth", {})
+    with pytest.raises(
+        ValueError, match=f"family must be one of {', '.join(names())}; got 'nosuch'"
+    ):
+        import_checkpoint("nosuch", tmp_path / "absent.pth", {})
 
 
 def test_a_trained_folder_is_not_an_imported_one(tmp_path: Path) -> None:

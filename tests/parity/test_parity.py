@@ -15,7 +15,7 @@ from nextbasis.parity import compare_fixture
 from nextbasis.parity.__main__ import main
 from nextbasis.parity.report import compare, table
 
-FAMILIES = ("mar", "xar", "rar")
+FAMILIES = ("mar", "xar", "rar", "sit_repa_sit", "sit_repa_repa")
 TOKENIZERS = ("kl16", "vqgan")
 # All that is not compared: weights and inputs.
 INPUTS = {
@@ -24,6 +24,11 @@ INPUTS = {
     "xar": r"weights.*|\w+\.in|temb\.t|loss\.(latents|labels|label_drop_u|time|noise)|lr\.epochs"
     r"|sample\.(labels|\w+\.noise_\w+)",
     "rar": r"weights.*|in\.(tokens|class_ids|drop_mask|orders_perm|uniforms)",
+    "sit_repa_sit": r"weights.*|(fwd|cfg)\.[xty]|eps_probe\.scale"
+    r"|(loss|train)\.(latents|labels|noise|\w+_u)|sample\.\w+\.(labels|noise_\w+)",
+    "sit_repa_repa": r"weights.*|fwd\.[xty]|eps_probe\.scale|dino\.rule|posterior\.(moments|noise)"
+    r"|(loss|train)\.(\w+\.)?(latents|labels|noise|proj_coeff|z_\d|\w+_u|time_normal)"
+    r"|sample\.\w+\.(labels|noise_\w+)",
     "kl16": r"weights.*|in\.\w+",
     "vqgan": r"weights.*|in\.\w+",
 }
@@ -52,6 +57,8 @@ def test_every_output_equals_the_official_one(family: str) -> None:
         ("mar", "grads|loss", "grads.encoder_norm.bias", 1e-3),
         ("xar", "loss", "weights.decoder_blocks.0.attn.qkv.weight", 1e-2),
         ("rar", "in|out", "out.gen0.icdf.probs", 1e-3),
+        ("sit_repa_sit", "sample", "sample.ode_euler_8.out", 1e-3),
+        ("sit_repa_repa", "loss", "loss.linear.projection", 1e-3),
         ("kl16", "in|out", "out.dg_std", 1e-10),  # its last number is 3.6e-7
         ("kl16", "in|out", "out.dg_var", 1e-16),  # its last number is 1.3e-13
     ],

@@ -8,7 +8,9 @@ from nextbasis.parity import compare_fixture, table
 from nextbasis.parity.fixture import open_fixture
 
 
-@pytest.mark.parametrize("name", ["mar", "xar", "rar", "kl16", "vqgan"])
+@pytest.mark.parametrize(
+    "name", ["mar", "xar", "rar", "sit_repa_sit", "sit_repa_repa", "kl16", "vqgan"]
+)
 def test_every_output_is_the_official_one_there(name: str, gpu: Gpu) -> None:
     path = fixture_path(f"{name}_open.safetensors")
     with gpu(deterministic=True):

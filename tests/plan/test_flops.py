@@ -24,6 +24,7 @@ WIDTHS: dict[str, dict[str, Any]] = {
     "mar": {"encoder_width": 64, "decoder_width": 48, "head_width": 40, "head_depth": 2},
     "xar": {"width": 64, "num_heads": 4, "encoder_depth": 2},
     "rar": {"width": 64, "num_heads": 4, "mlp_width": 96},
+    "sit": {"width": 64, "num_heads": 4, "learn_sigma": True},
 }
 
 
