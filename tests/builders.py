@@ -20,6 +20,7 @@ from nextbasis.families.mdtv2.config import MDTv2Config, MDTv2SamplerConfig
 from nextbasis.families.par.config import PARConfig
 from nextbasis.families.rar.config import RARConfig, RARSamplerConfig
 from nextbasis.families.var.config import VARConfig, VARSamplerConfig
+from nextbasis.families.sit.config import SiTConfig, SiTSamplerConfig
 from nextbasis.families.xar.config import XARConfig, XARSamplerConfig
 from nextbasis.support.files import write_json
 
@@ -76,6 +77,10 @@ def model_config(family: str, **changes: Any) -> Any:
         parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24, "code_channels": 3}
         parts |= {"drop_path": 0.3, "gate_init": 1e-3, "shared_modulation": False}
         return VARConfig(**shared | parts | changes)
+    if family == "sit":
+        parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_ratio": 2.0, "patch": 2}
+        parts |= {"time_one": "noise", "learn_sigma": False}
+        return SiTConfig(**shared | parts | changes)
     assert family == "rar", f"no small config of {family} here: add one"
     parts = {"width": 16, "depth": 2, "num_heads": 2, "mlp_width": 24}
     return RARConfig(**shared | parts | changes)
@@ -120,6 +125,10 @@ def sampler_config(family: str, **changes: Any) -> Any:
         return LlamaSamplerConfig(**shared | parts | changes)
     if family == "var":
         return VARSamplerConfig(**shared | {"top_k": 0, "top_p": 1.0} | changes)
+    if family == "sit":
+        parts = {"guided_channels": 0, "solver": "euler_maruyama", "num_steps": 5}
+        parts |= {"guidance_low": 0.0, "guidance_high": 1.0}
+        return SiTSamplerConfig(**shared | parts | changes)
     assert family == "rar", f"no small sampler of {family} here: add one"
     return RARSamplerConfig(**shared | {"guidance_power": 1.0, "temperature": 1.0} | changes)
 

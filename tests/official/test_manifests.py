@@ -46,6 +46,7 @@ PUBLISHED = {
 
 ELSEWHERE = {"var"}  # families whose sizes tests of their own compare
 ELSEWHERE = {"mdtv2"}  # families whose sizes tests of their own compare
+ELSEWHERE = {"sit"}  # families whose sizes tests of their own compare
 
 
 def test_every_paper_config_is_compared() -> None:

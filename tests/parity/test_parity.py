@@ -17,6 +17,8 @@ from nextbasis.parity.report import compare, table
 
 FAMILIES = ("mar", "xar", "rar", "var", "var_saln", "dit", "mdtv2")
 TOKENIZERS = ("kl16", "vqgan", "llamagen_vq", "sdvae", "var_vqvae")
+FAMILIES = ("mar", "xar", "rar", "sit_repa_sit", "sit_repa_repa")
+TOKENIZERS = ("kl16", "vqgan")
 # All that is not compared: weights and inputs.
 INPUTS = {
     "mar": r"weights.*|patchify.*\.in|temb\.t|loss\.(latents|labels|label_drop_u|mask_rate|orders|t"
@@ -30,6 +32,11 @@ INPUTS = {
     "var_saln": r"weights.*|vae\..*|in\..*",
     "dit": r"weights.*|(fwd|cfg)\.[xty]|eps_probe\.scale|loss\.(latents|labels|label_u|t|noise)"
     r"|train\.(t|noise|label_u)|sample\.\w+\.(labels|noise_\w+)",
+    "sit_repa_sit": r"weights.*|(fwd|cfg)\.[xty]|eps_probe\.scale"
+    r"|(loss|train)\.(latents|labels|noise|\w+_u)|sample\.\w+\.(labels|noise_\w+)",
+    "sit_repa_repa": r"weights.*|fwd\.[xty]|eps_probe\.scale|dino\.rule|posterior\.(moments|noise)"
+    r"|(loss|train)\.(\w+\.)?(latents|labels|noise|proj_coeff|z_\d|\w+_u|time_normal)"
+    r"|sample\.\w+\.(labels|noise_\w+)",
     "kl16": r"weights.*|in\.\w+",
     "vqgan": r"weights.*|in\.\w+",
     "llamagen_vq": r"weights.*|disc\..*|in\.\w+",
@@ -62,6 +69,8 @@ def test_every_output_equals_the_official_one(family: str) -> None:
         ("xar", "loss", "weights.decoder_blocks.0.attn.qkv.weight", 1e-2),
         ("rar", "in|out", "out.gen0.icdf.probs", 1e-3),
         ("dit", "sample|runs", "sample.nocfg_12.x_half", 1e-3),
+        ("sit_repa_sit", "sample", "sample.ode_euler_8.out", 1e-3),
+        ("sit_repa_repa", "loss", "loss.linear.projection", 1e-3),
         ("kl16", "in|out", "out.dg_std", 1e-10),  # its last number is 3.6e-7
         ("kl16", "in|out", "out.dg_var", 1e-16),  # its last number is 1.3e-13
         ("llamagen_vq", "in|out|disc", "out.train.entropy_loss", 2e-4),

@@ -12,6 +12,9 @@ NAMES += ["sdvae", "var_vqvae"]
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", ["mar", "xar", "rar", "sit_repa_sit", "sit_repa_repa", "kl16", "vqgan"]
+)
 def test_every_output_is_the_official_one_there(name: str, gpu: Gpu) -> None:
     path = fixture_path(f"{name}_open.safetensors")
     with gpu(deterministic=True):

@@ -30,6 +30,7 @@ WIDTHS: dict[str, dict[str, Any]] = {
     "llamagen": {"width": 64, "num_heads": 4, "mlp_width": 96},
     "par": {"width": 64, "num_heads": 4, "mlp_width": 96},
     "var": {"width": 64, "num_heads": 4, "mlp_width": 96},
+    "sit": {"width": 64, "num_heads": 4, "learn_sigma": True},
 }
 
 
