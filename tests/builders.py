@@ -19,8 +19,8 @@ from nextbasis.families.mar.config import MARConfig, MARSamplerConfig
 from nextbasis.families.mdtv2.config import MDTv2Config, MDTv2SamplerConfig
 from nextbasis.families.par.config import PARConfig
 from nextbasis.families.rar.config import RARConfig, RARSamplerConfig
-from nextbasis.families.var.config import VARConfig, VARSamplerConfig
 from nextbasis.families.sit.config import SiTConfig, SiTSamplerConfig
+from nextbasis.families.var.config import VARConfig, VARSamplerConfig
 from nextbasis.families.xar.config import XARConfig, XARSamplerConfig
 from nextbasis.support.files import write_json
 

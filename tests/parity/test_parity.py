@@ -16,6 +16,7 @@ from nextbasis.parity.__main__ import main
 from nextbasis.parity.report import compare, table
 
 FAMILIES = ("mar", "xar", "rar", "var", "var_saln", "dit", "mdtv2")
+FAMILIES += ("sit_repa_sit", "sit_repa_repa")
 TOKENIZERS = ("kl16", "vqgan", "llamagen_vq", "sdvae", "var_vqvae")
 FAMILIES = ("mar", "xar", "rar", "sit_repa_sit", "sit_repa_repa")
 TOKENIZERS = ("kl16", "vqgan")

@@ -8,13 +8,10 @@ from nextbasis.parity import compare_fixture, table
 from nextbasis.parity.fixture import open_fixture
 
 NAMES = ["mar", "xar", "rar", "var", "var_saln", "dit", "mdtv2", "kl16", "vqgan", "llamagen_vq"]
-NAMES += ["sdvae", "var_vqvae"]
+NAMES += ["sdvae", "var_vqvae", "sit_repa_sit", "sit_repa_repa"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    "name", ["mar", "xar", "rar", "sit_repa_sit", "sit_repa_repa", "kl16", "vqgan"]
-)
 def test_every_output_is_the_official_one_there(name: str, gpu: Gpu) -> None:
     path = fixture_path(f"{name}_open.safetensors")
     with gpu(deterministic=True):
