@@ -18,8 +18,6 @@ from nextbasis.parity.report import compare, table
 FAMILIES = ("mar", "xar", "rar", "var", "var_saln", "dit", "mdtv2")
 FAMILIES += ("sit_repa_sit", "sit_repa_repa")
 TOKENIZERS = ("kl16", "vqgan", "llamagen_vq", "sdvae", "var_vqvae")
-FAMILIES = ("mar", "xar", "rar", "sit_repa_sit", "sit_repa_repa")
-TOKENIZERS = ("kl16", "vqgan")
 # All that is not compared: weights and inputs.
 INPUTS = {
     "mar": r"weights.*|patchify.*\.in|temb\.t|loss\.(latents|labels|label_drop_u|mask_rate|orders|t"

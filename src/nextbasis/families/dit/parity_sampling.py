@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from nextbasis.families.common.noise import ImageNoise
-from nextbasis.families.dit.config import DiTSamplerConfig
+from nextbasis.families.dit.config import DiTConfig, DiTSamplerConfig
 from nextbasis.families.dit.implicit import Predict
 from nextbasis.families.dit.model import DiT
 from nextbasis.official.names import RASTER
@@ -50,6 +50,7 @@ class RecordedDiT(DiT):
 def run(fixture: Fixture, model: DiT) -> None:
     """Compare every run under sample.*."""
     runs = fixture.value("runs") if fixture.holds("sample.") else {}
+    assert isinstance(model.config, DiTConfig)
     recorded = RecordedDiT(model.config, model.spec, RASTER)
     recorded.load_state_dict(model.state_dict())
     recorded.eval().to(fixture.device)

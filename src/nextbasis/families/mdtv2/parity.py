@@ -9,6 +9,7 @@ from torch import Tensor
 from nextbasis.families.common.dit import Guided, position_table
 from nextbasis.families.common.schedule import NUM_STEPS, linear_betas
 from nextbasis.families.mdtv2 import parity_sampling, parity_training
+from nextbasis.families.mdtv2.block import MaskedBlock
 from nextbasis.families.mdtv2.config import MDTv2Config
 from nextbasis.families.mdtv2.model import MDTv2, guidance_at, kept_patches
 from nextbasis.families.mdtv2.parity_sampling import sampler_of
@@ -90,6 +91,7 @@ def check_network(fixture: Fixture, model: MDTv2) -> None:
     fixture.check("fwd.ids_keep", kept)
     fixture.check("fwd.out_masked", latents_of(model.net(x, y, kept=kept), model))
     first = model.in_blocks[0]
+    assert isinstance(first, MaskedBlock)
     fixture.check("fwd.rel_bias_block0", first.attn.bias(model.displacement)[0])
 
 
