@@ -96,10 +96,14 @@ def test_the_record_is_replaced_and_never_written_in_place(tmp_path: Path) -> No
     _run([*DVC, "repro", "one"], tmp_path)
     record, before = tmp_path / "dvc.lock", tmp_path / "before"
     before.hardlink_to(record)
+    locks, locks_before = tmp_path / ".dvc/tmp/rwlock", tmp_path / "locks_before"
+    locks.write_text("{}", encoding="utf-8")
+    locks_before.hardlink_to(locks)
     _run([*DVC, "repro", "two"], tmp_path)
     held = [yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] for path in (before, record)]
     assert [sorted(names) for names in held] == [["one"], ["one", "two"]]
-    assert not (tmp_path / ".dvc.lock.tmp").exists()
+    assert locks_before.read_text(encoding="utf-8") == "{}" and not locks.samefile(locks_before)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".tmp"]
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])

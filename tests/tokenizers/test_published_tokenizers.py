@@ -335,6 +335,24 @@ def test_kl16_from_photographs_to_a_model_that_resumes_to_the_bit(
     assert trained() == uninterrupted
 
 
+@pytest.mark.parametrize("kind", ["llamagen_vq", "sdvae"])
+def test_tokens_are_those_of_photographs_and_their_mirror_images(
+    kind: str, data: DatasetConfig
+) -> None:
+    config = small(kind, Path("weights.safetensors"))
+    save_file(random_state(config), config.weights)
+    cache = make_tokens(config, data, "flip")
+    model: Any = load_tokenizer(Path("results/toy/tokenizer/a"))
+    photo = load_photo(Path("photos/train/n02/1.png"), SIZE, 3)
+    image = torch.tensor(photo).permute(2, 0, 1)[None] / 127.5 - 1
+    both = torch.cat((image, image.flip(3)))
+    assert cache.posterior == find(kind).posterior and cache.tokens.shape[:3] == (12, 2, 36)
+    if cache.posterior:
+        torch.testing.assert_close(torch.from_numpy(views_of(cache, 7)), model.moments(both))
+    else:
+        np.testing.assert_array_equal(views_of(cache, 7), model.encode(both))
+
+
 def test_vqgan_from_ten_crops_of_photographs_to_a_model(data: DatasetConfig) -> None:
     config = small("maskgit_vqgan", Path("weights.safetensors"))
     save_file(random_state(config), config.weights)

@@ -207,7 +207,7 @@ class Stages:
 
         Raises: RuntimeError with DVC's message when it cannot tell.
         """
-        dvc = [sys.executable, "-m", "dvc", "--wait-for-lock"]
+        dvc = [sys.executable, "-m", "nextbasis.pipeline.dvc", "--wait-for-lock"]
         status = subprocess.run(
             [*dvc, "status", "--json", stage_file(self.scale, self.root)],
             cwd=self.root,

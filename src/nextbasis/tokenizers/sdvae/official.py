@@ -1,5 +1,8 @@
-"""Official files of Stable Diffusion's autoencoder: latent diffusion's, whose names are ours, and
-those of the library diffusers, in which attention has had two sets of names."""
+"""Official files of Stable Diffusion's autoencoder, in three layouts.
+
+That of latent diffusion has our names. Those of the library diffusers have others, and attention of
+linear layers, whose names in the released files are not those of later versions.
+"""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +13,8 @@ from torch import Tensor
 from nextbasis.official.sizes import Votes
 from nextbasis.tokenizers.sdvae.config import SDVAEConfig
 
-# Tensors that only latent diffusion's file has; some of them are in diffusers' too.
+# Tensors of latent diffusion's file, all but the last of diffusers' too. KL-16 has them as well and
+# is refused for the attention inside its levels.
 SIGNATURE = ("quant_conv.weight", "post_quant_conv.weight", "encoder.mid.attn_1.q.weight")
 SECTIONS: tuple[str, ...] = ("state_dict",)  # of the file that latent diffusion's code reads
 GROUPS = 32  # of the released files
@@ -43,7 +47,7 @@ UP = re.compile(r"(?<=^decoder\.up\.)\d+")
 def sizes(votes: Votes) -> dict[str, Any]:
     """Values of the network's config, from the shapes of our tensors.
 
-    Raises: ValueError if widths are not the released ones' kind and no groups are given.
+    Raises: ValueError if there are no levels, or if released groups do not fit and none are given.
     """
     blocks = [f"encoder.down.{level}.block.0" for level in range(votes.depth("encoder.down"))]
     if not blocks:
@@ -77,7 +81,7 @@ def ours(official: dict[str, Tensor]) -> dict[str, Tensor]:
     last = max(_levels(names.values()), default=0)
     renamed = {}
     for name, tensor in official.items():
-        # diffusers counts the decoder's levels as they run, and its attention is of linear layers.
+        # diffusers counts the decoder's levels as they run, the lowest resolution first.
         new = UP.sub(lambda level: str(last - int(level[0])), names[name])
         linear = PROJECTION.search(new) and tensor.ndim == 2
         renamed[new] = tensor[:, :, None, None] if linear else tensor
