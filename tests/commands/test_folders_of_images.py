@@ -89,19 +89,11 @@ def test_the_help_tells_the_order(command: str, capsys: pytest.CaptureFixture[st
 
 
 def test_linked_folders_and_any_ending_are_scored(capsys: pytest.CaptureFixture[str]) -> None:
-<<<<<<< .merge_file_Rsvdvd
-    save("[st]ack *", "{:05}.TIFF")
-    for number in range(60):
-        Path("all").mkdir(exist_ok=True)
-        shutil.move(f"[st]ack */{number:05}.TIFF", f"all/{number:05}.TIFF")
-    Path("all/more").symlink_to("../[st]ack *")
-=======
     save("store [1] *", "{:05}.TIFF")
     for number in range(60):
         Path("all").mkdir(exist_ok=True)
         shutil.move(f"store [1] */{number:05}.TIFF", f"all/{number:05}.TIFF")
     Path("all/more").symlink_to("../store [1] *")
->>>>>>> .merge_file_ICxJmR
     Path("all/more/loop").symlink_to("../all")
     Path("all/.thumbnails").mkdir()
     shutil.copy("all/00000.TIFF", "all/.thumbnails/00000.tiff")

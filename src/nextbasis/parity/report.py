@@ -16,7 +16,7 @@ class Row:
 
     name: str
     error: float  # largest absolute difference; infinite if shapes differ or numbers are not finite
-    tolerance: float  # 0 for integers: they must be equal
+    tolerance: float  # 0 for integers but of pixels: they must be equal
 
     @property
     def passed(self) -> bool:
@@ -49,8 +49,8 @@ def compare(
         unit = unit.clamp(min=LEAST_UNIT * max(_largest(official.abs()), FLOOR))
         ours, official = ours / unit, official / unit
     error = _largest((ours - official).abs())
-    limit = absolute or max(FLOOR, tolerance * _largest(official.abs()))
-    limit = limit if math.isfinite(limit) and not exact else 0.0
+    limit = 0.0 if exact else max(FLOOR, tolerance * _largest(official.abs()))
+    limit = absolute or (limit if math.isfinite(limit) else 0.0)
     return Row(name=f"{name} (relative)" if relative else name, error=error, tolerance=limit)
 
 

@@ -80,12 +80,12 @@ class DiTBlock(nn.Module):
         self.mlp = MLP(width, hidden, dropout, approximate=True)
         self.adaLN_modulation = Modulation(width, 6)
 
-    def modulation(self, y: Float[Tensor, "u w"]) -> Float[Tensor, "u 6w"]:
+    def modulation(self, y: Float[Tensor, "u w"]) -> Float[Tensor, "u 6*w"]:
         """Shift, scale and gate of the attention, then of the MLP, given y after its SiLU."""
         return self.adaLN_modulation[1](y)
 
     def forward(
-        self, x: Float[Tensor, "b m w"], modulation: Float[Tensor, "b 6w"]
+        self, x: Float[Tensor, "b m w"], modulation: Float[Tensor, "b 6*w"]
     ) -> Float[Tensor, "b m w"]:
         """Every patch looks at every patch; rows may share the `modulation` of a condition."""
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation[:, None].chunk(6, -1)
@@ -226,7 +226,7 @@ class Guided:
         self.both = torch.cat((classes, null)), torch.cat((rows, null_rows))
 
     def __call__(
-        self, tokens: Float[Tensor, "b n d"], time: float, guidance: float
+        self, tokens: Float[Tensor, "b n d"], time: float | int, guidance: float
     ) -> Float[Tensor, "b n k"]:
         """What the network says at one time of all images; guidance 1 needs no null rows."""
         classes, rows = self.plain if guidance == 1 else self.both
