@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from builders import basis_config, generator, model_config, sampler_config, tokens
+from builders import basis_config, codes, generator, model_config, sampler_config, tokens
 from gpus import DEVICE, Gpu
 from nextbasis.config import as_dict
 from nextbasis.families import names
-from nextbasis.families.common.backbone import moved
+from nextbasis.families.common.backbone import ReadsCodes, moved
 from nextbasis.families.common.checkpoint import load_generator
 from nextbasis.families.common.noise import ImageNoise
 from nextbasis.official import export_state, import_checkpoint, load_imported, save_imported
@@ -41,6 +41,8 @@ def official_file(family: str, path: Path) -> dict[str, Tensor]:
 def used(folder: Path, family: str, device: torch.device) -> tuple[Tensor, Tensor]:
     """The loss of an imported model, and what it samples."""
     made = load_generator(folder)[0].to(device)
+    if isinstance(made.backbone, ReadsCodes):
+        made.backbone.attach_codes(codes(made.backbone.spec))
     draws = moved(made.draw(4, 0.5, torch.Generator().manual_seed(0)), device)
     loss = made.loss(tokens(family).to(device), LABELS.to(device), draws).value
     noise = ImageNoise(0, range(4), device)
