@@ -9,6 +9,7 @@ from torch import Tensor
 from nextbasis.families.common.dit import Guided, position_table
 from nextbasis.families.common.schedule import NUM_STEPS, linear_betas
 from nextbasis.families.mdtv2 import parity_sampling, parity_training
+from nextbasis.families.mdtv2.block import MaskedBlock
 from nextbasis.families.mdtv2.config import MDTv2Config
 from nextbasis.families.mdtv2.model import MDTv2, guidance_at, kept_patches
 from nextbasis.families.mdtv2.parity_sampling import sampler_of
@@ -32,8 +33,8 @@ def run(fixture: Fixture) -> None:
     """Compare every output."""
     model = build(fixture)
     if fixture.holds("init."):
-        rows, columns = model.patch_embed.rows, model.patch_embed.rows
-        fixture.check("init.pos_embed", position_table(rows, columns, model.config.width))
+        side = model.patch_embed.rows
+        fixture.check("init.pos_embed", position_table(side, side, model.config.width))
     if fixture.holds("fwd."):
         check_network(fixture, model)
     if fixture.holds("cfg."):
@@ -90,6 +91,7 @@ def check_network(fixture: Fixture, model: MDTv2) -> None:
     fixture.check("fwd.ids_keep", kept)
     fixture.check("fwd.out_masked", latents_of(model.net(x, y, kept=kept), model))
     first = model.in_blocks[0]
+    assert isinstance(first, MaskedBlock)
     fixture.check("fwd.rel_bias_block0", first.attn.bias(model.displacement)[0])
 
 
@@ -103,10 +105,8 @@ def check_guidance(fixture: Fixture, model: MDTv2) -> None:
         return
     labels = fixture["cfg.y"].chunk(2)[0]
     x, c = tokens_of(fixture["cfg.x"]).chunk(2)[0], parity_sampling.GUIDED
-    guided, null = (
-        Guided(model, labels, c),
-        Guided(model, torch.full_like(labels, model.null_label), c),
-    )
+    nobody = torch.full_like(labels, model.null_label)
+    guided, null = Guided(model, labels, c), Guided(model, nobody, c)
     for name in [n for n in fixture.tensors if n.startswith("cfg.t")]:
         numbers = re.findall(r"(?:t|scale|pow)(\d+(?:_\d+)?)", name.removeprefix("cfg."))
         time, scale, power = (float(number.replace("_", ".")) for number in numbers)
@@ -120,9 +120,9 @@ def check_loss(fixture: Fixture, model: MDTv2) -> None:
     """Compare the losses of every image in both passes, the value, and all gradients."""
     x, labels = tokens_of(fixture["loss.latents"]), fixture["loss.labels"]
     draws = draws_of(fixture, model, "loss.", ...)
-    for index, (prefix, kept) in enumerate((("loss.", None), ("loss.mask_", draws.kept))):
+    for prefix, masked in (("loss.", False), ("loss.mask_", True)):
         with torch.no_grad():
-            mse, bound = model.denoise(x, labels, draws, index, kept)[1:]
+            _, mse, bound = model.denoise(x, labels, draws, masked)
         fixture.check(f"{prefix}terms_mse", mse, tolerance=TERMS)
         fixture.check(f"{prefix}terms_vb", bound, tolerance=TERMS)
         fixture.check(f"{prefix}terms_loss", mse + bound, tolerance=TERMS)
