@@ -1,5 +1,7 @@
 """A transformer block of MDTv2: that of DiT with relative positions and a long shortcut.
 
+Under autocast the stream stays in single precision, and with it the map that joins a shortcut.
+
 b images, m patches, w the width, h heads.
 """
 
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 
 from nextbasis.families.common.attention import Attention
 from nextbasis.families.common.dit import normalised
+from nextbasis.families.common.execution import precision
 from nextbasis.families.common.linear import Linear
 from nextbasis.families.common.parts import MLP, Modulation, modulate
 
@@ -78,7 +81,8 @@ class MaskedBlock(nn.Module):
         """Every patch looks at every patch, told how far apart they are."""
         if self.skip is not None:
             assert shortcut is not None
-            x = self.skip(torch.cat((x, shortcut), -1)).to(x.dtype)
+            with precision("float32", x.device):
+                x = self.skip(torch.cat((x, shortcut), -1))
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation[:, None].chunk(6, -1)
         mixed = self.attn.among(modulate(normalised(x), scale1, shift1), displacement)
         x = torch.addcmul(x, gate1, mixed)

@@ -98,6 +98,13 @@ class MDTv2(LatentTransformer):
         self.schedule = Schedule(betas=linear_betas)
         self.register_buffer("displacement", displacements(*grid), persistent=False)
 
+    def condition(
+        self, time: Float[Tensor, " u"], labels: Int[Tensor, " u"]
+    ) -> Float[Tensor, "u w"]:
+        """What blocks and final layer are told, after its SiLU; in single precision."""
+        with precision("float32", labels.device):
+            return super().condition(time, labels)
+
     def net(
         self,
         tokens: Float[Tensor, "b n d"],
@@ -186,8 +193,8 @@ class MDTv2(LatentTransformer):
         have 2 b rows, those of the masked pass behind the others.
         """
         value, errors = torch.zeros((), device=tokens.device), []
-        for index, kept in enumerate((None, draws.kept)):
-            error, mse, bound = self.denoise(tokens, labels, draws, index, kept, target)
+        for masked in (False, True):
+            error, mse, bound = self.denoise(tokens, labels, draws, masked, target)
             value = value + (mse + bound).mean()
             errors.append(error)
         snr = self.schedule.snr(draws.step).repeat(2)[:, None].expand(-1, self.num_tokens)
@@ -198,24 +205,23 @@ class MDTv2(LatentTransformer):
         tokens: Float[Tensor, "b n d"],
         labels: Int[Tensor, " b"],
         draws: Draws,
-        index: int,
-        kept: Int[Tensor, "b k"] | None,
+        masked: bool,
         target: Float[Tensor, "b n d"] | None = None,
     ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, " b"], Float[Tensor, " b"]]:
         """Errors of the noise in a pass, their weighted squares, and the bound, of every image.
 
         The gradient of the bound reaches only the variance.
         """
-        step, noise, x0 = draws.step, draws.noise[index], tokens.flatten(1)
-        noisy = self.schedule.add_noise(x0, step, noise.flatten(1))
-        told_label = torch.where(draws.label_drop[index], self.null_label, labels)
-        y = self.condition(step.float(), told_label)
-        eps, v = self.net(noisy.view_as(tokens), y, kept=kept).float().chunk(2, -1)
-        x0 = x0 if target is None else target.flatten(1)
+        step, noise = draws.step, draws.noise[int(masked)]
+        x_t = self.schedule.add_noise(tokens.flatten(1), step, noise.flatten(1))
+        labels = torch.where(draws.label_drop[int(masked)], self.null_label, labels)
+        y, kept = self.condition(step.float(), labels), draws.kept if masked else None
+        eps, v = self.net(x_t.view_as(tokens), y, kept=kept).float().chunk(2, -1)
+        x0 = (tokens if target is None else target).flatten(1)
         said = eps.detach().flatten(1), v.flatten(1)
-        bound = variational_bound(self.schedule, x0, noisy, step, *said)
-        error = noise - eps
-        return error, self.weight(self.schedule.snr(step)) * error.square().mean((1, 2)), bound
+        bound = variational_bound(self.schedule, x0, x_t, step, *said)
+        error, weight = noise - eps, self.weight(self.schedule.snr(step))
+        return error, weight * error.square().mean((1, 2)), bound
 
     def weight(self, snr: Float[Tensor, " *b"]) -> Float[Tensor, " *b"]:
         """Min-SNR weights of errors of the noise (Hang et al. 2023)."""

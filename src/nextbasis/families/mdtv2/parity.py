@@ -33,8 +33,8 @@ def run(fixture: Fixture) -> None:
     """Compare every output."""
     model = build(fixture)
     if fixture.holds("init."):
-        rows, columns = model.patch_embed.rows, model.patch_embed.rows
-        fixture.check("init.pos_embed", position_table(rows, columns, model.config.width))
+        side = model.patch_embed.rows
+        fixture.check("init.pos_embed", position_table(side, side, model.config.width))
     if fixture.holds("fwd."):
         check_network(fixture, model)
     if fixture.holds("cfg."):
@@ -105,10 +105,8 @@ def check_guidance(fixture: Fixture, model: MDTv2) -> None:
         return
     labels = fixture["cfg.y"].chunk(2)[0]
     x, c = tokens_of(fixture["cfg.x"]).chunk(2)[0], parity_sampling.GUIDED
-    guided, null = (
-        Guided(model, labels, c),
-        Guided(model, torch.full_like(labels, model.null_label), c),
-    )
+    nobody = torch.full_like(labels, model.null_label)
+    guided, null = Guided(model, labels, c), Guided(model, nobody, c)
     for name in [n for n in fixture.tensors if n.startswith("cfg.t")]:
         numbers = re.findall(r"(?:t|scale|pow)(\d+(?:_\d+)?)", name.removeprefix("cfg."))
         time, scale, power = (float(number.replace("_", ".")) for number in numbers)
@@ -122,9 +120,9 @@ def check_loss(fixture: Fixture, model: MDTv2) -> None:
     """Compare the losses of every image in both passes, the value, and all gradients."""
     x, labels = tokens_of(fixture["loss.latents"]), fixture["loss.labels"]
     draws = draws_of(fixture, model, "loss.", ...)
-    for index, (prefix, kept) in enumerate((("loss.", None), ("loss.mask_", draws.kept))):
+    for prefix, masked in (("loss.", False), ("loss.mask_", True)):
         with torch.no_grad():
-            mse, bound = model.denoise(x, labels, draws, index, kept)[1:]
+            _, mse, bound = model.denoise(x, labels, draws, masked)
         fixture.check(f"{prefix}terms_mse", mse, tolerance=TERMS)
         fixture.check(f"{prefix}terms_vb", bound, tolerance=TERMS)
         fixture.check(f"{prefix}terms_loss", mse + bound, tolerance=TERMS)
