@@ -67,6 +67,7 @@ log("end")
 TABLE_RULES = """
 TABLES = f"results/{SCALE}/tables/main.md"
 PICTURES = [path for stage in STAGES.stages for path in stage.outs]  # make everything
+PAGE = []
 
 
 rule table:

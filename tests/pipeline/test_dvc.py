@@ -1,4 +1,4 @@
-"""Stages under DVC answer SIGTERM and Ctrl-C, however they reach them; its record stays whole."""
+"""Stages under DVC answer SIGTERM and Ctrl-C, however they reach them."""
 
 import os
 import shlex
@@ -7,15 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TextIO
 
 import pytest
 import yaml
 
 from miniature import listen_to_interrupts
-from nextbasis.pipeline.dvc import dump
 
-DVC = [sys.executable, "-m", "nextbasis.pipeline.dvc"]
+DVC = [str(Path(sys.executable).with_name("dvc"))]
 REPOSITORY = Path(__file__).parents[2]
 
 SAVING = """
@@ -85,41 +83,6 @@ def test_a_stage_without_an_answer_ends_at_sigterm(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, timeout=60)
     assert done.returncode == -signal.SIGTERM
-
-
-def test_the_record_is_replaced_and_never_written_in_place(tmp_path: Path) -> None:
-    """Another name of the old file keeps what it held, as it would not if DVC wrote into it."""
-    _run(["git", "init", "--quiet"], tmp_path)
-    _run([*DVC, "init", "--quiet"], tmp_path)
-    stages = {name: {"cmd": f"echo {name} > {name}", "outs": [name]} for name in ("one", "two")}
-    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
-    _run([*DVC, "repro", "one"], tmp_path)
-    record, before = tmp_path / "dvc.lock", tmp_path / "before"
-    before.hardlink_to(record)
-    locks, locks_before = tmp_path / ".dvc/tmp/rwlock", tmp_path / "locks_before"
-    locks.write_text("{}", encoding="utf-8")
-    locks_before.hardlink_to(locks)
-    _run([*DVC, "repro", "two"], tmp_path)
-    held = [yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] for path in (before, record)]
-    assert [sorted(names) for names in held] == [["one"], ["one", "two"]]
-    assert locks_before.read_text(encoding="utf-8") == "{}" and not locks.samefile(locks_before)
-    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".tmp"]
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_record_that_is_not_written_to_the_end_is_the_old_one(
-    tmp_path: Path, error: BaseException
-) -> None:
-    def write_half(data: object, stream: TextIO) -> None:
-        stream.write("half")
-        raise error
-
-    record = tmp_path / "dvc.lock"
-    record.write_text("old", encoding="utf-8")
-    with pytest.raises(type(error)) as told:
-        dump(record, {}, write_half)
-    assert record.read_text(encoding="utf-8") == "old" and list(tmp_path.iterdir()) == [record]
-    assert isinstance(error, KeyboardInterrupt) or "no room is left" in str(told.value)
 
 
 def _run(command: list[str], folder: Path) -> str:

@@ -64,5 +64,4 @@ for KIND in STAGES.kinds:
             nodes=lambda wildcards, resources: resources.get("nodes") or 1,
         shell:
             "trap '' TERM; NODES={params.nodes} "
-            "python -m nextbasis.pipeline.dvc --wait-for-lock repro --single-item {params.stage} "
-            "> {log} 2>&1"
+            "dvc --wait-for-lock repro --single-item {params.stage} > {log} 2>&1"

@@ -17,6 +17,7 @@ from typing import Any
 from nextbasis.basis.registry import construction_of
 from nextbasis.pipeline.catalog import SCALES, load_catalog, section
 from nextbasis.pipeline.checks import check_references, headline
+from nextbasis.pipeline.records import Records
 from nextbasis.pipeline.stagelist import (
     Stage,
     load_stages,
@@ -28,11 +29,10 @@ from nextbasis.support.files import write_text
 from nextbasis.support.words import listed
 from nextbasis.support.yamls import check_keys, read_keys
 
-ADVICE = {  # by a word of what DVC says
-    "busy": "Wait until that process has ended. If no dvc is running at all, its number has been "
-    "given to another process: delete .dvc/tmp/rwlock.",
-    "RWLock-file": "A kill has left half of it. When no dvc is running, delete .dvc/tmp/rwlock.",
-}
+BUSY_ADVICE = (
+    "Wait until that process has ended. If no dvc is running at all, its number has been given to "
+    "another process: delete .dvc/tmp/rwlock."
+)
 RESOURCES = "resources.yaml"  # of a scale's folder
 RUNTIMES = "runtimes.yaml"  # and GPUs of single jobs, where the scale's plan has them
 LIMITS = ("threads", "mem_mb", "runtime", "gpu")  # of a job, in these files
@@ -207,17 +207,15 @@ class Stages:
 
         Raises: RuntimeError with DVC's message when it cannot tell.
         """
-        dvc = [sys.executable, "-m", "nextbasis.pipeline.dvc", "--wait-for-lock"]
-        status = subprocess.run(
-            [*dvc, "status", "--json", stage_file(self.scale, self.root)],
-            cwd=self.root,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-        )
+        file = stage_file(self.scale, self.root)
+        records = Records(self.root, (self.root / file).with_suffix(".lock"), self.scale)
+        status = self._status(file)
+        while status.returncode and records.mend(status.stderr):
+            status = self._status(file)
         if status.returncode:
-            advice = "".join(text for word, text in ADVICE.items() if word in status.stderr)
+            advice = BUSY_ADVICE if "busy" in status.stderr else ""
             raise RuntimeError(f"dvc status failed:\n{status.stderr}{advice}")
+        records.keep()
         addresses = json.loads(status.stdout)
         changed = {stage.name for stage in self.stages if stage.address in addresses}
         self._due, folder = with_followers(self.stages, changed), self.root / MARKERS
@@ -228,6 +226,15 @@ class Stages:
             else:
                 write_text(marker, "unchanged\n")
                 os.utime(marker, (0, 0))
+
+    def _status(self, file: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json", file],
+            cwd=self.root,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+        )
 
     def being_run(self) -> bool:
         """Whether another Snakemake holds this scale, or died without `--unlock`."""
