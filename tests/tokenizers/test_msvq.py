@@ -1,5 +1,6 @@
 """Patches on several grids: ids and images by hand, codes by k-means."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,11 @@ from nextbasis.tokenizers.common.tokenizer import Tokenizer
 from toy_tokenizers import SIZE, pixels, run_tokenizer, token_config, tokens_stage, workspace
 
 __all__ = ["workspace"]  # a fixture
-LEVELS, CODES = [1, 2, 4], [3, 4, 9]
+LEVELS, CODES, BLACK = [1, 2, 4], [3, 4, 9], -0.9
 
 
 def config(levels: list[int] = LEVELS, codes: list[int] = CODES):
-    small = {"downsample": 2, "latent_channels": 4}
+    small = {"downsample": 2, "latent_channels": 4, "black": BLACK}
     return token_config("msvq", **small, levels=levels, level_codes=codes)
 
 
@@ -58,7 +59,8 @@ def test_ids_are_nearest_to_what_is_left_over_and_images_are_the_sums() -> None:
         added = F.interpolate(codes, (4, 4), mode="bicubic") if side < 4 else codes
         whole, rest = whole + added, rest - added
     again = unpatchify(whole.flatten(2).mT.float(), 2, 4)
-    torch.testing.assert_close(made.decode(ids), again)
+    assert (again < BLACK).any()
+    torch.testing.assert_close(made.decode(ids), torch.where(again < BLACK, -1, again))
 
 
 def test_codes_of_a_level_are_the_means_of_well_separated_leftovers() -> None:
@@ -97,7 +99,7 @@ def test_what_ids_stand_for_reaches_the_cache(workspace: Path) -> None:
     rows = np.arange(len(ids))
     assert np.array_equal(cache.tokens.take(rows, 0 * rows), ids)
     again = unpatchify(known.maps(ids)[-1].flatten(2).mT, 2, 4)
-    torch.testing.assert_close(made.decode(ids), again)
+    torch.testing.assert_close(made.decode(ids), torch.where(again < BLACK, -1, again))
 
 
 @pytest.mark.parametrize(
@@ -125,3 +127,8 @@ def test_more_codes_than_the_first_batch_has_tokens_are_refused() -> None:
 def test_images_of_other_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="tokenizer.latent_channels must be 12 .* got 4"):
         build(config(), SIZE, 3)
+
+
+def test_black_must_be_a_pixel() -> None:
+    with pytest.raises(ValueError, match=r"tokenizer.black must lie in \[-1, 1\), got 1.5"):
+        replace(config(), black=1.5)

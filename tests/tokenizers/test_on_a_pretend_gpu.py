@@ -31,7 +31,7 @@ CONFIGS = {
     "pca": token_config("pca", latent_channels=3),
     "kmeans": token_config("kmeans", downsample=2, latent_channels=4, codebook_size=7),
     "msvq": token_config(
-        "msvq", downsample=2, latent_channels=4, levels=[1, 2, 4], level_codes=[2, 3, 7]
+        "msvq", downsample=2, latent_channels=4, levels=[1, 4, 4], level_codes=[2, 3, 7], black=-0.9
     ),
     "kl": KL,
     "vq": token_config("vq"),

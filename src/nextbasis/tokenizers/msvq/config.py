@@ -11,6 +11,7 @@ class MSVQConfig(MadeTokenizer):
 
     levels: list[int]  # sides of the grids, coarse to fine; the last is that of the patches
     level_codes: list[int]  # that each level adds to the one codebook, all of which each may take
+    black: float  # pixels below it become -1: noise that the levels leave on a black background
 
     def __post_init__(self) -> None:
         """Check sizes."""
@@ -24,6 +25,8 @@ class MSVQConfig(MadeTokenizer):
                 f"tokenizer.level_codes must be {len(self.levels)} numbers above 0, one for each "
                 f"of tokenizer.levels; got {self.level_codes}"
             )
+        if not -1 <= self.black < 1:
+            raise ValueError(f"tokenizer.black must lie in [-1, 1), got {self.black}")
 
 
 TOKENIZER = MSVQConfig

@@ -34,6 +34,7 @@ class MSVQTokenizer(Tokenizer):
         tokenizer.levels unless they end with the grid of patches.
         """
         super().__init__()
+        self.black = config.black
         self.patch, self.side = config.downsample, image_size // config.downsample
         channels, self.level_codes = image_channels * self.patch**2, config.level_codes
         if config.latent_channels != channels:
@@ -91,9 +92,10 @@ class MSVQTokenizer(Tokenizer):
 
     @torch.no_grad()
     def decode(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b c h w"]:
-        """Images, about in [-1, 1]: the patches that the levels add up to."""
+        """Images, about in [-1, 1]: what the levels add up to, and black below `black`."""
         patches = rearrange(self.quantiser.maps(ids)[-1], "b d h w -> b (h w) d")
-        return unpatchify(patches, self.patch, self.side)
+        images = unpatchify(patches, self.patch, self.side)
+        return torch.where(images < self.black, -1.0, images)
 
     def codes(self) -> dict[str, Tensor]:
         """The codebook, and every level's convolution, which does nothing."""
