@@ -62,6 +62,8 @@ class Draws:
 class DiT(LatentTransformer):
     """The transformer that says noise and variance."""
 
+    config: DiTConfig
+
     def __init__(self, config: DiTConfig, spec: TokenSpec, order: OrderConfig) -> None:
         """Tokens form a grid, both of whose sides the patch must divide; `order` is not used."""
         super().__init__(config, spec, order, num_outputs=2 * spec.channels)
