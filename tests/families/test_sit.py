@@ -1,5 +1,6 @@
 """SiT and REPA: solvers in closed form, guidance's interval, the alignment and its teachers."""
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from builders import (
     basis_config,
@@ -23,6 +26,7 @@ from nextbasis.data.tokens import TokenCache
 from nextbasis.families.common import flow
 from nextbasis.families.common.generator import build_backbone
 from nextbasis.families.common.noise import ImageNoise
+from nextbasis.families.sit import cost
 from nextbasis.families.sit.config import SiTConfig, SiTSamplerConfig
 from nextbasis.families.sit.model import SiT
 from nextbasis.families.sit.solvers import heun
@@ -32,6 +36,7 @@ from nextbasis.training.trainer import Trainer
 from tokens_at_hand import write_tokens
 
 CPU = torch.device("cpu")
+ONEDNN = torch.ops.mkldnn._linear_pointwise
 LABELS = torch.tensor([0, 1, 2, 4])
 ALIGNED = {"align_weight": 0.5, "align_depth": 1, "align_hidden": 8, "teacher_widths": "8"}
 
@@ -352,9 +357,28 @@ def test_impossible_samplers_are_refused(changes: dict[str, Any], message: str) 
 
 def test_a_copy_of_a_model_keeps_its_teachers() -> None:
     """A moving average is a copy."""
-    import copy
-
     model = prepared()
     kept = copy.deepcopy(model).teachers[0](training_tokens())
     assert isinstance(model.teachers, list) and not isinstance(model.teachers, nn.ModuleList)
     assert torch.equal(kept, model.teachers[0](training_tokens()))
+
+
+def test_flops_of_an_aligned_loss_are_those_that_pytorch_counts() -> None:
+    """With projectors and teachers; those have no backward pass, of which the cost knows."""
+    model = prepared(width=64, align_hidden=32, teacher_widths="8,6")
+    draws = model.draw(4, 0.0, torch.Generator().manual_seed(0))
+
+    def products(x: Any, weight: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+        return 2 * math.prod(x) * weight[0]
+
+    counter = FlopCounterMode(display=False, custom_mapping={ONEDNN: products})
+    with counter, sdpa_kernel(SDPBackend.MATH):
+        model.loss(tokens("sit"), LABELS, draws)
+    whole = counter.get_total_flops() / 4
+    counter = FlopCounterMode(display=False, custom_mapping={ONEDNN: products})
+    with counter, sdpa_kernel(SDPBackend.MATH):
+        for teacher in model.teachers:
+            teacher(tokens("sit"))
+    taught = counter.get_total_flops() / 4
+    expected = cost.forward(model.config, model.spec).total
+    assert expected == pytest.approx(whole - taught * 2 / 3, rel=0.01)

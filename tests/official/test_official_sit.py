@@ -19,6 +19,7 @@ from nextbasis.families import find
 from nextbasis.families.common.checkpoint import load_generator
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.sit.config import SiTConfig
+from nextbasis.families.sit.official import current
 from nextbasis.official import (
     export_state,
     import_checkpoint,
@@ -148,6 +149,15 @@ def test_official_files_are_read_and_written_back(kind: str, file: str, source: 
             for name, tensor in weights(kind).items()
         }
         assert_same(export_state(imported), expected)
+
+
+def test_older_files_of_repa_get_the_names_of_today() -> None:
+    """They name the blocks after the aligned one decoder_blocks.0 and so on."""
+    older, _ = read_checkpoint(fixture_path("ckpt/sit_repa_repa_open/legacy.pt"))
+    today, _ = read_checkpoint(fixture_path("ckpt/sit_repa_repa_open/last.pt"))
+    assert "decoder_blocks.0.attn.qkv.weight" in older
+    assert_same(current(older), today)
+    assert_same(current(today), today)
 
 
 @pytest.mark.parametrize("kind", FIXTURES)

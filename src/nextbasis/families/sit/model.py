@@ -58,7 +58,7 @@ class SiT(LatentTransformer):
 
     config: SiTConfig
     # What REPA compares with: features of clean tokens. No part of the state, as `prepare` says.
-    teachers: Sequence[Callable[[Float[Tensor, "b n d"]], Float[Tensor, "b m f"]]]
+    teachers: Sequence[Callable[[Float[Tensor, "b n d"]], Float[Tensor, "b m _"]]]
 
     def __init__(self, config: SiTConfig, spec: TokenSpec, order: OrderConfig) -> None:
         """A model with fresh weights; see LatentTransformer."""
@@ -116,7 +116,7 @@ class SiT(LatentTransformer):
         noisy: Float[Tensor, "b n d"],
         time: Float[Tensor, " b"],
         labels: Int[Tensor, " b"],
-    ) -> tuple[Float[Tensor, "b n d"], list[Float[Tensor, "b m f"]]]:
+    ) -> tuple[Float[Tensor, "b n d"], list[Float[Tensor, "b m _"]]]:
         """dz/dt of all tokens, and the projections of the aligned block's output."""
         blocks, depth = list(self.blocks), self.config.align_depth
         y = self.condition(self.told(time), labels)
@@ -135,7 +135,7 @@ class SiT(LatentTransformer):
         return -velocity if self.config.time_one == "data" else velocity
 
     def alignment(
-        self, clean: Float[Tensor, "b n d"], projected: list[Float[Tensor, "b m f"]]
+        self, clean: Float[Tensor, "b n d"], projected: list[Float[Tensor, "b m _"]]
     ) -> Float[Tensor, ""]:
         """Mean cosine of projections and the teachers' features (REPA, eq. 8).
 

@@ -1,5 +1,6 @@
 """The official checkpoints of SiT and REPA: names, sizes read off the shapes, no constants."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -74,3 +75,17 @@ def constants(model: SiTConfig, spec: TokenSpec) -> dict[str, Tensor]:
 def host_order(model: SiTConfig, spec: TokenSpec) -> Tensor:
     """Tokens are in raster order."""
     return orders.raster(*spec.grid)
+
+
+def current(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with today's names: REPA's older files count blocks after the aligned anew."""
+    first = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
+
+    def renamed(name: str) -> str:
+        part, _, rest = name.partition(".")
+        if part != "decoder_blocks":
+            return name
+        index, _, rest = rest.partition(".")
+        return f"blocks.{first + int(index)}.{rest}"
+
+    return {renamed(name): tensor for name, tensor in state.items()}
