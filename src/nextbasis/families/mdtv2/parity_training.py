@@ -4,6 +4,7 @@ The package trains with AdamW; Adan is here for the comparison.
 """
 
 from collections.abc import Iterable
+from copy import deepcopy
 from types import EllipsisType
 from typing import Any
 
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from nextbasis.families.mdtv2.model import Draws, MDTv2, kept_patches
 from nextbasis.official import official_name
 from nextbasis.parity.fixture import Fixture
-from nextbasis.training.optimiser import MovingAverage
 
 WEIGHTS = 3e-4  # tolerance: Adan, as Adam, magnifies rounding of gradients that are nearly zero
 
@@ -76,7 +76,7 @@ def run(fixture: Fixture, model: MDTv2) -> None:
     """Compare train.{losses,grad_norms,param.*,ema.*}; changes the model."""
     settings = fixture.value("train")
     tokens = rearrange(fixture["loss.latents"], "b c h w -> b (h w) c")
-    optim, average = Adan(model.parameters(), settings), MovingAverage(model, settings["ema_rate"])
+    optim, average = Adan(model.parameters(), settings), deepcopy(model).requires_grad_(False)
     losses, norms = [], []
     for step in range(settings["steps"]):
         model.zero_grad()
@@ -84,11 +84,12 @@ def run(fixture: Fixture, model: MDTv2) -> None:
         loss = model.loss(tokens, fixture["loss.labels"], draws).value
         loss.backward()
         norms.append(optim.step())
-        average.update(model)
+        for mean, new in zip(average.parameters(), model.parameters(), strict=True):
+            mean.lerp_(new.detach(), 1 - settings["ema_rate"])
         losses.append(loss.detach())
     fixture.check("train.losses", torch.stack(losses))
     fixture.check("train.grad_norms", torch.stack(norms))
-    for kind, source in (("param", model), ("ema", average.module)):
+    for kind, source in (("param", model), ("ema", average)):
         for name, parameter in source.named_parameters():
             output = f"train.{kind}.{official_name('mdtv2', name)}"
             fixture.check(output, parameter, tolerance=WEIGHTS)
