@@ -1,7 +1,14 @@
-"""The documentation against the tests that it names."""
+"""The documentation against the tests, files, commands and stages that it names."""
 
 import re
+import shlex
 from pathlib import Path
+
+import pytest
+
+from nextbasis.commands.cli import command_line
+from nextbasis.pipeline.catalog import load_catalog
+from nextbasis.pipeline.stagelist import load_stages
 
 TESTS = Path(__file__).parent
 BASIS = (TESTS.parent / "docs" / "basis.md").read_text()
@@ -25,3 +32,41 @@ def test_every_statement_test_is_named_in_the_documentation() -> None:
 def _text(file: str) -> str:
     (path,) = TESTS.rglob(file)
     return path.read_text()
+
+
+PAGES = sorted([*TESTS.parent.glob("*.md"), *(TESTS.parent / "docs").rglob("*.md")])
+
+
+def test_links_lead_somewhere() -> None:
+    broken = [
+        f"{page.name}: {link}"
+        for page in PAGES
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+        if "://" not in link and not (page.parent / link).exists()
+    ]
+    assert not broken
+
+
+def commands() -> list[str]:
+    """Lines of the documentation that start a command of ours, without comments."""
+    lines = [line for page in PAGES for line in page.read_text(encoding="utf-8").splitlines()]
+    own = [line.split("#")[0].strip() for line in lines if line.startswith("    nextbasis ")]
+    return [line for line in own if "…" not in line and "KEY" not in line]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_are_understood(line: str) -> None:
+    """The words of a command that a page shows; nothing is run."""
+    given, rest = command_line().parse_known_args(shlex.split(line)[1:])
+    assert all("=" in word and given.takes(word) for word in rest), rest
+
+
+def test_settings_of_snakemake_and_stages_that_pages_name_exist() -> None:
+    catalog = load_catalog(TESTS.parent)
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    named = set(re.findall(r"--config scale=(\w+)|SCALE=([a-z]\w+)", text))
+    scales = {name for pair in named for name in pair if name}
+    assert scales and scales <= set(catalog)
+    stages = {stage.address for stage in load_stages(catalog, TESTS.parent)}
+    told = set(re.findall(r"dvc repro (?:-f -s )?((?:config/\S+?:)?\w+@\w+)", text))
+    assert told and told <= stages
