@@ -55,10 +55,12 @@ def test_an_imported_model_does_there_what_it_does_on_the_cpu(
 ) -> None:
     path, given = tmp_path / "official.pth", as_dict(model_config(family))
     official = official_file(family, path)
-    save_imported(tmp_path / "here", import_checkpoint(family, path, given), basis_config(), RASTER)
+    save_imported(
+        tmp_path / "here", import_checkpoint(family, path, given, (4, 4)), basis_config(), RASTER
+    )
     loss, drawn = used(tmp_path / "here", family, CPU)
     with gpu(deterministic):
-        imported = import_checkpoint(family, path, given)
+        imported = import_checkpoint(family, path, given, (4, 4))
         save_imported(tmp_path / "there", imported, basis_config(), RASTER)
         exported = export_state(load_imported(tmp_path / "there"))
         their_loss, their_drawn = used(tmp_path / "there", family, DEVICE)
