@@ -38,7 +38,7 @@ def activations(
     """Blocks and other numbers kept for the backward pass."""
     n, w, h = spec.num_tokens, model.width, model.mlp_width
     rows = num_rows(spec, parallel)
-    blocks = Layer(model.depth, rows, w, kept=13 * w + 4 * h, masks=2 * w)
+    blocks = Layer(model.depth, rows, w, kept=12 * w + 4 * h, masks=2 * w)
     return [([blocks], n * (3 * w + 2 * spec.codebook_size))]
 
 
