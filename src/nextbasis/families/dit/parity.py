@@ -103,7 +103,7 @@ def check_guidance(fixture: Fixture, model: DiT) -> None:
     half, (given, told) = patchify(x, 1)[: len(x) // 2], labels.chunk(2)
     null = model.net(half, model.condition(time.float().chunk(2)[1], told))[..., GUIDED_CHANNELS:]
     for name, guidance in scales(fixture):
-        rows = zip(half.split(1), given.split(1), time.tolist(), strict=False)
+        rows = zip(half.split(1), given.split(1), time.float().tolist(), strict=False)
         said = torch.cat([Guided(model, y, GUIDED_CHANNELS)(x, t, guidance) for x, y, t in rows])
         both = torch.cat((said, torch.cat((said[..., :GUIDED_CHANNELS], null), -1)))
         fixture.check(name, latents_of(both, model))
