@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from nextbasis.support.instructions import pin
 
 if TYPE_CHECKING:
-    from nextbasis.models.model import Model
+    from nextbasis.sampling.model import Model
 
 __version__ = "0.1.0"
 
@@ -20,6 +20,6 @@ def load(
 
     Raises: FileNotFoundError or ValueError naming what is missing and how to give it.
     """
-    from nextbasis.models import model as models  # torch takes seconds to import
+    from nextbasis.sampling import model as sampling  # torch takes seconds to import
 
-    return models.load(model, scale=scale, tokenizer=tokenizer, sampler=sampler)
+    return sampling.load(model, scale=scale, tokenizer=tokenizer, sampler=sampler)

@@ -70,9 +70,7 @@ def test_chosen_takes_prefixes_in_order_of_the_table() -> None:
 
 
 def test_chosen_refuses_an_unknown_row() -> None:
-    with pytest.raises(ValueError, match="--only dit fits no row; the rows are .*mar-train"):
-        chosen(["dit"])
-    with pytest.raises(ValueError, match="--only nosuch fits no row; the rows are"):
+    with pytest.raises(ValueError, match="--only nosuch fits no row; the rows are .*mar-train"):
         chosen(["nosuch"])
 
 

@@ -63,12 +63,6 @@ def test_an_imported_model_does_there_what_it_does_on_the_cpu(
     loss, drawn = used(tmp_path / "here", family, CPU)
     with gpu(deterministic):
         imported = import_checkpoint(family, path, given, grid)
-    save_imported(
-        tmp_path / "here", import_checkpoint(family, path, given, (4, 4)), basis_config(), RASTER
-    )
-    loss, drawn = used(tmp_path / "here", family, CPU)
-    with gpu(deterministic):
-        imported = import_checkpoint(family, path, given, (4, 4))
         save_imported(tmp_path / "there", imported, basis_config(), RASTER)
         exported = export_state(load_imported(tmp_path / "there"))
         their_loss, their_drawn = used(tmp_path / "there", family, DEVICE)

@@ -68,7 +68,7 @@ def run(given: argparse.Namespace) -> int:
     import numpy as np
 
     from nextbasis.data.pictures import save_grid
-    from nextbasis.models.model import load
+    from nextbasis.sampling.model import load
     from nextbasis.stages import choose_algorithms
     from nextbasis.support.files import sha256, write_atomic
     from nextbasis.support.progress import Progress

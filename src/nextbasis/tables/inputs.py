@@ -8,6 +8,7 @@ from nextbasis.pipeline.catalog import (
     TABLES,
     Catalog,
     Evals,
+    Table,
     evals_of,
     headline_evals,
     section,
@@ -85,12 +86,21 @@ def model_inputs(catalog: Catalog, scale: str) -> list[str]:
 
 
 def tables_of(catalog: Catalog, scale: str, extra: bool) -> list[str]:
-    """The tables that show a system of the scale; those marked extra only with `extra`."""
+    """The tables that show a system of the scale, or a pair; those marked extra with `extra`."""
     return [
         name
         for name, table in catalog["tables"].items()
-        if (extra or not table.get("extra")) and table_evals(catalog, scale, name)
+        if (extra or not table.get("extra")) and _has_a_row(catalog, scale, table)
     ]
+
+
+def _has_a_row(catalog: Catalog, scale: str, table: Table) -> bool:
+    sides = ("baseline", "system") if table["kind"] == "pairs" else ("system",)
+    return any(
+        all(evals_of(catalog, scale, row[side]) for side in sides)
+        for row in table["rows"]
+        if sides[-1] in row
+    )
 
 
 def extra_figures_of(catalog: Catalog, scale: str, extra: bool) -> list[str]:

@@ -150,7 +150,8 @@ class Builder:
         values, numbers = [], []
         for suffix, key, reference in sides:
             values.append(self._estimate(entry[key], metric))
-            numbers.append(look_up(self.published, entry[reference], metric))
+            told = entry.get(reference)
+            numbers.append(look_up(self.published, told, metric) if told else None)
             self._tidy(label + suffix, "", entry[key], metric, values[-1], numbers[-1])
         judged = self.judgements[entry["baseline"], entry["system"]]
         gain = judged.difference

@@ -50,7 +50,9 @@ class FinalLayer(nn.Module):
         self.linear = Linear(width, channels)
         self.adaLN_modulation = Modulation(width, 2)
 
-    def forward(self, x: Float[Tensor, "*r w"], y: Float[Tensor, "*r w"]) -> Float[Tensor, "*r c2"]:
+    def forward(
+        self, x: Float[Tensor, "*r w"], y: Float[Tensor, "*#r w"]
+    ) -> Float[Tensor, "*r c2"]:
         """Map to the outputs, given y after its SiLU."""
         shift, scale = self.adaLN_modulation[1](y).chunk(2, -1)
         return self.linear(modulate(self.norm_final(x), scale, shift))

@@ -187,10 +187,13 @@ class LatentTransformer(Backbone):
     def read_out(
         self, h: Float[Tensor, "b m w"], y: Float[Tensor, "u w"], rows: Rows = None
     ) -> Float[Tensor, "b n k"]:
-        """The final layer, token by token."""
-        y = y if rows is None else y.index_select(0, rows)
+        """The final layer, token by token; conditions that rows share are mapped once."""
+        layer = self.final_layer
         with precision("float32", h.device):
-            return self.patch_embed.undo(self.final_layer(h, y[:, None].to(h.dtype)))
+            told = layer.adaLN_modulation[1](y.to(h.dtype))
+            told = told if rows is None else told.index_select(0, rows)
+            shift, scale = told[:, None].chunk(2, -1)
+            return self.patch_embed.undo(layer.linear(modulate(normalised(h), scale, shift)))
 
     def net(
         self, tokens: Float[Tensor, "b n d"], y: Float[Tensor, "u w"], rows: Rows = None

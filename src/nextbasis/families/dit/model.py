@@ -9,25 +9,19 @@ b images, n tokens of d channels in raster order.
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from nextbasis.config import OrderConfig
 from nextbasis.families.common.ancestral import denoised
 from nextbasis.families.common.dit import (
-    DiTBlock,
     Guided,
     LatentTransformer,
-    Rows,
-    normalised,
 )
-from nextbasis.families.common.execution import precision
 from nextbasis.families.common.loss import Loss
 from nextbasis.families.common.noise import ImageNoise
-from nextbasis.families.common.parts import modulate
 from nextbasis.families.common.schedule import (
     Schedule,
     linear_betas,
@@ -35,7 +29,6 @@ from nextbasis.families.common.schedule import (
     variational_bound,
 )
 from nextbasis.families.common.spec import TokenSpec
-from nextbasis.families.dit.block import Block
 from nextbasis.families.dit.config import DiTConfig, DiTSamplerConfig, strided_steps
 from nextbasis.families.dit.implicit import Predict, implicitly_denoised
 
@@ -67,7 +60,6 @@ class DiT(LatentTransformer):
     def __init__(self, config: DiTConfig, spec: TokenSpec, order: OrderConfig) -> None:
         """Tokens form a grid, both of whose sides the patch must divide; `order` is not used."""
         super().__init__(config, spec, order, num_outputs=2 * spec.channels)
-        self.blocks = nn.ModuleList(Block(cast(DiTBlock, block)) for block in self.blocks)
         self.schedule = Schedule(betas=linear_betas)
 
     def draw(self, batch: int, progress: float, generator: torch.Generator) -> Draws:
@@ -108,17 +100,6 @@ class DiT(LatentTransformer):
         """What the network is shown."""
         rows, step, noise = y.flatten(0, 1), self.steps(draws).flatten(), draws.noise.flatten(0, 1)
         return self.schedule.add_noise(rows, step, noise).view_as(y)
-
-    def read_out(
-        self, h: Float[Tensor, "b m w"], y: Float[Tensor, "u w"], rows: Rows = None
-    ) -> Float[Tensor, "b n k"]:
-        """The final layer, token by token; conditions that rows share are mapped once."""
-        layer = self.final_layer
-        with precision("float32", h.device):
-            told = layer.adaLN_modulation[1](y.to(h.dtype))
-            told = told if rows is None else told.index_select(0, rows)
-            shift, scale = told[:, None].chunk(2, -1)
-            return self.patch_embed.undo(layer.linear(modulate(normalised(h), scale, shift)))
 
     @torch.no_grad()
     def sample(

@@ -62,12 +62,11 @@ def run(fixture: Fixture) -> None:
 def check_pixels(fixture: Fixture, images: Float[Tensor, "b c h w"]) -> None:
     """Compare grey levels as each of the systems makes them, which all truncate."""
     grey = {
-        "dit": 127.5 * images + 128,  # SiT's too
-        "repa": 255 * ((images + 1) / 2),
-        "mdt": 127.5 * (images + 1),
+        "out.uint8_dit": 127.5 * images + 128,  # SiT's too
+        "out.uint8_repa": 255 * ((images + 1) / 2),
+        "out.uint8_mdt": 127.5 * (images + 1),
     }
-    for system, values in grey.items():
-        name = f"out.uint8_{system}"
+    for name, values in grey.items():
         if fixture.holds(name):
             levels = values.clamp(0, 255).byte().permute(0, 2, 3, 1).float()
             official = fixture[name].cpu().float()

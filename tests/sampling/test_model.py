@@ -10,7 +10,7 @@ import nextbasis
 from command import ROOT, refused, run
 from fixtures_at_hand import fixture_path
 from nextbasis.config import compose
-from nextbasis.models.model import Model
+from nextbasis.sampling.model import Model
 from nextbasis.stages import sample
 from nextbasis.support.files import read_json, write_json
 from small_run import save_small_run
@@ -76,8 +76,8 @@ def test_the_released_sizes_choose_tokenizer_and_sampler(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The config of a released model, without its 943 million weights."""
-    from nextbasis.models.finding import _of_the_released
     from nextbasis.official.sizes import model_config
+    from nextbasis.sampling.finding import _of_the_released
 
     entries = list(_of_the_released(model_config("mar", "mar_h") | {"dropout": 0.0}))
     first = entries[0]

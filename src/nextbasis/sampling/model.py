@@ -24,7 +24,7 @@ from nextbasis.families.common.checkpoint import load_generator
 from nextbasis.families.common.execution import precision
 from nextbasis.families.common.generator import Generator
 from nextbasis.families.common.noise import ImageNoise
-from nextbasis.models.finding import TrainedHere, belongings, folder_of
+from nextbasis.sampling.finding import TrainedHere, belongings, folder_of
 from nextbasis.support.files import result_folder
 from nextbasis.support.provenance import device
 from nextbasis.support.words import listed
