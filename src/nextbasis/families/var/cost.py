@@ -37,9 +37,10 @@ def _pyramid(model: VARConfig, spec: TokenSpec) -> int:
     """What ids stand for: codes of levels upsampled and convolved, the map averaged over areas."""
     c, (height, width) = model.code_channels, spec.levels[-1]
     convolutions = len(spec.levels) * height * width * (c * KERNEL) ** 2
-    resizings = [rows * width * (height + columns) for rows, columns in spec.levels[:-1]]
-    up = [height * columns * (rows + width) for rows, columns in spec.levels[:-1]]
-    return 2 * (convolutions + c * (sum(up) + sum(resizings[1:])))
+    coarse = [grid for grid in spec.levels if grid != spec.levels[-1]]  # others are not resized
+    up = [height * columns * (rows + width) for rows, columns in coarse]
+    down = [rows * width * (height + columns) for rows, columns in coarse[1:]]
+    return 2 * (convolutions + c * (sum(up) + sum(down)))
 
 
 def activations(model: VARConfig, spec: TokenSpec) -> list[tuple[list[Layer], int]]:
