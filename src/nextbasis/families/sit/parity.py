@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from nextbasis.families.common.loss import Loss
 from nextbasis.families.common.parts import sinusoid
-from nextbasis.families.sit import parity_paths, parity_sampling
+from nextbasis.families.sit import parity_paths, parity_pixels, parity_sampling
 from nextbasis.families.sit.model import Draws, SiT
 from nextbasis.official import import_state
 from nextbasis.official.names import RASTER
@@ -20,8 +19,6 @@ from nextbasis.tokenizers.common.patches import patchify, unpatchify
 KINDS = {"sit": "data", "repa": "noise"}  # and what is at the network's time 1
 TERMS, TRAINED = 1e-3, 3e-4  # tolerances of losses of images, and of weights that Adam moved
 SCALE = 0.18215  # of the latents
-PIXELS, TEACHER_SIDE, EVERY = 256, 224, 9  # sides of an image and of what a teacher sees
-PIXEL_MEAN, PIXEL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def knows(fixture: Fixture) -> bool:
@@ -36,7 +33,7 @@ def run(fixture: Fixture) -> None:
         mean, deviation = fixture["posterior.moments"].chunk(2, 1)  # on disk: no logarithms
         fixture.check("posterior.z", (mean + deviation * fixture["posterior.noise"]) * SCALE)
     if fixture.holds("dino."):
-        check_pixels(fixture)
+        parity_pixels.run(fixture)
     if fixture.holds("loss."):
         check_losses(fixture, build(fixture))
     if fixture.holds("grads.") or fixture.holds("loss.grad_norm"):
@@ -130,17 +127,6 @@ def scales(fixture: Fixture) -> list[tuple[str, float]]:
     prefix = "cfg.scale_"
     names = [name for name in fixture.tensors if name.startswith(prefix)]
     return [(name, float(name.removeprefix(prefix).replace("_", "."))) for name in names]
-
-
-def check_pixels(fixture: Fixture) -> None:
-    """Compare what a teacher of pixels would see of an image that the metadata's rule makes."""
-    *factors, divisor, levels = fixture["dino.rule"].tolist()
-    index = torch.arange(len(factors) * PIXELS**2).view(1, len(factors), PIXELS, PIXELS)
-    image = index * torch.tensor(factors).view(-1, 1, 1) // divisor % levels
-    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
-    seen = F.interpolate((image / 255.0 - mean) / std, (TEACHER_SIDE, TEACHER_SIDE), mode="bicubic")
-    fixture.check("dino.shape", torch.tensor(seen.shape))
-    fixture.check("dino.out_every_9", seen[..., ::EVERY, ::EVERY])
 
 
 def draws_of(
