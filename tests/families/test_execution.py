@@ -65,7 +65,7 @@ def part_calls(network: Generator) -> list[int]:
     return count
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", (*FAMILIES, "var"))
 def test_recomputing_changes_no_bit_of_loss_and_gradients(family: str) -> None:
     plain, recomputed = learned(family, 0.1), learned(family, 0.1)
     recompute_blocks(recomputed.backbone)
@@ -77,7 +77,7 @@ def test_recomputing_changes_no_bit_of_loss_and_gradients(family: str) -> None:
     assert not torch.equal(step(plain, family)[1], step(learned(family, 0.0), family)[1])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", (*FAMILIES, "var"))
 def test_bfloat16_trains_about_as_float32(family: str) -> None:
     network = learned(family, 0.0)
     (loss, gradient), (exact, exact_gradient) = (
