@@ -158,6 +158,8 @@ def test_older_files_of_repa_get_the_names_of_today() -> None:
     assert "decoder_blocks.0.attn.qkv.weight" in older
     assert_same(current(older), today)
     assert_same(current(today), today)
+    path = fixture_path("ckpt/sit_repa_repa_open/legacy.pt")
+    assert_same(export_state(import_checkpoint("sit", path, FIXTURES["repa"])), today)
 
 
 @pytest.mark.parametrize("kind", FIXTURES)

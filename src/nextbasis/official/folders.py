@@ -11,7 +11,13 @@ from nextbasis.config import CONFIG_FOLDER, as_dict, section
 from nextbasis.families import find, names
 from nextbasis.families.common.checkpoint import CONFIG, MODEL
 from nextbasis.official import autoencoders
-from nextbasis.official.imports import export_state, import_state, load_imported, save_imported
+from nextbasis.official.imports import (
+    export_state,
+    import_state,
+    load_imported,
+    renewed,
+    save_imported,
+)
 from nextbasis.official.names import check_family
 from nextbasis.official.sizes import complete, model_config
 from nextbasis.support.files import read_json, sha256, write_atomic
@@ -98,6 +104,7 @@ def _import_backbone(
 ) -> dict[str, str]:
     state, origin = read_checkpoint(checkpoint, part)
     try:
+        state = renewed(family, state)
         check_family(family, state)
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         given = complete(family, shapes, given)

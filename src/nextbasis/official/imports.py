@@ -66,10 +66,10 @@ def import_state(
 
     Raises: ValueError naming every wrong tensor, or what else is wrong.
     """
-    official = dict(official)
+    part = find(family).part("official")
+    official = renewed(family, official)
     check_family(family, official)
     shapes = {name: tuple(tensor.shape) for name, tensor in official.items()}
-    part = find(family).part("official")
     levels = part.levels(official) if hasattr(part, "levels") else ()
     model, spec = infer(family, shapes, given, grid, levels)
     check_shapes(shapes, official_shapes(model, spec))
@@ -77,6 +77,12 @@ def import_state(
     check_floats(official)
     state = {our_name(family, name): tensor for name, tensor in official.items()}
     return Imported(family=family, source=source, model=model, spec=spec, state=state, extra=extra)
+
+
+def renewed(family: str, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An official state dict under today's names, where older files of the family had others."""
+    part = find(family).part("official")
+    return dict(part.current(official) if hasattr(part, "current") else official)
 
 
 def _take_constants(official: dict[str, Tensor], computed: dict[str, Tensor]) -> dict[str, Tensor]:

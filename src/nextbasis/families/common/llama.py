@@ -146,7 +146,7 @@ class Llama(Backbone):
                 nn.init.normal_(part.weight, std=0.02)
         nn.init.zeros_(self.head.weight)
 
-    def _rows_rotation(self, grid: tuple[int, int], scan: Int[Tensor, " n"]) -> Rotation:
+    def _rows_rotation(self, grid: tuple[int, int], scan: Int[Tensor, " c"]) -> Rotation:
         """Angles of the rows: of tokens those of their cells.
 
         Differs from a rotation by no angle: class and special tokens have rows of zeros, as the

@@ -5,13 +5,8 @@ The grid is cut into as many equal regions as tokens are drawn together. The fir
 region is drawn alone, one region after another; then the second of all regions at once, and so on.
 """
 
-import torch
-from jaxtyping import Int
-from torch import Tensor
-
 from nextbasis.basis import orders
 from nextbasis.config import OrderConfig
-from nextbasis.families.common.attention import Rotation, grid_rotation
 from nextbasis.families.common.llama import Llama
 from nextbasis.families.common.spec import TokenSpec
 from nextbasis.families.par.config import PARConfig
@@ -35,16 +30,6 @@ class PAR(Llama):
             )
         scan = orders.par(height, width, side)
         super().__init__(config, spec, order, scan, config.parallel)
-
-    def _rows_rotation(self, grid: tuple[int, int], scan: Int[Tensor, " c"]) -> Rotation:
-        """Angles of the rows: of class and special tokens none, of tokens those of their cells.
-
-        Differs from the base class in its annotation only, which asks for as many rows as tokens.
-        """
-        cells = grid_rotation(*grid, self.config.width // self.config.num_heads)[scan]
-        first, rest = cells[: self.parallel], cells[self.parallel :]
-        nothing = torch.zeros_like(first)
-        return torch.cat((nothing[:1], first, nothing[1:], rest))
 
 
 MODEL = PAR
