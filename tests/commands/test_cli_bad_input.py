@@ -127,7 +127,7 @@ def test_elsewhere_the_missing_files_are_named(
 
 
 @pytest.mark.parametrize(
-    "wrong", [[], ["import", "dit", "a", "b"], ["plan", "--gpus", "0"], ["plan", "x=1"]]
+    "wrong", [["import", "nosuch", "a", "b"], ["plan", "--gpus", "0"], ["plan", "x=1"]]
 )
 def test_wrong_usage_ends_with_the_usage(
     wrong: list[str], capsys: pytest.CaptureFixture[str]

@@ -46,7 +46,7 @@ def test_missing_files_of_the_paper_scale_are_named(
         assert "data/kl16.ckpt is missing" in checks["weights of kl16"].found
         assert "config/tokenizer/kl16.yaml" in checks["weights of kl16"].advice
         text = doctor.text(list(checks.values()))
-        assert "MISSING data" in text and "4 of" in text
+        assert "MISSING data" in text and "7 of" in text
     monkeypatch.setenv("NEXTBASIS_DATA", str(tmp_path))
     assert str(tmp_path) in found("imagenet256")["data"].found
 

@@ -138,7 +138,7 @@ def test_missing_metadata_are_named(tmp_path: Path) -> None:
     [
         (None, "has no metadata"),
         ({"description": '{"kind": "nosuch"}'}, "its kind is nosuch; known are"),
-        ({"description": '{"kind": "dit"}'}, "its kind is dit; known are .*mar"),
+        ({"description": '{"kind": "nosuch"}'}, "its kind is nosuch; known are .*mar"),
         ({"description": "{"}, "not JSON"),
         ({"config": "{}"}, "its kind is unknown"),
         ({"other": "1"}, "metadata lack config"),

@@ -332,7 +332,7 @@ def test_a_tokenizer_s_entry_says_its_kind(tmp_path: Path) -> None:
             CATALOG["tiny"]["runs"]["rar_b"],
             "tiny.diagnoses.rar_b: RAR models",
         ),
-        ("tiny.runs.xar_b.family", "var", "tiny.runs.xar_b: no family 'var'; choose one of"),
+        ("tiny.runs.xar_b.family", "nosuch", "tiny.runs.xar_b: no family 'nosuch'; choose one of"),
         ("tiny.runs.xar_b.captions", "words", "tiny.runs.xar_b: no captions 'words'"),
         ("tiny.runs.xar_b.run", "mar_b", "tiny.runs.xar_b: run must be the entry's own name"),
         ("tiny.rebased.vq_klt.parent", "vqq", "no parent 'vqq'"),

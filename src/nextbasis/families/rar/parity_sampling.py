@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -41,7 +42,8 @@ def run(fixture: Fixture, model: RAR) -> None:
     if fixture.holds("out.gen_perm."):
         runs["gen_perm"] = runs["gen0"]
     for name, settings in runs.items():
-        model.order_config.anneal_start = float(name == "gen_perm")
+        start = float(name == "gen_perm")
+        model.order_config = replace(model.order_config, anneal_start=start, anneal_end=start)
         check_run(fixture, f"out.{name}", settings, model)
 
 
