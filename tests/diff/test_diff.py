@@ -13,7 +13,9 @@ from PIL import Image
 from command import ROOT
 from nextbasis.commands.cli import main
 from nextbasis.diff.causes import Causes, flatten
+from nextbasis.diff.history import WorkingTree
 from nextbasis.diff.numbers import _machines
+from nextbasis.diff.unseen import unseen
 from results_tree import write_catalog
 
 MAKE = """
@@ -239,3 +241,28 @@ def test_machines_are_read_from_the_files_that_name_them() -> None:
     made = {"processor": "CPU", "instructions": "AVX2", "pinned": False}
     files = {"a": made, "b": {"provenance": made | {"pinned": True}}, "c": {"values": {}}}
     assert _machines(files) == {"a": "CPU (AVX2, not pinned)", "b": "CPU (AVX2, pinned)"}
+
+
+def test_what_was_edited_and_not_run_again_is_told(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", "two"]) == 0
+    assert "Not compared" not in capsys.readouterr().out
+    before = (repository / "params.json").read_text()
+    try:
+        set_lr(repository, 0.75)
+        main(["diff", "two", "--json"])
+        (told,) = json.loads(capsys.readouterr().out)["unseen"]
+        assert "params.json, train.lr: " in told and "→ 0.75" in told
+        assert "nothing was run with it since" in told
+    finally:
+        (repository / "params.json").write_text(before)
+
+
+def test_scales_of_one_version_are_told() -> None:
+    old = WorkingTree(Path("nowhere"), "the old one")
+    new = WorkingTree(Path("nowhere"), "the new one")
+    stages = {"train-cpu@a": {"cmd": ""}}, {"train-cpu@a": {"cmd": ""}, "dataset-tiny": {"cmd": ""}}
+    told = unseen(old, new, stages, Path("nowhere"))
+    assert told == ["tiny: the old one has no results of it, so nothing of the new one is compared"]
+    assert not unseen(old, new, (stages[0], stages[0]), Path("nowhere"))

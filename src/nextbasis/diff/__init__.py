@@ -26,7 +26,7 @@ def diff(
     flipped. Raises: ValueError for an unknown revision or one without recorded results.
     """
     versions = open_version(root, old), open_version(root, new)
-    found: Difference = compare(*versions, threshold, speeds)
+    found: Difference = compare(*versions, threshold, speeds, root)
     if html:
         write_text(html, page(found, root))
     text = json.dumps(found.as_dict(), indent=2) if as_json else markdown(found, root)

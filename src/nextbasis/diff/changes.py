@@ -4,11 +4,13 @@ import csv
 import io
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from nextbasis.diff.causes import Causes
 from nextbasis.diff.history import Version, locked_stages
 from nextbasis.diff.numbers import Cells, Number, Numbers, Spreads, read_cells, read_numbers
+from nextbasis.diff.unseen import unseen
 
 PICTURES = (".png",)
 
@@ -73,6 +75,7 @@ class Difference:
     pictures: list[Picture]
     num_same: int
     tables: list[Change]  # cells of rendered tables
+    unseen: list[str]  # sentences about what is not compared
 
     @property
     def moved(self) -> bool:
@@ -88,6 +91,7 @@ class Difference:
             "pictures": [asdict(picture) for picture in self.pictures],
         }
         rest = {"only_old": self.only_old, "only_new": self.only_new, "moved": self.moved}
+        rest |= {"unseen": self.unseen}
         return {
             "old": self.old,
             "new": self.new,
@@ -111,8 +115,10 @@ def _by_path(changes: list[Change]) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-def compare(old: Version, new: Version, threshold: float, speeds: bool = False) -> Difference:
-    """Everything that differs; speeds on request.
+def compare(
+    old: Version, new: Version, threshold: float, speeds: bool = False, root: Path = Path()
+) -> Difference:
+    """Everything that differs, and what cannot be seen; speeds on request.
 
     Raises: ValueError for a version without recorded results.
     """
@@ -141,6 +147,7 @@ def compare(old: Version, new: Version, threshold: float, speeds: bool = False) 
         pictures=_pictures(*stages),
         num_same=same,
         tables=_cell_changes(cells[0], cells[1], threshold),
+        unseen=unseen(old, new, stages, root),
     )
 
 
