@@ -65,6 +65,7 @@ def test_without_a_gpu_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 ON_A_GPU = {  # each module that asks for the device, and the tests that put it on a GPU
     "figures/neighbours.py": "figures/test_neighbours.py",
     "parity/fixture.py": "parity/test_parity_on_a_gpu.py",
+    "sampling/model.py": "sampling/test_model.py",
     "scoring/brought.py": "scoring/test_scores_on_a_pretend_gpu.py",
     "scoring/paired.py": "scoring/test_scores_on_a_pretend_gpu.py",
     "stages/diagnose.py": "stages/test_diagnose.py",

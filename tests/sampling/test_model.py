@@ -9,6 +9,7 @@ import pytest
 import nextbasis
 from command import ROOT, refused, run
 from fixtures_at_hand import fixture_path
+from gpus import Gpu
 from nextbasis.config import compose
 from nextbasis.sampling.model import Model
 from nextbasis.stages import sample
@@ -48,6 +49,15 @@ def test_an_image_depends_on_its_class_its_place_and_the_seed() -> None:
     assert (several[0] != model.sample([0], seed=2)[0]).any()
     assert (several[2] != model.sample([0, 4, 1], seed=1)[2]).any()
     assert (several[0] != model.sample([0], seed=1, guidance=1.0)[0]).any()
+
+
+def test_images_of_a_gpu_are_those_of_the_cpu(gpu: Gpu) -> None:
+    here = trained().sample([0, 4, 2], seed=1)
+    with gpu():
+        model = trained()
+        assert model.device.type == "cuda"
+        there = model.sample([0, 4, 2], seed=1)
+    assert np.abs(there.astype(int) - here.astype(int)).max() <= 1  # a rounding tie
 
 
 def test_bad_classes_and_settings_are_named() -> None:
