@@ -2,7 +2,11 @@
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from nextbasis.pipeline.catalog import load_catalog, section
 from nextbasis.support.yamls import read_keys
@@ -58,3 +62,20 @@ def read_grid(text: str) -> tuple[int, int]:
     if (match := GRID.fullmatch(text)) is None:
         raise ValueError(f"--grid must be ROWSxCOLUMNS, such as 16x16; got '{text}'")
     return int(match[1]), int(match[2])
+
+
+def read_values(words: Sequence[str], example: str) -> dict[str, Any]:
+    """`key=value` by key, as YAML reads the value; `example` shows a user such a word.
+
+    Raises: ValueError naming the word that is none.
+    """
+    values = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not separator:
+            raise ValueError(f"'{word}' is no KEY=VALUE, such as {example}")
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"'{word}': the value is no YAML") from error
+    return values

@@ -4,9 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from nextbasis.commands.arguments import read_grid
+from nextbasis.commands.arguments import read_grid, read_values
 from nextbasis.commands.report import print_report
 from nextbasis.families import names
 from nextbasis.tokenizers import kinds
@@ -60,21 +58,8 @@ def run(given: argparse.Namespace) -> int:
     from nextbasis.official.folders import import_file
 
     grid = read_grid(given.grid) if given.grid else None
-    values = _values([*given.values, *given.late])
+    words = read_values([*given.values, *given.late], "encoder_heads=12")
+    values = {name.rpartition(".")[2]: value for name, value in words.items()}  # model.dropout
     told = (given.family, given.checkpoint, given.out, values)
     print_report(import_file(*told, given.model, grid, given.section))
     return 0
-
-
-def _values(words: list[str]) -> dict[str, Any]:
-    """`key=value` as YAML reads the value; a section's name in front of the key is left out."""
-    values = {}
-    for word in words:
-        name, separator, value = word.partition("=")
-        if not separator:
-            raise ValueError(f"'{word}' is no KEY=VALUE, such as encoder_heads=12")
-        try:
-            values[name.rpartition(".")[2]] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ValueError(f"'{word}': the value is no YAML") from error
-    return values

@@ -5,8 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from nextbasis.commands.arguments import read_values
 from nextbasis.commands.report import print_report
 
 EXAMPLE = "nextbasis sample models/xar_b --tokenizer models/kl16 --classes 207,360 -o dogs.png"
@@ -81,7 +80,8 @@ def run(given: argparse.Namespace) -> int:
     if given.each < 1:
         raise ValueError(f"--each must be at least 1, got {given.each}")
     choose_algorithms(reproducible=True)
-    settings = read_settings([*given.values, *given.late])
+    given_values = read_values([*given.values, *given.late], "guidance=1.5")
+    settings = {name.removeprefix("sampler."): value for name, value in given_values.items()}
     model = load(given.model, scale=given.scale, tokenizer=given.tokenizer, sampler=given.sampler)
     classes = read_classes(given.classes, model.num_classes)
     labels = [label for label in classes for _ in range(given.each)]
@@ -126,23 +126,6 @@ def read_classes(text: str, count: int) -> list[int]:
             )
         found += range(int(first), int(last if dash else first) + 1)
     return found
-
-
-def read_settings(words: list[str]) -> dict[str, Any]:
-    """`key=value` of the sampler as YAML reads the value; its section's name may stand in front.
-
-    Raises: ValueError naming the word that is none.
-    """
-    settings = {}
-    for word in words:
-        name, separator, value = word.partition("=")
-        if not separator:
-            raise ValueError(f"'{word}' is no KEY=VALUE, such as guidance=1.5")
-        try:
-            settings[name.removeprefix("sampler.")] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ValueError(f"'{word}': the value is no YAML") from error
-    return settings
 
 
 def _words(classes: list[int]) -> str:

@@ -9,11 +9,11 @@ from statistics import fmean
 from typing import Any
 
 from nextbasis.pipeline.catalog import default_scale, load_catalog, section
+from nextbasis.pipeline.records import HELD
 from nextbasis.pipeline.stagelist import Stage, load_stages
 from nextbasis.support.files import read_json, result_folder
 
 EXAMPLE = "nextbasis status --scale study"
-LOCKS = Path(".dvc/tmp/rwlock")  # who reads and writes what, while DVC runs a stage
 RECORDS = Path(".snakemake/metadata")  # of every output: the job that made it, its start and end
 WIDTH = 100  # of a log's last line
 
@@ -73,7 +73,7 @@ def is_made(stage: Stage) -> bool:
 def running() -> set[str]:
     """Addresses of the stages that DVC runs now."""
     try:
-        locks = read_json(LOCKS)
+        locks = read_json(HELD)
     except (FileNotFoundError, ValueError):  # no DVC has run, or one is writing it
         return set()
     holders = [holder for each in locks.get("write", {}).values() for holder in _listed(each)]
