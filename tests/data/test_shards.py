@@ -45,6 +45,24 @@ def test_rows_are_those_of_the_whole_array(tmp_path: Path, size: int) -> None:
     cache.tokens.verify()
 
 
+def test_some_images_are_of_each_class_its_share_and_draw_as_in_a_cache_of_their_own(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(0)
+    tokens = random.normal(size=(30, 2, 4, 6)).astype(np.float32)
+    labels = np.sort(random.permutation(np.repeat([0, 1, 2], [5, 10, 15])))
+    layout = TokenLayout.of_grid((2, 2), channels=6)
+    write_cache(tmp_path / "all", tokens, labels, layout, 7)
+    some = TokenCache(tmp_path / "all", images=6)
+    np.testing.assert_array_equal(np.bincount(some.labels), [1, 2, 3])
+    write_cache(tmp_path / "some", tokens[some.kept], labels[some.kept], layout, 4)
+    own, items = TokenCache(tmp_path / "some"), np.array([5, 0, 3])
+    found, wanted = (cache.draw(items, torch.Generator().manual_seed(1)) for cache in (some, own))
+    assert torch.equal(found, wanted) and torch.equal(some.expected(2), own.expected(2))
+    with pytest.raises(ValueError, match=r"train.images must be at most 30, .*; got 31"):
+        TokenCache(tmp_path / "all", images=31)
+
+
 @pytest.mark.parametrize("kind", ["ids", "latents", "moments"])
 def test_parts_of_a_batch_get_what_they_get_in_the_whole(tmp_path: Path, kind: str) -> None:
     random = np.random.default_rng(0)

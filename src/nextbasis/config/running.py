@@ -35,10 +35,13 @@ class TrainConfig:
     decay: str = "cosine"  # how the rate falls: half a cosine, or linear
     warmup_start: float = 0.0  # share of the rate that warm-up begins with
     weight_decay_end: float | None = None  # to which it moves as a half cosine; none: it stays
+    images: int | None = None  # so many of the training set, of each class its share; none: all
 
     def __post_init__(self) -> None:
         """Check ranges."""
         positive("train", self, "steps", "batch_size", "lr", "log_every")
+        if self.images is not None:
+            positive("train", self, "images")
         for name in ("clip", "checkpoint_minutes", "nan_budget"):
             if getattr(self, name) < 0:
                 raise ValueError(f"train.{name} must not be negative, got {getattr(self, name)}")

@@ -47,10 +47,13 @@ class TokenCache:
     be read in minutes. The stage that writes them verifies those, whatever the size.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Open the arrays.
+    def __init__(self, folder: Path, images: int | None = None) -> None:
+        """Open the arrays, of so many images alone if a number is given.
 
-        Raises: FileNotFoundError or ValueError naming the file, expected and found.
+        These lie evenly in the images sorted by class, so each class keeps its share.
+
+        Raises: FileNotFoundError or ValueError naming the file, expected and found; ValueError if
+        there are fewer images.
         """
         self.folder, self.index = folder, read_index(folder, KEYS)
         try:
@@ -63,9 +66,17 @@ class TokenCache:
         dtype, shape = stored(self.layout, self.posterior)
         shape = (self.num_views, *shape)
         self.tokens = Shards(folder / FOLDER, self.index["shards"], dtype, shape)
-        self.labels: Int64[np.ndarray, " n"] = open_array(
-            folder / "labels.npy", np.int64, (len(self.tokens),)
-        )
+        count = len(self.tokens)
+        labels = open_array(folder / "labels.npy", np.int64, (count,))
+        self.kept: Int64[np.ndarray, " n"] = np.arange(count)  # rows of the arrays
+        if images is not None:
+            if images > count:
+                raise ValueError(
+                    f"train.images must be at most {count}, which {folder} holds; got {images}"
+                )
+            by_class = np.argsort(labels, kind="stable")
+            self.kept = np.sort(by_class[np.arange(images) * count // images])
+        self.labels: Int64[np.ndarray, " n"] = labels[self.kept]
 
     def draw(
         self,
@@ -85,7 +96,7 @@ class TokenCache:
         many epochs; here every epoch shows every image once.
         """
         views = torch.randint(self.num_views, (len(items),), generator=generator).numpy()
-        kept = torch.from_numpy(self.tokens.take(items[part], views[part]))
+        kept = torch.from_numpy(self.tokens.take(self.kept[items[part]], views[part]))
         if self.layout.kind == "ids":
             return kept.long()
         if not self.posterior:
@@ -109,8 +120,8 @@ class TokenCache:
 
     def expected(self, every: int) -> Float[Tensor, "b n d"]:
         """Numbers of every so many-th image's first view, without the posterior's noise."""
-        items = np.arange(0, len(self.tokens), every)
-        tokens = torch.from_numpy(self.tokens.take(items, np.zeros_like(items)))
+        rows = self.kept[::every]
+        tokens = torch.from_numpy(self.tokens.take(rows, np.zeros_like(rows)))
         return self._scaled(Posterior.of(tokens, 2).mean) if self.posterior else tokens
 
     def _scaled(self, latents: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:

@@ -108,7 +108,7 @@ def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
 
 def main(config: TrainStage) -> None:
     """Train and write model, config, curves and metrics."""
-    cache = TokenCache(result_folder(config.scale, "tokens", config.tokens))
+    cache = TokenCache(result_folder(config.scale, "tokens", config.tokens), config.train.images)
     texts = load_texts(result_folder(config.scale, "text", config.captions))
     source = source_hash(config.basis.init)
     trainer = Trainer(config, cache, texts)
