@@ -121,12 +121,15 @@ class Chaos:
 
 
 def lasting(name: PurePath, content: bytes) -> bytes:
-    """A file's bytes; where it shows how fast something was, of its end or its keys only."""
+    """A file's bytes; where it shows how fast something was, of its end or its keys only.
+
+    The report page shows the tables, speeds included, which are compared one by one.
+    """
     if name.name == "speed.json":
         return " ".join(json.loads(content)).encode()
     shown = TABLES.get(name.stem, {}).get("metrics", ()) if name.parts[0] == "tables" else ()
     shows_speeds = bool(SPEEDS & set(shown)) or "claims" in (name.parts[0], name.stem)
-    return content[-1:] if shows_speeds else content
+    return content[-8:] if shows_speeds or name.name == "report.html" else content
 
 
 def tell(text: str) -> None:
