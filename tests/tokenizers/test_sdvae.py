@@ -19,6 +19,7 @@ from networks import SDVAE, SMALL_SDVAE
 from nextbasis.config import section
 from nextbasis.parity.fixture import open_fixture
 from nextbasis.support.weights import read_checkpoint
+from nextbasis.tokenizers.common.blocks import SpatialAttention
 from nextbasis.tokenizers.common.loading import build
 from nextbasis.tokenizers.common.pretrained import read_weights
 from nextbasis.tokenizers.sdvae import model as sdvae
@@ -123,6 +124,42 @@ def test_other_files_are_refused(
     assert message in refused(capsys, "import", "sdvae", fixture_path(path), tmp_path / "out")
 
 
+def test_it_is_not_taken_for_kl16(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = fixture_path(COMPVIS)
+    for given in ((), ("scale=0.2325",)):
+        said = refused(capsys, "import", "kl16", path, tmp_path / "out", *given)
+        assert f"{path}: none of its 4 levels has attention" in said
+        assert "latents have 4 channels" in said and said.rstrip().endswith("Import it as sdvae")
+
+
+def test_scale_of_other_latents_is_not_guessed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = sdvae.SDVAE(replace(SMALL_SDVAE, latent_channels=3)).state_dict()
+    torch.save({"state_dict": state}, tmp_path / "f4.ckpt")
+    given = ("import", "sdvae", tmp_path / "f4.ckpt", tmp_path / "out", "groups=8")
+    said = refused(capsys, *given)
+    assert "f4.ckpt: its latents have 3 channels" in said and "give scale=" in said
+    assert run(capsys, *given, "scale=0.5")["config"].endswith("groups=8 scale=0.5")
+
+
+@pytest.mark.parametrize("kind", ["kl16", "sdvae"])
+def test_an_encoder_without_variances_is_refused(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = random_network().state_dict()
+    for name in ("encoder.conv_out.weight", "encoder.conv_out.bias", "quant_conv.bias"):
+        state[name] = state[name][:4].clone()
+    state["quant_conv.weight"] = state["quant_conv.weight"][:4, :4].clone()
+    torch.save(state, tmp_path / "vq.ckpt")
+    groups = ["groups=8"] if kind == "sdvae" else []
+    said = refused(
+        capsys, "import", kind, tmp_path / "vq.ckpt", tmp_path / "out", "scale=1.0", *groups
+    )
+    assert f"{kind} needs 8, means and log-variances (double_z)" in said
+    assert "vq.ckpt: its encoder tells 4 numbers per token" in said
+
+
 def test_the_autoencoder_of_a_whole_model_is_told_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,7 +183,7 @@ def test_only_the_middle_attends_and_as_one_head() -> None:
     names = {name.split(".q.")[0] for name in model.state_dict() if ".q." in name}
     assert names == {"encoder.mid.attn_1", "decoder.mid.attn_1"}
     part = model.encoder.mid.get_submodule("attn_1")
-    assert isinstance(part, sdvae.SpatialAttention)
+    assert isinstance(part, SpatialAttention)
     x = torch.randn(2, 16, 3, 5, generator=seeded(0))
     h = F.group_norm(x, 8, eps=1e-6)
     q, k, v = (layer(h).flatten(2) for layer in (part.q, part.k, part.v))

@@ -11,7 +11,6 @@ from typing import Any
 from nextbasis.commands.arguments import add_scale
 from nextbasis.commands.report import print_report
 from nextbasis.pipeline.catalog import Catalog, catalog_file, load_catalog, section
-from nextbasis.pipeline.stagelist import address
 from nextbasis.scoring.facts import SCORES
 from nextbasis.support.files import result_folder, sha256, staged_folder, write_json
 from nextbasis.support.words import nearest
@@ -58,6 +57,7 @@ def share(scale: str, run: str, out: Path) -> dict[str, str]:
     FileNotFoundError naming what was not made and the command that makes it.
     """
     from nextbasis.families.common.checkpoint import CONFIG, MODEL
+    from nextbasis.sampling.finding import trained_folder
 
     if out.exists():
         raise FileExistsError(f"{out} exists already; give a new folder")
@@ -69,13 +69,7 @@ def share(scale: str, run: str, out: Path) -> dict[str, str]:
             f"{scale} has no run '{run}' in {catalog_file(scale)}; choose one of {known}"
         )
     evals = {key: entry for key, entry in part["evals"].items() if entry["run"] == run}
-    source = result_folder(scale, "train", run)
-    for name in (MODEL, CONFIG):
-        if not (source / name).is_file():
-            raise FileNotFoundError(
-                f"{source / name} is missing; `dvc checkout` or `dvc pull` fetches it, "
-                f"`dvc repro {address('train', scale, run)}` makes it"
-            )
+    source = trained_folder(scale, run)
     facts = _facts(catalog, scale, run, list(evals))
     with staged_folder(out) as folder:
         for name in (MODEL, CONFIG):

@@ -59,12 +59,21 @@ def folder_of(model: str | Path, scale: str) -> Path:
             f"no folder {model}, and no run of that name at scale {scale}; "
             f"its runs are {nearest(runs, str(model))}"
         )
-    folder = result_folder(scale, "train", str(model))
-    if not (folder / MODEL).is_file():
-        raise FileNotFoundError(
-            f"{folder / MODEL} is missing; `dvc checkout` or `dvc pull` fetches it, "
-            f"`dvc repro {address('train', scale, str(model))}` makes it"
-        )
+    return trained_folder(scale, str(model))
+
+
+def trained_folder(scale: str, run: str) -> Path:
+    """The folder of a run of the catalog, with its weights and config.
+
+    Raises: FileNotFoundError naming the file that is missing and what fetches or makes it.
+    """
+    folder = result_folder(scale, "train", run)
+    for name in (MODEL, CONFIG):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder / name} is missing; `dvc checkout` or `dvc pull` fetches it, "
+                f"`dvc repro {address('train', scale, run)}` makes it"
+            )
     return folder
 
 

@@ -10,6 +10,7 @@ from nextbasis.families.dit.implicit import Predict
 from nextbasis.families.dit.model import DiT
 from nextbasis.official.names import RASTER
 from nextbasis.parity.fixture import Fixture
+from nextbasis.parity.sampling import SAMPLER
 from nextbasis.tokenizers.common.patches import patchify, unpatchify
 
 GUIDED_CHANNELS = 3  # a literal in the official code
@@ -63,12 +64,7 @@ def check_run(fixture: Fixture, name: str, settings: dict[str, Any], model: Reco
     """Compare the first step, the middle and the end of one run."""
     sampler = DiTSamplerConfig(
         family="dit",
-        num_images=1,
-        batch_size=1,
-        latency_images=1,
-        rounding="round",
-        precision="float32",
-        compile=False,
+        **SAMPLER,
         guidance=settings["cfg"],
         guided_channels=GUIDED_CHANNELS,
         solver=settings["method"],

@@ -4,8 +4,8 @@ from torch import Tensor
 
 from nextbasis.basis import orders
 from nextbasis.families.common.llama_config import LlamaConfig
+from nextbasis.families.common.llama_official import CLASSES, RENAMES, SECTIONS, sizes
 from nextbasis.families.common.spec import TokenSpec
-from nextbasis.official.llama import CLASSES, RENAMES, SECTIONS, sizes
 
 __all__ = ["RENAMES", "SECTIONS", "SIGNATURE", "constants", "host_order", "sizes"]
 

@@ -1,7 +1,7 @@
 """Compare our LlamaGen with a fixture, as all models of its kind."""
 
+from nextbasis.families.common.llama_parity import run
 from nextbasis.parity.fixture import Fixture
-from nextbasis.parity.llama import run
 
 __all__ = ["knows", "run"]
 

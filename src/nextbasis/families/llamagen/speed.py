@@ -1,49 +1,35 @@
-"""How LlamaGen's speed is measured: the benchmark's sizes, batches and optimiser, and its rows."""
+"""How LlamaGen's speed is measured: as that of all models of LlamaGen's kind."""
 
-from typing import Any
+from nextbasis.families.common.llama_config import LlamaConfig
+from nextbasis.families.common.llama_speed import (
+    RECIPE,
+    SAMPLING_BATCH,
+    SIZES,
+    SPEC,
+    TRAINING_BATCH,
+    fix,
+    prepare,
+    rows,
+    sampler,
+)
 
-from torch import nn
-
-from nextbasis.families.common.llama import Draws
-from nextbasis.families.common.llama_config import LlamaConfig, LlamaSamplerConfig
-from nextbasis.families.common.spec import TokenSpec
-from nextbasis.families.common.speed import NUM_CLASSES, WIDTH, sampling, training
-
-SPEC = TokenSpec.of_grid((16, 16), channels=0, codebook_size=1024, num_classes=NUM_CLASSES)
-TRAINING_BATCH, SAMPLING_BATCH = 16, 16
-RECIPE = {"beta2": 0.95, "weight_decay": 0.05, "clip": 1.0}  # and no moving average
-PARAMETERS = 7_600_640  # of the official model, too
-ROWS = [
-    training("llamagen-train", "llamagen", dropout=0.1),
-    training("llamagen-train-nodrop", "llamagen", dropout=0.0),
-    sampling("llamagen-sample", "llamagen", guidance=2.0),
-    sampling("llamagen-sample-cfg1", "llamagen", guidance=1.0),
+__all__ = [
+    "PARAMETERS",
+    "RECIPE",
+    "ROWS",
+    "SAMPLING_BATCH",
+    "SPEC",
+    "TRAINING_BATCH",
+    "fix",
+    "model",
+    "prepare",
+    "sampler",
 ]
+
+PARAMETERS = 7_600_640  # of the official model, too
+ROWS = rows("llamagen", guidance=2.0)
 
 
 def model(dropout: float) -> LlamaConfig:
     """The benchmark's sizes."""
-    return LlamaConfig(
-        family="llamagen",
-        dropout=dropout,
-        label_drop=0.1,
-        width=WIDTH,
-        depth=8,
-        num_heads=8,
-        mlp_width=768,  # two thirds of 4 x 256, rounded up to a multiple of 256 as officially
-    )
-
-
-def sampler(guidance: float, **common: Any) -> LlamaSamplerConfig:
-    """The benchmark's sampler; `common` is what all families' samplers are told."""
-    plain: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
-    return LlamaSamplerConfig(guidance=guidance, guidance_interval=-1, **plain, **common)
-
-
-def fix(draws: Draws) -> Draws:
-    """A step's random numbers: the work is the same whatever they are."""
-    return draws
-
-
-def prepare(backbone: nn.Module) -> None:
-    """Nothing: a fresh model computes all that a trained one does."""
+    return LlamaConfig(family="llamagen", dropout=dropout, **SIZES)

@@ -11,6 +11,7 @@ from nextbasis.families.mar.model import MAR
 from nextbasis.official import our_name
 from nextbasis.official.names import RASTER
 from nextbasis.parity.fixture import Fixture
+from nextbasis.parity.sampling import SAMPLER
 from nextbasis.tokenizers.common.patches import unpatchify
 
 RECORDED = ("tokens_before_iter", "mask_before_iter", "cfg_iter", "z", "new")  # per iteration
@@ -82,12 +83,7 @@ def check_run(
     """Compare tokens, masks, guidance and z of one run."""
     sampler = MARSamplerConfig(
         family="mar",
-        num_images=1,
-        batch_size=1,
-        latency_images=1,
-        rounding="round",
-        precision="float32",
-        compile=False,
+        **SAMPLER,
         guidance=settings["cfg"],
         guidance_schedule=settings["cfg_schedule"],
         temperature=settings["temperature"],

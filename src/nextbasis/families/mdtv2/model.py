@@ -24,7 +24,6 @@ from nextbasis.families.common.dit import Guided, LatentTransformer, Rows
 from nextbasis.families.common.execution import precision
 from nextbasis.families.common.loss import Loss
 from nextbasis.families.common.noise import ImageNoise
-from nextbasis.families.common.parts import modulate
 from nextbasis.families.common.schedule import (
     NUM_STEPS,
     Schedule,
@@ -157,17 +156,6 @@ class MDTv2(LatentTransformer):
         guessed = side(h, told(side, y, rows), self.displacement)
         hidden = torch.ones_like(h[..., :1], dtype=torch.bool).scatter(1, index, False)
         return torch.where(hidden, guessed, h)
-
-    def read_out(
-        self, h: Float[Tensor, "b m w"], y: Float[Tensor, "u w"], rows: Rows = None
-    ) -> Float[Tensor, "b n c2"]:
-        """The final layer, token by token, which is told its condition once an image."""
-        last = self.final_layer
-        with precision("float32", h.device):
-            modulation = last.adaLN_modulation[1](y.to(h.dtype))
-            modulation = modulation if rows is None else modulation.index_select(0, rows)
-            shift, scale = modulation[:, None].chunk(2, -1)
-            return self.patch_embed.undo(last.linear(modulate(last.norm_final(h), scale, shift)))
 
     def draw(self, batch: int, progress: float, generator: torch.Generator) -> Draws:
         """Random numbers of one step, whose images all keep the same number of patches."""

@@ -12,6 +12,7 @@ from nextbasis.families.mdtv2.config import MDTv2SamplerConfig
 from nextbasis.families.mdtv2.model import MDTv2
 from nextbasis.official.names import RASTER
 from nextbasis.parity.fixture import Fixture
+from nextbasis.parity.sampling import SAMPLER
 
 GUIDED = 3  # channels, a literal in the official code
 
@@ -46,12 +47,7 @@ def sampler_of(guidance: float, power: float, num_steps: int) -> MDTv2SamplerCon
     """A sampler of the official code."""
     return MDTv2SamplerConfig(
         family="mdtv2",
-        num_images=1,
-        batch_size=1,
-        latency_images=1,
-        rounding="truncate",
-        precision="float32",
-        compile=False,
+        **SAMPLER | {"rounding": "truncate"},
         guidance=guidance,
         guided_channels=GUIDED,
         guidance_power=power,

@@ -15,6 +15,7 @@ from nextbasis.families.sit.config import SiTSamplerConfig
 from nextbasis.families.sit.model import SiT
 from nextbasis.families.sit.parity_paths import VP_SAMPLE_EPS, path_of
 from nextbasis.parity.fixture import Fixture
+from nextbasis.parity.sampling import SAMPLER
 from nextbasis.tokenizers.common.patches import patchify, unpatchify
 
 GUIDED = 3  # channels that SiT's released sampler guides
@@ -101,12 +102,7 @@ def sampler_of(settings: dict[str, Any], solver: str, num_steps: int) -> SiTSamp
     """The package's sampler with these settings of a run."""
     return SiTSamplerConfig(
         family="sit",
-        num_images=1,
-        batch_size=1,
-        latency_images=1,
-        rounding="round",
-        precision="float32",
-        compile=False,
+        **SAMPLER,
         guidance=settings["cfg"],
         guidance_low=settings.get("low", 0.0),
         guidance_high=settings.get("high", 1.0),

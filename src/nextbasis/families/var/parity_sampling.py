@@ -1,7 +1,5 @@
 """Compare VAR's sampler with a fixture: it runs as in production, on the fixture's numbers."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,28 +7,15 @@ from torch import Tensor
 
 from nextbasis.data.pyramid import KnownPyramid
 from nextbasis.families.common.execution import precision
-from nextbasis.families.common.noise import ImageNoise
 from nextbasis.families.var import model as backbone
 from nextbasis.families.var.config import VARSamplerConfig
 from nextbasis.families.var.model import VAR
 from nextbasis.families.var.parity_tokenizer import OfficialTokenizer
 from nextbasis.parity.fixture import Fixture
+from nextbasis.parity.sampling import SAMPLER, Draw, RecordedUniform, greedy, recording
 
-Draw = Callable[[Tensor, float, Tensor], Tensor]
 MAPS, PROBABILITIES, SMOOTH = 2e-4, 1e-4, 5e-3  # absolute
 HOTTEST, COLDEST, COOLING = 0.27, 0.005, 0.95  # temperature of smooth sampling, level by level
-
-
-class RecordedNoise(ImageNoise):
-    """Replays the fixture's uniform numbers."""
-
-    def __init__(self, numbers: Tensor) -> None:
-        """Take them (b, n)."""
-        self.numbers = numbers
-
-    def uniform(self, *shape: int) -> Tensor:
-        """The fixture's numbers."""
-        return self.numbers
 
 
 class SmoothPyramid(KnownPyramid):
@@ -91,21 +76,16 @@ def check_run(
     """Compare one run."""
     sampler = VARSamplerConfig(
         family="var",
-        num_images=1,
-        batch_size=1,
-        latency_images=1,
-        rounding="round",
-        precision="float32",
-        compile=False,
+        **SAMPLER,
         guidance=1 + settings["cfg"],
         top_k=settings["top_k"],
         top_p=settings["top_p"] or 1.0,  # the official code writes 0 for any
     )
     labels, pyramid = fixture["in.class_ids"], model._known()
-    with recording(draw, len(labels)) as levels:
+    with recording(backbone, draw, len(labels)) as levels:
         if isinstance(pyramid, SmoothPyramid):
             pyramid.logits = levels
-        ids = model.sample(labels, RecordedNoise(fixture["in.uniforms"]), sampler)
+        ids = model.sample(labels, RecordedUniform(fixture["in.uniforms"]), sampler)
     fixture.check(f"{name}.ids", ids)
     with precision("float32", fixture.device):
         if isinstance(pyramid, SmoothPyramid):
@@ -116,24 +96,3 @@ def check_run(
     fixture.check(f"{name}.probs", torch.cat(levels, 1).softmax(-1), absolute=limits[1])
     fixture.check(f"{name}.f_hat", total, absolute=limits[0])
     fixture.check(f"{name}.images", images, absolute=limits[0])
-
-
-def greedy(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
-    """The likeliest id."""
-    return logits.argmax(-1)
-
-
-@contextmanager
-def recording(draw: Draw, batch: int) -> Iterator[list[Tensor]]:
-    """Let the backbone draw ids with `draw`; collect the logits of every level (b m v)."""
-    levels: list[Tensor] = []
-
-    def recorded(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
-        levels.append(logits.unflatten(0, (batch, -1)))
-        return draw(logits, temperature, uniform)
-
-    original, backbone.draw = backbone.draw, recorded
-    try:
-        yield levels
-    finally:
-        backbone.draw = original

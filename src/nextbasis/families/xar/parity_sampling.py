@@ -15,6 +15,7 @@ from nextbasis.families.xar.config import XARSamplerConfig
 from nextbasis.families.xar.model import XAR, Modulations
 from nextbasis.official.names import RASTER
 from nextbasis.parity.fixture import Fixture
+from nextbasis.parity.sampling import SAMPLER
 from nextbasis.tokenizers.common.patches import unpatchify
 
 
@@ -116,12 +117,7 @@ def check_run(fixture: Fixture, name: str, settings: dict[str, Any], model: Reco
     """Compare cells, times, guidance and network outputs of one run."""
     sampler = XARSamplerConfig(
         family="xar",
-        num_images=1,
-        batch_size=1,
-        latency_images=1,
-        rounding="round",
-        precision="float32",
-        compile=False,
+        **SAMPLER,
         guidance=settings["cfg"],
         solver=settings["sampler"],
         num_steps=settings["num_steps"],

@@ -25,9 +25,9 @@ def widths_up(widths: list[int]) -> list[tuple[int, int]]:
     return list(zip([*widths[1:], widths[-1]], widths, strict=True))
 
 
-def normalise(width: int) -> nn.GroupNorm:
-    """Group normalisation as all of them have it."""
-    return nn.GroupNorm(NORM_GROUPS, width, eps=NORM_EPS)
+def normalise(width: int, groups: int = NORM_GROUPS) -> nn.GroupNorm:
+    """Group normalisation as all of them have it, with the `groups` of the released ones."""
+    return nn.GroupNorm(groups, width, eps=NORM_EPS)
 
 
 def conv3(before: int, after: int, bias: bool = True) -> nn.Conv2d:
@@ -43,11 +43,11 @@ def double(x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h2 w2"]:
 class ResidualBlock(nn.Module):
     """shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))))))."""
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, before: int, after: int, groups: int = NORM_GROUPS) -> None:
         """The shortcut is a 1x1 convolution where the width changes, else nothing."""
         super().__init__()
-        self.norm1, self.conv1 = normalise(before), conv3(before, after)
-        self.norm2, self.conv2 = normalise(after), conv3(after, after)
+        self.norm1, self.conv1 = normalise(before, groups), conv3(before, after)
+        self.norm2, self.conv2 = normalise(after, groups), conv3(after, after)
         same = before == after
         self.nin_shortcut = nn.Identity() if same else nn.Conv2d(before, after, 1)
 
@@ -60,10 +60,10 @@ class ResidualBlock(nn.Module):
 class SpatialAttention(nn.Module):
     """Single-head attention between all positions, added to its input."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, groups: int = NORM_GROUPS) -> None:
         """Queries, keys and values are 1x1 convolutions."""
         super().__init__()
-        self.norm = normalise(width)
+        self.norm = normalise(width, groups)
         self.q, self.k, self.v = (nn.Conv2d(width, width, 1) for _ in range(3))
         self.proj_out = nn.Conv2d(width, width, 1)
 

@@ -1,10 +1,26 @@
 """Sizes of a convolutional autoencoder as latent diffusion and MaskGIT build them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from nextbasis.config.checks import positive
+from nextbasis.data.layout import Grid
 
 NORM_GROUPS = 32  # of every group normalisation
+
+
+def square_grid(sizes: Any, image_size: int, image_channels: int) -> Grid:
+    """Rows and columns of tokens of square images, `sizes.downsample` pixels apart.
+
+    Raises: ValueError if the images have other channels than the network.
+    """
+    if image_channels != sizes.image_channels:
+        raise ValueError(
+            f"tokenizer.network.image_channels is {sizes.image_channels}, "
+            f"but the dataset's images have {image_channels}"
+        )
+    side = image_size // sizes.downsample
+    return side, side
 
 
 @dataclass(kw_only=True)
@@ -35,15 +51,6 @@ class NetworkSizes:
         """Pixels per token along one side."""
         return 2 ** (len(self.multipliers) - 1)
 
-    def grid(self, image_size: int, image_channels: int) -> tuple[int, int]:
-        """Rows and columns of tokens of square images.
-
-        Raises: ValueError if the images have other channels than the network.
-        """
-        if image_channels != self.image_channels:
-            raise ValueError(
-                f"tokenizer.network.image_channels is {self.image_channels}, "
-                f"but the dataset's images have {image_channels}"
-            )
-        side = image_size // self.downsample
-        return side, side
+    def grid(self, image_size: int, image_channels: int) -> Grid:
+        """Rows and columns of tokens of square images; see square_grid."""
+        return square_grid(self, image_size, image_channels)

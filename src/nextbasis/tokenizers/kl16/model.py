@@ -1,168 +1,53 @@
 """KL-16 exactly as MAR and xAR use it: images to the moments of a Gaussian and back.
 
 The autoencoder of latent diffusion (Rombach et al. 2022, appendix) as retrained for MAR (Li et al.
-2024). Attributes carry the names of the published checkpoint, so that it loads without a key map.
+2024). Its tensors have the names of the published checkpoint, so that it loads without a key map.
 """
 
-from collections import OrderedDict
-
-import torch
-import torch.nn.functional as F
-from einops import rearrange
-from jaxtyping import Float
-from torch import Tensor, nn
-
-from nextbasis.data.layout import TokenLayout
-from nextbasis.tokenizers.common.blocks import (
-    Downsample,
-    ResidualBlock,
-    SpatialAttention,
-    Upsample,
-    conv3,
-    level_widths,
-    normalise,
-    widths_down,
-    widths_up,
+from nextbasis.tokenizers.common.autoencoder import (
+    AutoencoderTokenizer,
+    Decoder,
+    Encoder,
+    PosteriorAutoencoder,
 )
-from nextbasis.tokenizers.common.tokenizer import PosteriorTokenizer
+from nextbasis.tokenizers.common.blocks import level_widths
 from nextbasis.tokenizers.kl16.config import KL16Config, KL16TokenizerConfig
 
 
-class Level(nn.Module):
-    """Residual blocks of one resolution, each followed by attention if there is any."""
-
-    def __init__(
-        self,
-        before: int,
-        after: int,
-        num_blocks: int,
-        attention: bool,
-        halve: bool = False,
-        twice: bool = False,
-    ) -> None:
-        """`halve` or `twice`: how the level ends; neither keeps the resolution."""
-        super().__init__()
-        self.block = nn.ModuleList(
-            ResidualBlock(after if i else before, after) for i in range(num_blocks)
-        )
-        self.attn = nn.ModuleList(
-            SpatialAttention(after) if attention else nn.Identity() for _ in range(num_blocks)
-        )
-        self.downsample = Downsample(after) if halve else nn.Identity()
-        self.upsample = Upsample(after) if twice else nn.Identity()
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
-        """Blocks, then the change of resolution."""
-        for block, attn in zip(self.block, self.attn, strict=True):
-            x = attn(block(x))
-        return self.upsample(self.downsample(x))
-
-
-def middle(width: int) -> nn.Sequential:
-    """Two residual blocks around attention."""
-    parts: list[tuple[str, nn.Module]] = [
-        ("block_1", ResidualBlock(width, width)),
-        ("attn_1", SpatialAttention(width)),
-        ("block_2", ResidualBlock(width, width)),
-    ]
-    return nn.Sequential(OrderedDict(parts))
-
-
-class Encoder(nn.Module):
-    """Images to a grid of 2 x latent_channels numbers."""
-
-    def __init__(self, config: KL16Config) -> None:
-        """Levels in the order in which they run."""
-        super().__init__()
-        widths = level_widths(config)
-        last = len(widths) - 1
-        self.conv_in = conv3(config.image_channels, config.width)
-        self.down = nn.ModuleList(
-            Level(*pair, config.num_blocks, i in config.encoder_attention, halve=i < last)
-            for i, pair in enumerate(widths_down(config.width, widths))
-        )
-        self.mid = middle(widths[-1])
-        self.norm_out = normalise(widths[-1])
-        self.conv_out = conv3(widths[-1], 2 * config.latent_channels)
-
-    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d2 h2 w2"]:
-        """Apply every level, first to last."""
-        x = self.conv_in(images)
-        for level in self.down:
-            x = level(x)
-        return self.conv_out(F.silu(self.norm_out(self.mid(x))))
-
-
-class Decoder(nn.Module):
-    """A grid of latent_channels numbers to images."""
-
-    def __init__(self, config: KL16Config) -> None:
-        """`up` is indexed by level, as in the encoder: its last element runs first."""
-        super().__init__()
-        widths = level_widths(config)
-        self.conv_in = conv3(config.latent_channels, widths[-1])
-        self.mid = middle(widths[-1])
-        self.up = nn.ModuleList(
-            Level(*pair, config.num_blocks + 1, i in config.decoder_attention, twice=i > 0)
-            for i, pair in enumerate(widths_up(widths))
-        )
-        self.norm_out = normalise(widths[0])
-        self.conv_out = conv3(widths[0], config.image_channels)
-
-    def forward(self, latents: Float[Tensor, "b d h w"]) -> Float[Tensor, "b c h2 w2"]:
-        """Apply every level, last to first; nothing bounds the output."""
-        x = self.mid(self.conv_in(latents))
-        for level in reversed(self.up):
-            x = level(x)
-        return self.conv_out(F.silu(self.norm_out(x)))
-
-
-class KL16Autoencoder(nn.Module):
+class KL16Autoencoder(PosteriorAutoencoder):
     """encode: images -> moments of a Gaussian; decode: its draws, scaled -> images.
 
-    Sides of images should be multiples of 2^(levels - 1), but need not be equal.
+    Differs from MAR's evaluation: that decodes in half precision; the caller chooses it here.
     """
 
     def __init__(self, config: KL16Config) -> None:
         """Build untrained networks."""
-        super().__init__()
-        self.config = config
-        channels = config.latent_channels
-        self.encoder, self.decoder = Encoder(config), Decoder(config)
-        self.quant_conv = nn.Conv2d(2 * channels, 2 * channels, 1)
-        self.post_quant_conv = nn.Conv2d(channels, channels, 1)
+        widths, latents = level_widths(config), config.latent_channels
+        encoder = Encoder(
+            config.image_channels,
+            config.width,
+            widths,
+            config.num_blocks,
+            2 * latents,
+            attention=config.encoder_attention,
+        )
+        decoder = Decoder(
+            latents,
+            widths,
+            config.num_blocks,
+            config.image_channels,
+            attention=config.decoder_attention,
+        )
+        super().__init__(encoder, decoder, latents, config.scale)
 
-    def encode(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d2 h2 w2"]:
-        """Moments of images in [-1, 1]: means, then log-variances, neither scaled nor clamped."""
-        return self.quant_conv(self.encoder(images))
 
-    def decode(self, latents: Float[Tensor, "b d h w"]) -> Float[Tensor, "b c h2 w2"]:
-        """Images, about in [-1, 1], of scaled latents.
-
-        Differs from MAR's evaluation: that decodes in half precision; the caller chooses it here.
-        """
-        return self.decoder(self.post_quant_conv(latents / self.config.scale))
-
-
-class KL16Tokenizer(PosteriorTokenizer):
+class KL16Tokenizer(AutoencoderTokenizer):
     """encode: images -> tokens (b n d); decode: back; training draws tokens from `moments`."""
 
     def __init__(self, config: KL16TokenizerConfig, image_size: int, image_channels: int) -> None:
         """Build the network without its weights, for square images."""
-        super().__init__()
-        grid, self.scale = config.network.grid(image_size, image_channels), config.network.scale
-        self.layout = TokenLayout.of_grid(grid, channels=config.network.latent_channels)
-        self.network = KL16Autoencoder(config.network)
-
-    @torch.no_grad()
-    def moments(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d2"]:
-        """Means, then log-variances, of every token's posterior; neither scaled nor clamped."""
-        return rearrange(self.network.encode(images), "b d h w -> b (h w) d")
-
-    @torch.no_grad()
-    def decode(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b c h w"]:
-        """Images, about in [-1, 1], of scaled latents."""
-        return self.network.decode(rearrange(tokens, "b (h w) d -> b d h w", h=self.layout.grid[0]))
+        sizes = config.network
+        super().__init__(sizes.grid(image_size, image_channels), KL16Autoencoder(sizes))
 
 
 NETWORK, TOKENIZER = KL16Autoencoder, KL16Tokenizer

@@ -7,6 +7,7 @@ import torch
 from nextbasis.data.posterior import Posterior
 from nextbasis.parity.fixture import Fixture
 from nextbasis.support.weights import put_weights
+from nextbasis.tokenizers.common.parity import outputs
 from nextbasis.tokenizers.kl16.config import KL16Config
 from nextbasis.tokenizers.kl16.model import KL16Autoencoder
 
@@ -23,21 +24,7 @@ def knows(fixture: Fixture) -> bool:
 def run(fixture: Fixture) -> None:
     """Compare every output."""
     model = build(fixture)
-    images = fixture["in.images"]
-    fixture.check("out.encoder_h", model.encoder(images), tolerance=TOLERANCE)
-    moments = model.encode(images)
-    posterior = Posterior.of(moments)
-    latents = (posterior.mean + posterior.std * fixture["in.sample_noise"]) * model.config.scale
-    ours = {
-        "moments": moments,
-        "mean": posterior.mean,
-        "logvar": posterior.logvar,
-        "std": posterior.std,
-        "kl": posterior.kl(),
-        "scaled_latents": latents,
-        "decoded": model.decode(latents),
-        "flip_moments": model.encode(images.flip(3)),
-    }
+    ours = outputs(model, fixture["in.images"], fixture["in.sample_noise"])
     if fixture.holds("in.rect"):
         ours["rect_moments"] = model.encode(fixture["in.rect"])
     if fixture.holds("in.dg_moments"):
@@ -47,7 +34,7 @@ def run(fixture: Fixture) -> None:
         fixture.check_logarithms("out.dg_var", clamped.std.square(), TOLERANCE)
     for name, value in ours.items():
         fixture.check(f"out.{name}", value, tolerance=TOLERANCE)
-    pixels = ((model.decode(latents) + 1) / 2 * 255).clamp(0, 255).round().permute(0, 2, 3, 1)
+    pixels = ((ours["decoded"] + 1) / 2 * 255).clamp(0, 255).round().permute(0, 2, 3, 1)
     fixture.check_pixels("out.uint8_rgb_nhwc", pixels, ONE_LEVEL)
 
 

@@ -12,11 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nextbasis.data.layout import TokenLayout
+from nextbasis.tokenizers.common.autoencoder import Level
 from nextbasis.tokenizers.common.blocks import (
-    Downsample,
     ResidualBlock,
     SpatialAttention,
-    Upsample,
     conv3,
     level_widths,
     normalise,
@@ -27,37 +26,8 @@ from nextbasis.tokenizers.common.tokenizer import Tokenizer
 from nextbasis.tokenizers.llamagen_vq.config import LlamaGenVQConfig, LlamaGenVQTokenizerConfig
 
 AT_ONCE = 4096  # vectors compared with all codes, so that their distances fit in memory
+BLOCKS = "res"  # the released files' name of a level's residual blocks
 REMEMBERED = 65536  # latest ids that the training counts, a buffer of the released files
-
-
-class Level(nn.Module):
-    """Residual blocks of one resolution, each followed by attention if there is any."""
-
-    def __init__(
-        self,
-        before: int,
-        after: int,
-        num_blocks: int,
-        attention: bool,
-        halve: bool = False,
-        twice: bool = False,
-    ) -> None:
-        """`halve` or `twice`: how the level ends; neither keeps the resolution."""
-        super().__init__()
-        self.res = nn.ModuleList(
-            ResidualBlock(after if i else before, after) for i in range(num_blocks)
-        )
-        self.attn = nn.ModuleList(
-            SpatialAttention(after) if attention else nn.Identity() for _ in range(num_blocks)
-        )
-        self.downsample = Downsample(after) if halve else nn.Identity()
-        self.upsample = Upsample(after) if twice else nn.Identity()
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
-        """Blocks, then the change of resolution."""
-        for block, attn in zip(self.res, self.attn, strict=True):
-            x = attn(block(x))
-        return self.upsample(self.downsample(x))
 
 
 def middle(width: int) -> nn.ModuleList:
@@ -77,7 +47,13 @@ class Encoder(nn.Module):
         last = len(widths) - 1
         self.conv_in = conv3(config.image_channels, config.width)
         self.conv_blocks = nn.ModuleList(
-            Level(*pair, config.num_blocks, attention=i == last, halve=i < last)
+            Level(
+                *pair,
+                config.num_blocks,
+                SpatialAttention if i == last else None,
+                halve=i < last,
+                blocks=BLOCKS,
+            )
             for i, pair in enumerate(widths_down(config.width, widths))
         )
         self.mid = middle(widths[-1])
@@ -103,7 +79,13 @@ class Decoder(nn.Module):
         self.conv_in = conv3(config.hidden_channels, widths[-1])
         self.mid = middle(widths[-1])
         self.conv_blocks = nn.ModuleList(
-            Level(*pair, config.num_blocks + 1, attention=i == 0, twice=i < last)
+            Level(
+                *pair,
+                config.num_blocks + 1,
+                None if i else SpatialAttention,
+                twice=i < last,
+                blocks=BLOCKS,
+            )
             for i, pair in enumerate(reversed(widths_up(widths)))
         )
         self.norm_out = normalise(widths[0])

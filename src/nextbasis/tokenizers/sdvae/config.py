@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from nextbasis.config.checks import positive
 from nextbasis.config.tokenizer import PublishedTokenizer
 from nextbasis.data.layout import Grid
+from nextbasis.tokenizers.common.config import square_grid
 
 
 @dataclass(kw_only=True)
@@ -37,17 +38,8 @@ class SDVAEConfig:
         return 2 ** (len(self.widths) - 1)
 
     def grid(self, image_size: int, image_channels: int) -> Grid:
-        """Rows and columns of tokens of square images.
-
-        Raises: ValueError if the images have other channels than the network.
-        """
-        if image_channels != self.image_channels:
-            raise ValueError(
-                f"tokenizer.network.image_channels is {self.image_channels}, "
-                f"but the dataset's images have {image_channels}"
-            )
-        side = image_size // self.downsample
-        return side, side
+        """Rows and columns of tokens of square images; see square_grid."""
+        return square_grid(self, image_size, image_channels)
 
 
 @dataclass(kw_only=True)

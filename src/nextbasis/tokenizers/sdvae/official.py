@@ -11,13 +11,14 @@ from typing import Any
 from torch import Tensor
 
 from nextbasis.official.sizes import Votes
+from nextbasis.tokenizers.common.official import latent_channels
 from nextbasis.tokenizers.sdvae.config import SDVAEConfig
 
 # Tensors of latent diffusion's file, all but the last of diffusers' too. KL-16 has them as well and
 # is refused for the attention inside its levels.
 SIGNATURE = ("quant_conv.weight", "post_quant_conv.weight", "encoder.mid.attn_1.q.weight")
 SECTIONS: tuple[str, ...] = ("state_dict",)  # of the file that latent diffusion's code reads
-GROUPS = 32  # of the released files
+GROUPS, CHANNELS = 32, 4  # of the norms and of the latents of the released files
 MIDDLE = "mid_block.attentions.0"
 RENAMES = {  # parts of names in diffusers, whole words between dots, to ours
     "mid_block.resnets.0": "mid.block_1",
@@ -47,7 +48,8 @@ UP = re.compile(r"(?<=^decoder\.up\.)\d+")
 def sizes(votes: Votes) -> dict[str, Any]:
     """Values of the network's config, from the shapes of our tensors.
 
-    Raises: ValueError if there are no levels, or if released groups do not fit and none are given.
+    Raises: ValueError if there are no levels, or if released groups do not fit, or the
+    released scale is not of such latents, and none are given.
     """
     blocks = [f"encoder.down.{level}.block.0" for level in range(votes.depth("encoder.down"))]
     if not blocks:
@@ -61,15 +63,16 @@ def sizes(votes: Votes) -> dict[str, Any]:
             f"its widths {widths} are no multiples of {GROUPS}, so how many groups its "
             "normalisations have is unknown; give groups=…"
         )
+    if (latents := latent_channels(votes)) != CHANNELS and "scale" not in votes.given:
+        raise ValueError(
+            f"its latents have {latents} channels, those of Stable Diffusion have {CHANNELS}, so "
+            "their scale is unknown; give scale=…"
+        )
     return {
         "image_channels": votes.size(("decoder.conv_out.bias", 0), ("encoder.conv_in.weight", 1)),
         "widths": widths,
         "num_blocks": votes.depth("encoder.down.0.block"),
-        "latent_channels": votes.size(
-            ("post_quant_conv.bias", 0),
-            ("post_quant_conv.weight", 0),
-            ("decoder.conv_in.weight", 1),
-        ),
+        "latent_channels": latents,
     }
 
 

@@ -10,8 +10,10 @@ from nextbasis.data.posterior import Posterior
 from nextbasis.parity.fixture import Fixture
 from nextbasis.parity.report import compare
 from nextbasis.support.weights import put_weights
+from nextbasis.tokenizers.common.blocks import SpatialAttention
+from nextbasis.tokenizers.common.parity import outputs
 from nextbasis.tokenizers.sdvae.config import SDVAEConfig
-from nextbasis.tokenizers.sdvae.model import SDVAE, SpatialAttention
+from nextbasis.tokenizers.sdvae.model import SDVAE
 from nextbasis.tokenizers.sdvae.official import ours
 
 TOLERANCE = 1e-5  # of the largest value
@@ -27,23 +29,8 @@ def knows(fixture: Fixture) -> bool:
 def run(fixture: Fixture) -> None:
     """Compare every output."""
     model = build(fixture)
-    images = fixture["in.images"]
-    moments = model.encode(images)
-    posterior = Posterior.of(moments)
-    latents = (posterior.mean + posterior.std * fixture["in.sample_noise"]) * model.config.scale
-    decoded = model.decode(latents)
-    found = {
-        "encoder_h": model.encoder(images),
-        "moments": moments,
-        "mean": posterior.mean,
-        "logvar": posterior.logvar,
-        "std": posterior.std,
-        "kl": posterior.kl(),
-        "scaled_latents": latents,
-        "decoded": decoded,
-        "decoded_mean": model.decode(posterior.mean * model.config.scale),
-        "flip_moments": model.encode(images.flip(3)),
-    }
+    found = outputs(model, fixture["in.images"], fixture["in.sample_noise"])
+    found["decoded_mean"] = model.decode(found["mean"] * model.scale)
     if fixture.holds("in.rect"):
         found["rect_moments"] = model.encode(fixture["in.rect"])
     for name, value in found.items():
@@ -56,7 +43,7 @@ def run(fixture: Fixture) -> None:
         clamped = Posterior.of(fixture["dg.moments"])
         fixture.check("dg.logvar", clamped.logvar, tolerance=TOLERANCE)
         fixture.check_logarithms("dg.std", clamped.std, TOLERANCE)
-    check_pixels(fixture, decoded)
+    check_pixels(fixture, found["decoded"])
 
 
 def check_pixels(fixture: Fixture, images: Float[Tensor, "b c h w"]) -> None:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from nextbasis.families.common.generator import build_backbone
 from nextbasis.families.common.llama import Draws, Llama
+from nextbasis.families.common.llama_parity_sampling import check_sampling
 from nextbasis.families.common.loss import Loss
 from nextbasis.official import import_state, official_name
 from nextbasis.official.names import RASTER
 from nextbasis.parity.fixture import Fixture
-from nextbasis.parity.llama_sampling import check_sampling
 from nextbasis.parity.training import recipe_of, train
 from nextbasis.support.words import listed
 
