@@ -1,5 +1,5 @@
 # make tables   builds .venv, then every table and figure of one scale:  make tables SCALE=tiny
-#               EXTRA=true adds every basis on one budget, readings of the objective and MAR's steps
+#               EXTRA=true adds every basis on one budget and readings of the objective
 # make test     lint, dry runs of the larger scales, the whole pipeline at the tiny ones, all tests
 # make test-slurm   the pipeline at scale tiny through a real Slurm of one node; needs slurm-wlm, munge, root
 # make test-chaos   the pipeline at scale tiny, killed CHAOS_KILLS=50 times at random (CHAOS_SEED=0), ends in the
