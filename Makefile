@@ -1,5 +1,5 @@
 # make tables   builds .venv, then every table and figure of one scale:  make tables SCALE=tiny
-#               EXTRA=true adds every basis on one budget, readings of the objective and MAR's steps
+#               EXTRA=true adds every basis on one budget and readings of the objective
 # make test     lint, dry runs of the larger scales, the whole pipeline at the tiny ones, all tests
 # make test-slurm   the pipeline at scale tiny through a real Slurm of one node; needs slurm-wlm, munge, root
 # make test-chaos   the pipeline at scale tiny, killed CHAOS_KILLS=50 times at random (CHAOS_SEED=0), ends in the
@@ -16,8 +16,8 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 SNAKEMAKE := $(VENV)/bin/snakemake --config scale=$(SCALE) extra=$(EXTRA)
-MAIN_TABLES := bar_main bar_gains rar_main bar_512 bar_ffhq bar_t2i bar_alignment  # of those that a scale has
-DRY_RUNS := $(addprefix dry-run-,cpu emoji imagenet256 imagenet512 ffhq256 t2i)
+MAIN_TABLES := bar_main bar_gains rar_main bar_512 bar_128 bar_ffhq bar_t2i bar_alignment  # of those that a scale has
+DRY_RUNS := $(addprefix dry-run-,cpu emoji emoji128 imagenet256 imagenet512 ffhq256 t2i)
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1

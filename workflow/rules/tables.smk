@@ -12,7 +12,6 @@ from nextbasis.tables.inputs import (
     FIGURES,
     FORMATS,
     code_inputs,
-    extra_figures_of,
     feature_code,
     feature_inputs,
     figure_inputs,
@@ -20,6 +19,7 @@ from nextbasis.tables.inputs import (
     model_inputs,
     table_inputs,
     tables_of,
+    varying_tables_of,
 )
 
 
@@ -31,7 +31,7 @@ localrules:
     claims,
     table,
     figures,
-    extra_figures,
+    lines,
 
 
 # Whether tables marked extra are made, too; on the command line true and false are words.
@@ -63,7 +63,7 @@ PICTURES = expand(
         *FIGURES,
         *FEATURE_FIGURES,
         *model_figures_of(STAGES.catalog, SCALE),
-        *extra_figures_of(STAGES.catalog, SCALE, EXTRA),
+        *[f"{table}.png" for table in varying_tables_of(STAGES.catalog, SCALE, EXTRA)],
     ],
 )
 
@@ -297,21 +297,25 @@ rule pictures:  # What a basis does: samples from the same noise, images from fe
         "python -m nextbasis.figures.pictures --scale {wildcards.scale} > {log} 2>&1"
 
 
-rule extra_figures:  # Figures of the extra tables.
+rule lines:  # Of a table that varies a setting: FID, and the held-out loss if it has it, against it.
     input:
-        lambda wildcards: table_inputs(STAGES.catalog, wildcards.scale, "mar_steps"),
+        lambda wildcards: table_inputs(STAGES.catalog, wildcards.scale, wildcards.table),
         code_inputs("figures"),
     output:
         report(
-            "results/{scale}/figures/mar_steps.png",
-            caption="../report/mar_steps.rst",
+            "results/{scale}/figures/{table}.png",
+            caption="../report/lines.rst",
             category="Figures",
-            labels={"figure": "MAR: FID against iterations, by basis"},
+            labels={"figure": "{table}"},
         ),
     log:
-        "results/{scale}/logs/extra_figures.log",
+        "results/{scale}/logs/lines/{table}.log",
+    wildcard_constraints:
+        table="|".join(
+            name for name, table in STAGES.catalog["tables"].items() if "varies" in table
+        ),
     threads: 1
     resources:
         mem_mb=2000,
     shell:
-        "python -m nextbasis.figures --scale {wildcards.scale} --extra > {log} 2>&1"
+        "python -m nextbasis.figures.lines --scale {wildcards.scale} --table {wildcards.table} > {log} 2>&1"

@@ -10,7 +10,7 @@ from nextbasis.claims.ledger import claims_layout, comparisons_layout
 from nextbasis.pipeline.catalog import Catalog, load_catalog, section
 from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import result_folder, write_text
-from nextbasis.tables import header, published, render
+from nextbasis.tables import header, measured, published, render
 from nextbasis.tables.inputs import FORMATS, PUBLISHED, TEMPLATES
 
 
@@ -23,6 +23,7 @@ def write(catalog: Catalog, scale: str, folder: Path) -> None:
     check_claims(claims, catalog)
     tokenizers = list(section(catalog, scale)["tokenizers"])
     evals = claim_evals(claims, catalog, scale)
+    measured.check_made(scale, evals)
     facts = header.facts_of(scale, evals, tokenizers)
     facts.append(header.environment(scale, evals))
     heading = (facts, header.warning(catalog, scale))

@@ -12,10 +12,15 @@ from nextbasis.pipeline.catalog import default_scale, load_catalog, section
 from nextbasis.pipeline.records import HELD
 from nextbasis.pipeline.stagelist import Stage, load_stages
 from nextbasis.support.files import read_json, result_folder
+from nextbasis.support.words import listed
 
 EXAMPLE = "nextbasis status --scale study"
 RECORDS = Path(".snakemake/metadata")  # of every output: the job that made it, its start and end
 WIDTH = 100  # of a log's last line
+NAMED = 3  # of what is missing of a kind
+EVERY = ""  # in place of a family
+
+Seconds = dict[tuple[str, str], list[float]]  # of jobs, by kind of stage and family
 
 
 def add(commands: Any) -> None:
@@ -23,9 +28,10 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "status",
         help="what of a scale is made, what is running, how long the rest takes",
-        description="Count what stages have made, show what is running, and estimate the rest "
-        "from how long stages took here. Outputs older than what they are made of count as "
-        "missing; whether code or parameters changed, `snakemake -n --quiet` tells.",
+        description="Count what stages have made, name what is missing, show what is running, and "
+        "estimate the rest from how long stages of the same kind and family took here. Outputs "
+        "older than what they are made of count as missing; whether code or parameters changed, "
+        "`snakemake -n --quiet` tells.",
     )
     command.add_argument("--scale", default="", help="a folder of config/scales (the default one)")
     command.add_argument(
@@ -43,20 +49,21 @@ def run(given: argparse.Namespace) -> int:
         raise ValueError(f"--cores must be at least 1, got {given.cores}")
     scale = given.scale or default_scale()
     catalog = load_catalog()
-    section(catalog, scale)
+    part = section(catalog, scale)
     stages = [stage for stage in load_stages(catalog, only=[scale]) if not stage.frozen]
     left = [stage for stage in stages if not is_made(stage)]
-    seconds = durations(scale)
+    seconds = durations(part)
     print(f"scale {scale}: {len(stages) - len(left)} of {len(stages)} stages are made")
     kinds = list(dict.fromkeys(stage.kind for stage in stages))
     for kind in kinds:
         total = sum(stage.kind == kind for stage in stages)
-        open_ = sum(stage.kind == kind for stage in left)
-        took = f"{fmean(seconds[kind]):6.0f} s each" if kind in seconds else ""
-        print(f"  {kind:<12} {total - open_:>4} of {total:<4} {took}".rstrip())
+        keys = [stage.key for stage in left if stage.kind == kind]
+        took = f"{fmean(seconds[kind, EVERY]):6.0f} s each" if (kind, EVERY) in seconds else ""
+        missing = f"missing: {listed(keys, most=NAMED)}" if any(keys) else ""
+        print(f"  {kind:<12} {total - len(keys):>4} of {total:<4} {took:<14} {missing}".rstrip())
     for stage in (stage for stage in stages if stage.address in running()):
         print(f"running: {stage.address}  {last_line(stage)}".rstrip())
-    print(time_left(left, seconds, given.cores))
+    print(time_left(left, part, seconds, given.cores))
     return 0
 
 
@@ -98,17 +105,27 @@ def last_line(stage: Stage) -> str:
     return next((line.strip()[:WIDTH] for line in reversed(lines) if line.strip()), "")
 
 
-def durations(scale: str) -> dict[str, list[float]]:
-    """Seconds that jobs took here, by kind of stage."""
-    found: dict[tuple[str, float], float] = {}
+def durations(part: dict[str, Any]) -> Seconds:
+    """Seconds that jobs of a scale took here, by kind of stage and family, and of EVERY family.
+
+    `part` is the catalog's section of the scale.
+    """
+    found: dict[tuple[str, float], tuple[str, float]] = {}
     for record in _records():
-        logs = record.get("log") or [""]
-        if f"results/{scale}/" in logs[0] and not record.get("incomplete"):
-            found[record["rule"], record["starttime"]] = record["endtime"] - record["starttime"]
-    kinds: dict[str, list[float]] = {}
-    for (kind, _), seconds in found.items():
-        kinds.setdefault(kind, []).append(seconds)
+        log = Path((record.get("log") or [""])[0])
+        if f"results/{part['scale']}/" in str(log) and not record.get("incomplete"):
+            took = record["endtime"] - record["starttime"]
+            found[record["rule"], record["starttime"]] = family_of(part, log.stem), took
+    kinds: Seconds = {}
+    for (kind, _), (family, took) in found.items():
+        for each in dict.fromkeys((family, EVERY)):
+            kinds.setdefault((kind, each), []).append(took)
     return kinds
+
+
+def family_of(part: dict[str, Any], key: str) -> str:
+    """The family of a run or of an evaluation of a scale; EVERY of what has none."""
+    return str(part["evals"].get(key, {}).get("family", EVERY))
 
 
 def _records() -> Iterable[dict[str, Any]]:
@@ -121,12 +138,15 @@ def _records() -> Iterable[dict[str, Any]]:
             yield record
 
 
-def time_left(left: list[Stage], seconds: dict[str, list[float]], cores: int) -> str:
-    """A sentence about the rest, from the mean time of each kind."""
+def time_left(left: list[Stage], part: dict[str, Any], seconds: Seconds, cores: int) -> str:
+    """A sentence about the rest, from the mean time of each kind and family, else of the kind."""
     if not left:
         return "nothing is left"
-    known = sum(fmean(seconds[stage.kind]) for stage in left if stage.kind in seconds)
-    unknown = sorted({stage.kind for stage in left if stage.kind not in seconds})
+    known = 0.0
+    for stage in left:
+        every = seconds.get((stage.kind, EVERY), [0.0])
+        known += fmean(seconds.get((stage.kind, family_of(part, stage.key)), every))
+    unknown = sorted({stage.kind for stage in left if (stage.kind, EVERY) not in seconds})
     text = f"left: {len(left)} stages"
     if known:
         text += f", about {known / cores / 60:.0f} minutes on {cores} cores"

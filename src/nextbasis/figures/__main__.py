@@ -17,16 +17,13 @@ from nextbasis.pipeline.catalog import (
     load_catalog,
     section,
     standard_evals,
-    table_of,
 )
 from nextbasis.pipeline.stagelist import address
 from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import read_json, result_folder
 from nextbasis.tables import published
-from nextbasis.tables.inputs import EXTRA_FIGURES, FIGURES, PUBLISHED, basis_runs
-from nextbasis.tables.measured import collect, estimate, read_score
-
-ITERATIONS = "mar_steps.png"
+from nextbasis.tables.inputs import FIGURES, PUBLISHED, basis_runs
+from nextbasis.tables.measured import check_made, collect, estimate, read_score
 
 
 def systems(catalog: Catalog, scale: str) -> list[str]:
@@ -128,20 +125,6 @@ def read_comparisons(scale: str) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def read_iterations(catalog: Catalog, scale: str) -> list[basis_plots.Line]:
-    """FID of MAR by basis and iterations: the rows of the table mar_steps that the scale has."""
-    rows = table_of(catalog, EXTRA_FIGURES[ITERATIONS])["rows"]
-    rows = [row for row in rows if evals_of(catalog, scale, row["system"])]
-    frame = collect(catalog, scale, [row["system"] for row in rows])
-    lines = []
-    for group in dict.fromkeys(row["group"] for row in rows):
-        own = [row for row in rows if row["group"] == group]
-        found = [estimate(frame, row["system"], "fid") for row in own]
-        fid, se = ([getattr(one, name) for one in found] for name in ("value", "spread"))
-        lines.append(basis_plots.Line(group, [int(row["label"]) for row in own], fid, se))
-    return lines
-
-
 def _existing(path: Path, scale: str, kind: str, key: str) -> Path:
     if not path.is_file():
         stage = address(kind, scale, key)
@@ -150,7 +133,11 @@ def _existing(path: Path, scale: str, kind: str, key: str) -> Path:
 
 
 def draw(catalog: Catalog, scale: str, folder: Path) -> None:
-    """Write every figure of one scale into `folder`."""
+    """Write every figure of one scale into `folder`.
+
+    Raises: FileNotFoundError naming what was not made, and the command that makes it.
+    """
+    check_made(scale, standard_evals(catalog, scale))
     curves = read_curves(catalog, scale)
     learned = [curve for curve in curves if "sigma_min" in curve.frame]
     diagnosed = read_diagnoses(catalog, scale)
@@ -171,25 +158,15 @@ def draw(catalog: Catalog, scale: str, folder: Path) -> None:
     plots.save(makers, folder)
 
 
-def draw_extra(catalog: Catalog, scale: str, folder: Path) -> None:
-    """Write the figures of the extra tables into `folder`."""
-    makers = {
-        ITERATIONS: lambda: basis_plots.fid_by_iterations(read_iterations(catalog, scale)),
-    }
-    assert makers.keys() == EXTRA_FIGURES.keys()
-    plots.save(makers, folder)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and draw; bad input ends in one line and status 1."""
     parser = argparse.ArgumentParser(prog="python -m nextbasis.figures", description=__doc__)
     parser.add_argument("--scale", default="cpu", help="a folder of config/scales")
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/figures")
-    parser.add_argument("--extra", action="store_true", help="those of the extra tables instead")
     options = parser.parse_args(arguments)
     with in_one_line():
         folder = options.out or result_folder(options.scale, "figures")
-        (draw_extra if options.extra else draw)(load_catalog(), options.scale, folder)
+        draw(load_catalog(), options.scale, folder)
 
 
 if __name__ == "__main__":

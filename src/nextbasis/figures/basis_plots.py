@@ -118,29 +118,3 @@ def _by_tokens(
 
 def _counts(values: Sequence[float] | np.ndarray) -> np.ndarray:
     return np.arange(1, len(values) + 1)
-
-
-@dataclass(frozen=True)
-class Line:
-    """FID of one basis at rising numbers of iterations, with standard errors."""
-
-    label: str
-    iterations: list[int]
-    fid: list[float]
-    se: list[float]
-
-
-def fid_by_iterations(lines: Sequence[Line]) -> Figure:
-    """Quality against the number of iterations in which MAR reveals all tokens."""
-    figure, axis = plt.subplots(figsize=(5.5, 3.8), layout="constrained")
-    for line in lines:
-        axis.errorbar(
-            line.iterations, line.fid, line.se, fmt="o-", label=line.label, capsize=2, markersize=3
-        )
-    counts = sorted({count for line in lines for count in line.iterations})
-    axis.set_xscale("log", base=2)
-    axis.set_xticks(counts, [str(count) for count in counts])
-    axis.set(xlabel="iterations", ylabel="FID (± standard error)")
-    axis.set_ylim(bottom=0)
-    axis.legend(title="basis")
-    return figure

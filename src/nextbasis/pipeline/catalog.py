@@ -113,9 +113,21 @@ def evals_of(catalog: Catalog, scale: str, system: str) -> Evals:
 
 
 def standard_evals(catalog: Catalog, scale: str) -> Evals:
-    """The evaluations of a scale without those marked extra, which are made on request only."""
-    evals = section(catalog, scale)["evals"]
-    return {key: entry for key, entry in evals.items() if not entry.get("extra")}
+    """The evaluations of a scale that its overviews show.
+
+    They show none that is marked extra, which is made on request only, and none of a system that
+    stands in no table but ones that vary a setting, whose figures show it.
+    """
+    varied: set[str] = set()
+    others: set[str] = set()
+    for table in catalog["tables"].values():
+        (varied if "varies" in table else others).update(systems_of(table))
+    hidden = varied - others
+    return {
+        key: entry
+        for key, entry in section(catalog, scale)["evals"].items()
+        if not entry.get("extra") and entry["system"] not in hidden
+    }
 
 
 def headline_evals(catalog: Catalog, scale: str) -> dict[str, str]:

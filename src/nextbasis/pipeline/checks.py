@@ -7,6 +7,7 @@ from nextbasis.pipeline.catalog import (
     SCALES,
     TABLES,
     Catalog,
+    Table,
     evals_of,
     scales,
     systems_of,
@@ -59,9 +60,9 @@ def check_references(catalog: Catalog) -> None:
 
 def check_table(catalog: Catalog, name: str) -> None:
     """Check that a table's metrics exist, and that each of its systems is evaluated at one scale at
-    least, and not as an extra unless the table is one.
+    least, and not as an extra unless the table is one; of one that varies a setting its lines, too.
 
-    Raises: ValueError naming table and metric or system.
+    Raises: ValueError naming table and metric, row or system.
     """
     table = table_of(catalog, name)
     for metric in table["metrics"]:
@@ -70,6 +71,8 @@ def check_table(catalog: Catalog, name: str) -> None:
                 f"tables.{name}.metrics in {TABLES} must be of {nearest(METRICS, metric)}; "
                 f"got '{metric}'"
             )
+    if "varies" in table:
+        _check_lines(name, table)
     for system in systems_of(table):
         found = [evals_of(catalog, scale, system) for scale in scales(catalog)]
         extra = [key for evals in found for key, entry in evals.items() if entry.get("extra")]
@@ -83,6 +86,26 @@ def check_table(catalog: Catalog, name: str) -> None:
                 f"tables.{name}: no scale evaluates the system '{system}'; add an eval with "
                 f"'system: {system}' to a catalog below {SCALES} or correct the row"
             )
+
+
+def _check_lines(name: str, table: Table) -> None:
+    """Check that the rows of a table that varies a setting are lines: a number each, none twice.
+
+    Raises: ValueError naming table and row.
+    """
+    seen: set[tuple[str, float]] = set()
+    for row in table["rows"]:
+        where = f"tables.{name}: the row '{row['label']}' of '{row.get('group')}'"
+        try:
+            point = (row["group"], float(row["label"]))
+        except (KeyError, ValueError):
+            raise ValueError(
+                f"{where} needs a group and, as its label, a number, since the table varies "
+                f"{table['varies']}"
+            ) from None
+        if point in seen:
+            raise ValueError(f"{where} stands there twice")
+        seen.add(point)
 
 
 def _problems_of_scale(section: Section) -> list[str]:

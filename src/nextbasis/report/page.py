@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from nextbasis.pipeline.catalog import Catalog, standard_evals
+from nextbasis.pipeline.catalog import Catalog, standard_evals, table_of
 from nextbasis.report.answer import answers, tiles
 from nextbasis.support.files import read_json, result_folder
 from nextbasis.tables.__main__ import build
@@ -20,16 +20,19 @@ from nextbasis.tables.inputs import (
     FEATURE_FIGURES,
     FIGURES,
     TEMPLATES,
-    extra_figures_of,
     model_figures_of,
+    table_evals,
     tables_of,
+    varying_tables_of,
 )
 from nextbasis.tables.layout import Layout
+from nextbasis.tables.measured import check_made
 
 GLOSSARY = Path("docs/glossary.md")
 WIDEST = 1_600  # pixels of a picture; wider ones are made smaller
 QUALITY = 85  # of WebP
 ALWAYS = ("system", "group", "verdict", "difference")  # columns that are shown without the switch
+VARIED = "Settings"  # the section of figures of tables that vary one
 SECTIONS = {  # of figures: title, and what is in it with its caption
     "Pictures": {
         "same_noise.png": "Samples without and with a learned basis. A column has one class and "
@@ -47,11 +50,11 @@ SECTIONS = {  # of figures: title, and what is in it with its caption
         "smuggling.png": "Coefficients that give later ones away.",
         "klt_overlap.png": "How near the first rows of A are to the KLT's.",
     },
+    VARIED: {},
     "Training": {
         "loss_curves.png": "Losses. Those of different families, or of an A of another scale, do "
         "not compare.",
         "fid_overview.png": "FID of every system and seed, beside the published one of ImageNet.",
-        "mar_steps.png": "MAR: FID against iterations, by basis.",
         "features_pca.png": "Samples and real images on the principal axes of the features.",
     },
 }
@@ -81,11 +84,18 @@ def render(catalog: Catalog, scale: str, extra: bool) -> str:
 
     Raises: FileNotFoundError naming a result that was not made, and what makes it.
     """
+    names = tables_of(catalog, scale, extra)
+    evals = standard_evals(catalog, scale)
+    for name in names:
+        evals |= table_evals(catalog, scale, name)
+    check_made(scale, evals)
     ledger = pd.read_csv(_existing(result_folder(scale, "claims") / "claims.csv", scale))
     claims: list[dict[str, Any]] = ledger.to_dict("records")  # type: ignore[assignment]
-    layouts = [build(catalog, scale, name) for name in tables_of(catalog, scale, extra)]
+    layouts = [build(catalog, scale, name) for name in names]
     made = [*FIGURES, *FEATURE_FIGURES, *model_figures_of(catalog, scale)]
-    made += extra_figures_of(catalog, scale, extra)
+    varied = varying_tables_of(catalog, scale, extra)
+    lines = {f"{name}.png": f"{table_of(catalog, name)['title']}." for name in varied}
+    sections = SECTIONS | {VARIED: lines}
     dataset = read_json(_existing(result_folder(scale, "dataset") / "index.json", scale))
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES / "report"),
@@ -108,7 +118,8 @@ def render(catalog: Catalog, scale: str, extra: bool) -> str:
             "interval that decides, and in grey as far as the published effect.",
         ),
         figures=[
-            Figures(title, list(_pictures(scale, names, made))) for title, names in SECTIONS.items()
+            Figures(title, list(_pictures(scale, names, [*made, *lines])))
+            for title, names in sections.items()
         ],
         tables=[
             (layout, [_is_shown(layout, name) for name in layout.columns]) for layout in layouts

@@ -6,11 +6,11 @@ from difflib import get_close_matches
 MOST = 12  # names that are spelled out
 
 
-def listed(names: Iterable[object], separator: str = ", ") -> str:
-    """The names, of many the first ones and how many more there are."""
+def listed(names: Iterable[object], separator: str = ", ", most: int = MOST) -> str:
+    """The names, of more than `most` the first ones and how many more there are."""
     words = [str(name) for name in names]
-    text = separator.join(words[:MOST])
-    return text if len(words) <= MOST else f"{text} and {len(words) - MOST} more"
+    text = separator.join(words[:most])
+    return text if len(words) <= most else f"{text} and {len(words) - most} more"
 
 
 def nearest(choices: Iterable[object], word: object) -> str:

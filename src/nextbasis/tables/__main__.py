@@ -20,7 +20,7 @@ def build(catalog: Catalog, scale: str, table: str) -> layout.Layout:
     """
     check_table(catalog, table)
     frame = measured.collect(catalog, scale, systems_of(table_of(catalog, table)))
-    measured.check_budgets(frame, table)
+    measured.check_budgets(frame, catalog, table)
     facts = header.facts(catalog, scale, table)
     numbers = (frame, published.load(PUBLISHED))
     heading = (facts, header.warning(catalog, scale))

@@ -36,7 +36,6 @@ FIGURES = (
 )
 MODEL_FIGURES = ("same_noise.png", "first_coefficients.png")  # of systems with a learned basis
 FEATURE_FIGURES = ("neighbours.png", "features_pca.png")  # of the headline evaluations
-EXTRA_FIGURES = {"mar_steps.png": "mar_steps"}  # of the extra tables: figure to table
 TOKENIZER = ("tokenizer.safetensors", "index.json")
 CODE = Path("src/nextbasis")
 
@@ -103,10 +102,10 @@ def _has_a_row(catalog: Catalog, scale: str, table: Table) -> bool:
     )
 
 
-def extra_figures_of(catalog: Catalog, scale: str, extra: bool) -> list[str]:
-    """The figures of the scale's extra tables."""
+def varying_tables_of(catalog: Catalog, scale: str, extra: bool) -> list[str]:
+    """Those of the scale's tables that vary a setting, so that each has a figure of its name."""
     made = tables_of(catalog, scale, extra)
-    return [name for name, table in EXTRA_FIGURES.items() if table in made]
+    return [name for name in made if "varies" in table_of(catalog, name)]
 
 
 def table_evals(catalog: Catalog, scale: str, name: str) -> Evals:

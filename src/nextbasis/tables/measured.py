@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from nextbasis.pipeline.catalog import Catalog, evals_of, section
+from nextbasis.pipeline.catalog import Catalog, Evals, evals_of, section, table_of
 from nextbasis.pipeline.stagelist import address
 from nextbasis.scoring.facts import METRICS, SCORES
 from nextbasis.support.files import read_json, result_folder
@@ -61,6 +61,22 @@ def read_score(scale: str, kind: str, key: str) -> dict[str, Any]:
     return score
 
 
+def check_made(scale: str, evals: Evals) -> None:
+    """Check that no more than one of these evaluations lacks its score; of one its reader tells.
+
+    Raises: FileNotFoundError telling how many do, the first of them and what makes them.
+    """
+    paths = {key: result_folder(scale, "score", key) / "score.json" for key in evals}
+    missing = [key for key, path in paths.items() if not path.is_file()]
+    if len(missing) > 1:
+        extra = " extra=true" if any(evals[key].get("extra") for key in missing) else ""
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(evals)} evaluations that this needs are missing, the first of "
+            f"them {paths[missing[0]]}; `snakemake --cores 2 --config scale={scale}{extra}` makes "
+            f"them, and `nextbasis status --scale {scale}` tells how long that takes"
+        )
+
+
 def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFrame:
     """One row per system, seed and metric: value, standard error (NaN if unknown), and its run's.
 
@@ -74,8 +90,9 @@ def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFram
     rows: list[dict[str, Any]] = []
     protocols: dict[tuple[str, ...], str] = {}
     runs = section(catalog, scale)["runs"]
-    for system in systems:
-        entries = evals_of(catalog, scale, system)
+    evals = {system: evals_of(catalog, scale, system) for system in systems}
+    check_made(scale, {key: entry for found in evals.values() for key, entry in found.items()})
+    for system, entries in evals.items():
         seeds = [entry["seed"] for entry in entries.values()]
         if len(set(seeds)) < len(seeds):
             raise ValueError(f"{scale}.evals: system '{system}' has one seed twice: {seeds}")
@@ -103,11 +120,23 @@ def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFram
     return frame
 
 
-def check_budgets(frame: pd.DataFrame, table: str) -> None:
+def check_budgets(frame: pd.DataFrame, catalog: Catalog, table: str) -> None:
     """Check that all systems of a family in a table were trained by one budget.
 
-    Raises: ValueError naming the table, two systems and their budgets.
+    In a table that varies the budget, that each was by the steps which its row is labelled with.
+    Raises: ValueError naming the table, systems and their budgets.
     """
+    found = table_of(catalog, table)
+    if found.get("varies") == "budget":
+        budgets = dict(zip(frame["system"], frame["budget"], strict=True))
+        for row in found["rows"]:
+            trained = budgets.get(row["system"])
+            if trained and not trained.endswith(f" in {float(row['label']):,.0f} steps"):
+                raise ValueError(
+                    f"tables.{table}: the label of the row '{row['label']}' of '{row['group']}' "
+                    f"must be the steps of {row['system']}, which was trained on {trained}"
+                )
+        return
     for _, group in frame.groupby("family"):
         first = group.drop_duplicates("budget")
         if len(first) > 1:
