@@ -114,15 +114,17 @@ def stage(**changes: Any) -> TrainStage:
     )
 
 
+def on_the_cpu(value: Any) -> Any:
+    return value.cpu().clone() if torch.is_tensor(value) else value
+
+
 def losses(config: TrainStage, resumed_at: int = -1) -> list[float]:
     """Of all steps of a training that may go on from a saved state, as torch.load gives it back."""
     cache, found = TokenCache(result_folder("test", "tokens", "tokens")), []
     trainer = Trainer(config, cache)
     for step in range(config.train.steps):
         if step == resumed_at:
-            state = tree_map(
-                lambda x: x.cpu().clone() if torch.is_tensor(x) else x, trainer.state()
-            )
+            state = tree_map(on_the_cpu, trainer.state())
             trainer = Trainer(config, cache)
             trainer.restore(state)
         trainer.advance()

@@ -14,12 +14,12 @@ STATE = ("mean", "difference", "square", "gradient")  # of every weight; the las
 class Adan(torch.optim.Optimizer):
     """Moves weights by averages of gradients, of their changes, and of squares of both together.
 
-    `betas` are what these averages keep of themselves in a step, as Adam's are; the paper's are what
-    they give up. The weight decay divides: w <- w / (1 + lr decay).
+    `betas` are what these averages keep of themselves in a step, as Adam's are; the paper's are
+    what they give up. The weight decay divides: w <- w / (1 + lr decay).
 
-    `found_inf`, as torch's fused optimisers have it, is 1 for a step that is to be left out: it then
-    changes neither weights nor state, and the host does not wait for a GPU to know. Where weights are
-    sharded, each process moves its shards.
+    `found_inf`, as torch's fused optimisers have it, is 1 for a step that is to be left out: it
+    then changes neither weights nor state, and the host does not wait for a GPU to know. Where
+    weights are sharded, each process moves its shards.
     """
 
     found_inf: Tensor
@@ -60,7 +60,7 @@ class Adan(torch.optim.Optimizer):
             torch.where(taken > 0, _own(weight.grad), before)
             for weight, before in zip(weights, earlier, strict=True)
         ]
-        changes = torch._foreach_sub(gradients, earlier)
+        changes = list(torch._foreach_sub(gradients, earlier))
         torch._foreach_mul_(changes, (step > 1).float())  # the first one has none before it
         torch._foreach_copy_(earlier, gradients)
         beta1, beta2, beta3 = group["betas"]
