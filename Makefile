@@ -7,7 +7,7 @@
 # make test-gpu what the tests put through a pretend GPU, and the official models' fixtures, on a real one
 # make verify   remakes an evaluation of the committed results in a clone and compares every digit (minutes)
 # make bench    speed of training and sampling on one thread; beside the official code's, measured in turn, with
-#               OFFICIAL=<folder of its checkouts: mar, xar and rar>
+#               OFFICIAL=<folder of its checkouts, see docs/speed.md>
 # make setup, make lint: the first steps of these alone
 SCALE ?= cpu
 EXTRA ?= false

@@ -58,7 +58,7 @@ def run(rows: list[Row], repeats: int, root: Path | None = None) -> list[dict[st
     Raises: FileNotFoundError or ValueError naming a checkout that is not what was expected.
     """
     if root is not None:  # before anything takes minutes
-        for first in {row.family: row for row in rows if is_known(row)}.values():
+        for first in {row.name: row for row in rows if is_known(row)}.values():
             official(first, root)
     records = []
     for count, row in enumerate(rows, 1):
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> None:
         type=Path,
         metavar="FOLDER",
         help="measure the official code in turn with ours, in three rounds: a folder with checkouts"
-        " named mar (LTH14/mar), xar (OliverRensu/xAR) and rar (bytedance/1d-tokenizer)",
+        " named as docs/speed.md says; with --only, those of the chosen rows are enough",
     )
     parser.add_argument(
         "--gpu",

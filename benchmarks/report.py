@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from benchmarks.measure import MLP_SHAPE, Timing
 from benchmarks.scoring import ScoringRow
-from benchmarks.work import speed_of
+from benchmarks.work import speed_of_row
 from nextbasis.families.common.speed import Row
 
 NOTE = """\
@@ -41,7 +41,7 @@ def record(row: Row, timing: Timing, images: int, parameters: int) -> dict[str, 
     cpu = statistics.median(timing.cpu)
     return {
         "key": row.key,
-        "family": row.family,
+        "family": row.name,
         "what": row.what,
         "images": images,
         "cpu_seconds": timing.cpu,
@@ -49,7 +49,7 @@ def record(row: Row, timing: Timing, images: int, parameters: int) -> dict[str, 
         "images_per_cpu_second": images / cpu,
         "matmul_gflop_per_cpu_second": statistics.median(timing.gflops),
         "parameters": parameters,
-        "official_parameters": speed_of(row.family).PARAMETERS,
+        "official_parameters": speed_of_row(row).PARAMETERS,
     }
 
 

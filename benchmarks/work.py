@@ -1,6 +1,8 @@
 """The work of each row, done by the package's own classes: one training step, or one sample."""
 
+import math
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +20,7 @@ from nextbasis.families.common.speed import NUM_CLASSES, Row
 from nextbasis.parity.training import recipe
 from nextbasis.training.optimiser import MovingAverage, optimiser
 
+RATE = 1e-4  # of every training step
 PROGRESS = 0.5  # of the annealing: half of RAR's orders are random
 ORDER = OrderConfig(scan="raster", anneal_start=0.0, anneal_end=1.0)
 IDENTITY = BasisConfig(
@@ -40,9 +43,14 @@ IDENTITY = BasisConfig(
 )
 
 
-def speed_of(family: str) -> ModuleType:
-    """What a family says of its speed."""
-    return find(family).part("speed")
+def speed_of(family: str, variant: str = "") -> ModuleType:
+    """What a family says of its speed, or of that of another model of it."""
+    return find(family).part(f"speed_{variant}" if variant else "speed")
+
+
+def speed_of_row(row: Row) -> ModuleType:
+    """What is said of the work of a row."""
+    return speed_of(row.family, row.variant)
 
 
 ROWS: list[Row] = [row for family in names() for row in speed_of(family).ROWS]
@@ -51,10 +59,11 @@ ROWS: list[Row] = [row for family in names() for row in speed_of(family).ROWS]
 def build_generator(row: Row) -> Generator:
     """The model, its weights at their initial distribution."""
     torch.manual_seed(0)
-    speed = speed_of(row.family)
+    speed = speed_of_row(row)
     made = build(speed.model(row.dropout), IDENTITY, ORDER, speed.SPEC)
     if isinstance(made.backbone, ReadsCodes):
         speed.prepare(made.backbone)
+    made.prepare(partial(tokens_of, speed.SPEC, speed.TRAINING_BATCH))
     return made
 
 
@@ -72,9 +81,9 @@ def tokens_of(spec: TokenSpec, batch: int) -> torch.Tensor:
 
 
 def training_step(row: Row, generator: Generator) -> Callable[[], Any]:
-    """One step: random numbers, forward, backward, clipping, AdamW and the moving average."""
-    speed = speed_of(row.family)
-    config, batch = recipe(steps=1, lr=1e-4, beta1=0.9, **speed.RECIPE), speed.TRAINING_BATCH
+    """One step: random numbers, forward, backward, clipping, the optimiser, the moving average."""
+    speed = speed_of_row(row)
+    config, batch = recipe(**{"steps": 1, "lr": RATE} | speed.RECIPE), speed.TRAINING_BATCH
     tokens, labels = tokens_of(speed.SPEC, batch), labels_of(batch)
     optim, random = optimiser(generator, config), torch.Generator().manual_seed(3)
     ema = MovingAverage(generator, config.ema_decay) if config.ema_decay else None
@@ -86,7 +95,7 @@ def training_step(row: Row, generator: Generator) -> Callable[[], Any]:
         with precision(row.precision, labels.device):
             loss = generator.loss(tokens, labels, draws).value
         loss.backward()
-        clip_grad_norm_(generator.parameters(), config.clip)
+        clip_grad_norm_(generator.parameters(), config.clip or math.inf)
         optim.step()
         if ema is not None:
             ema.update(generator)
@@ -96,7 +105,7 @@ def training_step(row: Row, generator: Generator) -> Callable[[], Any]:
 
 def sampler_of(row: Row) -> Any:
     """The sampler's config, of a batch that is sampled at once."""
-    speed = speed_of(row.family)
+    speed = speed_of_row(row)
     batch = speed.SAMPLING_BATCH
     told = {"num_images": batch, "batch_size": batch, "latency_images": 1, "rounding": "round"}
     told |= {"precision": "float32", "compile": False}  # the row decides: see precision()
@@ -105,7 +114,7 @@ def sampler_of(row: Row) -> Any:
 
 def sampling_call(row: Row, generator: Generator) -> Callable[[], Any]:
     """All tokens of one batch of images."""
-    speed, sampler = speed_of(row.family), sampler_of(row)
+    speed, sampler = speed_of_row(row), sampler_of(row)
     labels = labels_of(sampler.batch_size)
     generator.eval()
     speed.prepare(generator.backbone)
@@ -123,5 +132,5 @@ def work(row: Row) -> tuple[Callable[[], Any], int, int]:
     generator = build_generator(row)
     parameters = sum(parameter.numel() for parameter in generator.backbone.parameters())
     if row.training:
-        return training_step(row, generator), speed_of(row.family).TRAINING_BATCH, parameters
-    return sampling_call(row, generator), speed_of(row.family).SAMPLING_BATCH, parameters
+        return training_step(row, generator), speed_of_row(row).TRAINING_BATCH, parameters
+    return sampling_call(row, generator), speed_of_row(row).SAMPLING_BATCH, parameters

@@ -25,6 +25,7 @@ class Checkout:
     name: str  # of the folder
     repository: str  # of which it is a checkout
     module: str  # that defines the model
+    others: tuple[str, ...] = ()  # modules besides: losses, samplers, optimisers
 
     @contextmanager
     def expected(self, root: Path) -> Iterator[Path]:
@@ -50,10 +51,10 @@ class Checkout:
         except (AttributeError, ImportError, SyntaxError, TypeError, ValueError) as error:
             raise ValueError(f"{told}: {error}") from error
 
-    def load(self, folder: Path) -> ModuleType:
-        """The module that defines the model."""
+    def load(self, folder: Path) -> tuple[ModuleType, ...]:
+        """The module that defines the model, then the others."""
         with _imports_from(folder):
-            return importlib.import_module(self.module)
+            return tuple(importlib.import_module(name) for name in (self.module, *self.others))
 
 
 @contextmanager
@@ -68,9 +69,14 @@ def _imports_from(folder: Path) -> Iterator[None]:
     finally:
         sys.path.remove(str(folder))
         sys.meta_path.remove(finder)
-        for name in sys.modules.keys() - before.keys():
-            if _is_of(sys.modules[name], folder) or name.partition(".")[0] == UNUSED:
-                del sys.modules[name]
+        new = sys.modules.keys() - before.keys()
+        # All are looked at before one goes: a folder without __init__ asks for the one above it.
+        for name in [name for name in new if _is_forgotten(name, folder)]:
+            del sys.modules[name]
+
+
+def _is_forgotten(name: str, folder: Path) -> bool:
+    return name.partition(".")[0] == UNUSED or _is_of(sys.modules[name], folder)
 
 
 def _is_of(module: ModuleType, folder: Path) -> bool:

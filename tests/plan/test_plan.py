@@ -92,7 +92,10 @@ def test_memory_and_hours_add_up() -> None:
     row = estimate(run, assumed)
     used, parameters = row["memory"], row["parameters"]["total"]
     assert used["batch_per_gpu"] == 7  # of 32 images
-    assert used["weights"] + used["gradients"] + used["adam"] + used["ema"] == 20 * parameters
+    assert used["weights"] + used["gradients"] + used["optimizer"] + used["ema"] == 20 * parameters
+    train = replace(run.config.train, optimizer="adan", beta3=0.99)
+    adan = estimate(replace(run, config=replace(run.config, train=train)), assumed)["memory"]
+    assert adan["total"] - used["total"] == 8 * parameters  # two more numbers a weight
     assert row["images"] == run.config.train.steps * 32
     parts = row["training_flops"]
     assert parts["total"] == parts["transformer"] + parts["head"] + parts["basis"]

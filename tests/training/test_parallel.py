@@ -80,15 +80,18 @@ def test_gradients_are_those_of_one_process(family: str, one_step: Path) -> None
 def test_trainings_stopped_in_two_processes_go_on_in_one_and_in_two() -> None:
     """Each way of sharing; the last training cannot be shared, and says so in both processes."""
     write_tokens(False)
-    configs = [stage("mar", p, parallel=p, checkpoint_minutes=60.0) for p in KINDS]  # SIGTERM saves
+    adan = {"parallel": "fsdp", "optimizer": "adan", "beta3": 0.99}
+    ways = {p: {"parallel": p} for p in KINDS} | {"adan": adan}
+    # SIGTERM saves.
+    configs = [stage("mar", key, checkpoint_minutes=60.0, **way) for key, way in ways.items()]
     single, in_one, in_two = {}, {}, {}
     for config in configs:
         train.main(config)
         single |= weights_of(config)
     text = in_two_processes(configs, "stopped", expected=1)
-    assert text.count("stopped at step 5 of 8; run it again to go on") == 2 and "143" in text
+    assert text.count("stopped at step 5 of 8; run it again to go on") == 3 and "143" in text
     kept = {path: path.read_bytes() for path in Path("scratch").rglob("*.pt")}
-    assert len(kept) == 2
+    assert len(kept) == 3
     for config in configs:
         train.main(config)
         in_one |= weights_of(config)
@@ -96,7 +99,7 @@ def test_trainings_stopped_in_two_processes_go_on_in_one_and_in_two() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     text = in_two_processes([*configs, stage("mar", batch_size=7)], "whole_training", expected=1)
-    assert text.count("resuming at step 5 of 8") == 2
+    assert text.count("resuming at step 5 of 8") == 3
     assert text.count("train.batch_size must be a multiple of the 2 processes, got 7") >= 2
     for config in configs:
         assert read_json(folder_of(config) / "metrics.json")["processes"] == 2

@@ -6,6 +6,7 @@ from nextbasis.config.checks import choose, fraction, positive
 
 ROUNDINGS = ("round", "truncate")  # of pixels to bytes: MAR's and xAR's code, RAR's
 PARALLELS = ("ddp", "fsdp")  # torch's DistributedDataParallel, its fully_shard
+OPTIMIZERS = ("adamw", "adan")
 DECAYS = ("cosine", "linear")  # how the rate falls
 PRECISIONS = ("float32", "bfloat16")  # of matrix products; weights and losses are float32
 
@@ -32,6 +33,8 @@ class TrainConfig:
     precision: str  # of matrix products: float32 or bfloat16
     recompute: bool  # the activations of a block in the backward pass: less memory, more time
     compile: bool  # the blocks of the model
+    optimizer: str = "adamw"  # adamw (torch's) or adan
+    beta3: float | None = None  # of adan alone: what its average of squares keeps in a step
     decay: str = "cosine"  # how the rate falls: half a cosine, or linear
     warmup_start: float = 0.0  # share of the rate that warm-up begins with
     weight_decay_end: float | None = None  # to which it moves as a half cosine; none: it stays
@@ -46,10 +49,23 @@ class TrainConfig:
             if getattr(self, name) < 0:
                 raise ValueError(f"train.{name} must not be negative, got {getattr(self, name)}")
         choose("train.parallel", self.parallel, PARALLELS)
+        choose("train.optimizer", self.optimizer, OPTIMIZERS)
         choose("train.decay", self.decay, DECAYS)
         fraction("train", self, "warmup", "warmup_start", "decay_start")
         fraction("train", self, "ema_decay", "beta1", "beta2")
+        self._check_beta3()
         choose("train.precision", self.precision, PRECISIONS)
+
+    def _check_beta3(self) -> None:
+        if self.optimizer == "adan":
+            if self.beta3 is None:
+                raise ValueError("train.optimizer=adan needs train.beta3, between 0 and 1")
+            fraction("train", self, "beta3")
+        elif self.beta3 is not None:
+            raise ValueError(
+                f"train.beta3 is of train.optimizer=adan alone, got {self.beta3} with "
+                f"{self.optimizer}"
+            )
 
 
 @dataclass(kw_only=True)

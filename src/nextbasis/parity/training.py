@@ -36,7 +36,8 @@ def recipe(**values: Any) -> TrainConfig:
 
 def recipe_of(settings: dict[str, Any]) -> TrainConfig:
     """The recipe that a fixture's metadata states."""
-    beta1, beta2 = settings["betas"]
+    beta1, beta2, *third = settings["betas"]  # Adan has three
+    adan = {"optimizer": "adan", "beta3": third[0]} if third else {}
     return recipe(
         steps=settings["steps"],
         lr=settings["lr"],
@@ -45,6 +46,7 @@ def recipe_of(settings: dict[str, Any]) -> TrainConfig:
         weight_decay=settings["weight_decay"],
         clip=settings["clip"],
         ema_decay=settings.get("ema_rate", 0.0),
+        **adan,
     )
 
 

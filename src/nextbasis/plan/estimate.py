@@ -150,7 +150,8 @@ def _memory(run: Run, parameters: int, gpus: int) -> dict[str, Any]:
     """Bytes on each GPU, activations both kept and recomputed."""
     train = run.config.train
     batch = math.ceil(train.batch_size / gpus)
-    state = {name: size * parameters for name, size in memory.STATE.items()}
+    sizes = memory.state(train.optimizer)
+    state = {name: size * parameters for name, size in sizes.items()}
     if train.precision == "bfloat16":
         state["bfloat16_weights"] = memory.BYTES["bfloat16"] * parameters
     kept, recomputed = (

@@ -10,8 +10,8 @@ from typing import Any
 from nextbasis.families import find
 from nextbasis.families.common.spec import TokenSpec
 
-# Bytes per parameter: weight, gradient, two moments of Adam, moving average; all float32.
-STATE = {"weights": 4, "gradients": 4, "adam": 8, "ema": 4}
+# Bytes per parameter: two moments of Adam; three of Adan, and the gradient before; all float32.
+OPTIMIZER = {"adamw": 8, "adan": 16}
 BYTES = {"float32": 4, "bfloat16": 2}  # of an activation
 
 
@@ -28,6 +28,11 @@ class Layer:
     def block(self, size: int, dropout: bool) -> int:
         """Bytes that one block keeps; `size` is that of a number."""
         return self.rows * (self.kept * size + self.masks * dropout)
+
+
+def state(optimizer: str) -> dict[str, int]:
+    """Bytes per parameter: weight, gradient, what the optimiser keeps, moving average."""
+    return {"weights": 4, "gradients": 4, "optimizer": OPTIMIZER[optimizer], "ema": 4}
 
 
 def activations(model: Any, spec: TokenSpec, precision: str, recompute: bool) -> int:

@@ -109,7 +109,7 @@ def paper(scale: str, gpus: int | None = None) -> Paper:
             training=row["training_hours"],
             sampling=total(entry["hours"] for entry in row["sampling"]),
             kept=storage.model(run, parameters) + storage.samples(scale, run),
-            scratch=storage.states(parameters),
+            scratch=storage.states(parameters, run.config.train.optimizer),
         )
     claims = load_claims()["claims"]
     return Paper(scale=scale, page=page, jobs=jobs, catalog=catalog, claims=claims)

@@ -15,7 +15,6 @@ from nextbasis.support.yamls import read_keys
 from nextbasis.tokenizers import kinds
 
 FLOAT, HALF, ID, LABEL = 4, 2, 4, 8  # bytes of a weight, a state, a word's id, a label
-STATE = sum(memory.STATE.values()) - memory.STATE["gradients"]  # of a parameter, for resuming
 STATES = 2  # that a training keeps until its end
 
 
@@ -46,9 +45,10 @@ def model(run: Run, parameters: int) -> int:
     return FLOAT * (2 * parameters + matrix)
 
 
-def states(parameters: int) -> int:
+def states(parameters: int, optimizer: str) -> int:
     """Bytes of what a training keeps in scratch/ to go on from; it is deleted at its end."""
-    return STATES * STATE * parameters
+    kept = memory.state(optimizer) | {"gradients": 0}
+    return STATES * sum(kept.values()) * parameters
 
 
 def samples(scale: str, run: Run) -> int:

@@ -10,10 +10,11 @@ from torch.distributed.tensor import DTensor
 
 from nextbasis.config import TrainConfig
 from nextbasis.families.common.generator import Generator
+from nextbasis.training.adan import Adan
 
 
-def optimiser(generator: Generator, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with three groups: decayed and other weights of the backbone, and A.
+def optimiser(generator: Generator, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW or Adan with three groups: decayed and other weights of the backbone, and A.
 
     Which weights decay is each official recipe's own choice (`Backbone.decays`). A has its own
     learning rate and no decay, which would shrink it.
@@ -29,6 +30,9 @@ def optimiser(generator: Generator, config: TrainConfig) -> torch.optim.AdamW:
         a = list(generator.basis.parameters())
         peak = generator.basis.config.lr
         groups.append({"params": a, "weight_decay": 0.0, "peak": peak, "decays": False})
+    if config.optimizer == "adan":
+        assert config.beta3 is not None
+        return Adan(groups, config.lr, (config.beta1, config.beta2, config.beta3))
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
 
 

@@ -17,9 +17,15 @@ class Row:
     dropout: float = 0.0
     guidance: float = 1.0
     precision: str = "float32"
+    variant: str = ""  # another model of the family, whose work stands in speed_<variant>.py
+
+    @property
+    def name(self) -> str:
+        """Of the model: its family's, or the variant's own."""
+        return self.variant or self.family
 
 
-def training(key: str, family: str, dropout: float, bf16: bool = False) -> Row:
+def training(key: str, family: str, dropout: float, bf16: bool = False, variant: str = "") -> Row:
     """A row that trains."""
     what = f"train step, dropout {dropout:g}" + (", bf16" if bf16 else "")
     return Row(
@@ -29,10 +35,11 @@ def training(key: str, family: str, dropout: float, bf16: bool = False) -> Row:
         training=True,
         dropout=dropout,
         precision="bfloat16" if bf16 else "float32",
+        variant=variant,
     )
 
 
-def sampling(key: str, family: str, guidance: float, bf16: bool = False) -> Row:
+def sampling(key: str, family: str, guidance: float, bf16: bool = False, variant: str = "") -> Row:
     """A row that samples; guidance 1 is none."""
     what = f"sample, guidance {guidance:g}" + (", bf16" if bf16 else "")
     return Row(
@@ -42,4 +49,5 @@ def sampling(key: str, family: str, guidance: float, bf16: bool = False) -> Row:
         training=False,
         guidance=guidance,
         precision="bfloat16" if bf16 else "float32",
+        variant=variant,
     )

@@ -13,7 +13,8 @@ from nextbasis.families.mdtv2.model import Draws
 
 SPEC = TokenSpec.of_grid((32, 32), channels=4, num_classes=NUM_CLASSES)
 TRAINING_BATCH, SAMPLING_BATCH = 2, 2
-RECIPE = {"beta2": 0.99, "weight_decay": 0.0, "clip": 1.0, "ema_decay": 0.9999}
+RECIPE: dict[str, Any] = {"weight_decay": 0.0, "clip": 1.0, "ema_decay": 0.9999}
+RECIPE |= {"optimizer": "adan", "beta1": 0.98, "beta2": 0.92, "beta3": 0.99}
 PARAMETERS = 12_137_392  # of the official model of these sizes, too, so that the work is the same
 KEPT = 153  # of 256 patches: the mean
 ROWS = [

@@ -18,6 +18,10 @@ ROWS = [
     training("sit-train", "sit", dropout=0.0),
     sampling("sit-sample", "sit", guidance=1.5),
     sampling("sit-sample-cfg1", "sit", guidance=1.0),
+    training("repa-train", "sit", dropout=0.0, variant="repa"),
+    training("repa-train-bf16", "sit", dropout=0.0, bf16=True, variant="repa"),
+    sampling("repa-sample", "sit", guidance=1.8, variant="repa"),
+    sampling("repa-sample-cfg1", "sit", guidance=1.0, variant="repa"),
 ]
 
 
