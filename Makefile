@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help tables test verify test-gpu test-slurm test-chaos bench lint dry-runs $(DRY_RUNS) setup repository
+.PHONY: help tables test verify test-gpu test-slurm test-chaos bench lint types style dry-runs $(DRY_RUNS) setup repository
 help:
 	@sed -n 's/^# \{0,1\}//p;/^[A-Z]/q' Makefile
 
@@ -55,11 +55,15 @@ test-chaos: setup repository
 bench: setup
 	python -m benchmarks --write $(if $(OFFICIAL),--official "$(OFFICIAL)")
 
-lint: setup
-	ruff check .
-	ruff format --check .
+lint: types style
+
+types: setup
 	mypy
 	lint-imports
+
+style: setup
+	ruff check .
+	ruff format --check .
 	codespell
 	snakefmt --check Snakefile workflow
 	.ci/lint-snakemake

@@ -1,6 +1,7 @@
 """Settings of the tests: the package's instruction set, one thread, no clock, slow files first."""
 
 import os
+from collections import Counter
 
 import nextbasis  # noqa: F401  # before torch, whose instruction set it chooses
 
@@ -23,9 +24,10 @@ def _only_our_own_process_warns_of_missing_encodings() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, so that no worker is left with one at the end."""
+    """Files with slow tests first, then those of many, so that no worker ends with a long one."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    size = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, -size[item.path]))
 
 
 @pytest.fixture(params=["pretend", pytest.param("real", marks=pytest.mark.gpu)])

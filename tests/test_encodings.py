@@ -35,7 +35,7 @@ def run(*words: str, folder: Path = ROOT, **variables: str) -> bytes:
     [
         ("-m", "nextbasis", "bases", "--grid", "4x4"),
         ("-m", "nextbasis", "--help"),
-        ("-m", "nextbasis", "plan", "--scale", "imagenet256", "--markdown"),
+        ("-m", "nextbasis", "plan", "--scale", "ffhq256", "--markdown"),
     ],
 )
 def test_commands_write_the_same_in_every_locale(words: tuple[str, ...]) -> None:

@@ -26,7 +26,7 @@ from nextbasis.data.tokens import TokenCache
 from nextbasis.families.common import flow
 from nextbasis.families.common.generator import build_backbone
 from nextbasis.families.common.noise import ImageNoise
-from nextbasis.families.sit import cost
+from nextbasis.families.sit import cost, teacher
 from nextbasis.families.sit.config import SiTConfig, SiTSamplerConfig
 from nextbasis.families.sit.model import SiT
 from nextbasis.families.sit.solvers import heun
@@ -39,6 +39,13 @@ CPU = torch.device("cpu")
 ONEDNN = torch.ops.mkldnn._linear_pointwise
 LABELS = torch.tensor([0, 1, 2, 4])
 ALIGNED = {"align_weight": 0.5, "align_depth": 1, "align_hidden": 8, "teacher_widths": "8"}
+LESSONS = teacher.STEPS
+
+
+@pytest.fixture(autouse=True)
+def few_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Teachers stop early: only one test asks what they have learned."""
+    monkeypatch.setattr(teacher, "STEPS", 5)
 
 
 def made(**changes: Any) -> SiT:
@@ -244,13 +251,13 @@ def test_alignment_needs_a_teacher() -> None:
         loss_of(made(**ALIGNED).train())
 
 
-@pytest.mark.parametrize("teacher", ["masked", "random", "tokens"])
-def test_a_teacher_is_the_same_each_time_and_standardised(teacher: str) -> None:
+@pytest.mark.parametrize("kind", ["masked", "random", "tokens"])
+def test_a_teacher_is_the_same_each_time_and_standardised(kind: str) -> None:
     """Whatever was drawn before, and drawing nothing from the others' numbers."""
-    width = {"teacher_widths": "12" if teacher == "tokens" else "8"}
+    width = {"teacher_widths": "12" if kind == "tokens" else "8"}
     found = []
     for seed in (0, 1):
-        model = made(**ALIGNED | width, teacher=teacher)
+        model = made(**ALIGNED | width, teacher=kind)
         torch.manual_seed(seed)
         state = torch.get_rng_state()
         model.prepare(training_tokens)
@@ -264,8 +271,11 @@ def test_a_teacher_is_the_same_each_time_and_standardised(teacher: str) -> None:
     assert not any("teacher" in name for name in model.state_dict())
 
 
-def test_a_masked_teacher_knows_what_tokens_have_in_common() -> None:
+def test_a_masked_teacher_knows_what_tokens_have_in_common(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Patches of an image that are all one patch: its features are those of no other image."""
+    monkeypatch.setattr(teacher, "STEPS", LESSONS)
     config = replace(model_config("sit", **ALIGNED), depth=1)
     model = build_backbone(config, order_config(), token_spec("sit"))
     one = torch.randn(300, 1, 3, generator=torch.Generator().manual_seed(4)).expand(-1, 16, -1)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import grimp
@@ -487,6 +488,7 @@ def _coder(stage: Stage) -> str:
     return next((room.name for room in rooms if room.name != "common"), "")
 
 
+@cache
 def _modules(path: str) -> set[str]:
     """Modules with code that a dependency names: its own, those DVC sees in a folder, or none."""
     if path.startswith("src/") and Path(path).is_dir():
@@ -514,6 +516,7 @@ def imported(graph: grimp.ImportGraph, start: str) -> set[str]:
     return {module for module in found if _has_code(module)}
 
 
+@cache
 def _has_code(module: str) -> bool:
     path = Path("src", *module.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 import yaml
@@ -9,7 +10,7 @@ import yaml
 from command import ROOT
 from nextbasis.commands.cli import main
 from nextbasis.pipeline.catalog import load_catalog
-from nextbasis.plan import plan, storage
+from nextbasis.plan import page, plan, storage
 from nextbasis.plan.paper import Paper, paper, read_page
 
 SCALES = ("imagenet256", "imagenet512", "ffhq256", "t2i")
@@ -18,16 +19,23 @@ BLOCK = re.compile(r"<!-- nextbasis (plan [^>]*?) -->\n\n(.*?)\n\n<!-- end -->",
 TABLES = dict(BLOCK.findall(PAGE))
 
 
+@cache
+def costs(scale: str, gpus: int | None) -> Paper:
+    """The costs of a scale, counted once for all tests."""
+    return paper(scale, gpus)
+
+
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(page, "paper", lambda scale, gpus=None: costs(scale, gpus))
 
 
 @pytest.fixture(scope="module")
 def ffhq() -> Iterator[Paper]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        yield paper("ffhq256")
+        yield costs("ffhq256", None)
 
 
 def test_the_page_has_every_table() -> None:

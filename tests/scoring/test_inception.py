@@ -45,7 +45,7 @@ def colourful(count: int, seed: int, contrast: int = 255) -> np.ndarray:
 def test_scores_equal_torch_fidelitys_public_function(
     config: EvaluationConfig, weights: Path
 ) -> None:
-    real, made = colourful(16, 1), colourful(12, 7, contrast=200)
+    real, made = colourful(8, 1), colourful(6, 7, contrast=200)
     theirs = torch_fidelity.calculate_metrics(
         input1=Images(made),
         input2=Images(real),
@@ -62,7 +62,7 @@ def test_scores_equal_torch_fidelitys_public_function(
         verbose=False,
     )
     extractor = load_extractor(config, CPU)
-    one = extract(made, extractor, 16, "made", split(12, config, from_file=False))
+    one = extract(made, extractor, 16, "made", split(len(made), config, from_file=False))
     two = extract(real, extractor, 16, "real")
     fid = frechet_distance(one.statistics, two.statistics)
     assert fid == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4)

@@ -18,9 +18,8 @@ from scoring import write_samples
 from tokens_at_hand import write_tokens
 from two_processes import in_two_processes
 
+pytestmark = pytest.mark.slow
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-6}  # of float32 sums in another order
-
-
 FAMILIES, KINDS = ("mar", "xar", "rar"), ("ddp", "fsdp")
 
 
