@@ -29,8 +29,7 @@ WALKED = [page for page in PAGES if any(not block.why_not for block in blocks(pa
 
 
 def test_every_command_stands_in_a_block_that_is_run_or_says_why_not() -> None:
-    every = [block for page in PAGES for block in blocks(page)]
-    assert len([block for block in every if not block.why_not]) > 10
+    assert len(WALKED) > 5
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         assert not COMMAND.search(text), f"{page}: commands stand in a block ```bash"
