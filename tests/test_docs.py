@@ -9,6 +9,7 @@ import pytest
 from nextbasis.commands.cli import command_line
 from nextbasis.pipeline.catalog import load_catalog
 from nextbasis.pipeline.stagelist import load_stages
+from pages import PAGES, blocks
 
 TESTS = Path(__file__).parent
 BASIS = (TESTS.parent / "docs" / "basis.md").read_text()
@@ -34,9 +35,6 @@ def _text(file: str) -> str:
     return path.read_text()
 
 
-PAGES = sorted([*TESTS.parent.glob("*.md"), *(TESTS.parent / "docs").rglob("*.md")])
-
-
 def test_links_lead_somewhere() -> None:
     broken = [
         f"{page.name}: {link}"
@@ -49,9 +47,9 @@ def test_links_lead_somewhere() -> None:
 
 def commands() -> list[str]:
     """Lines of the documentation that start a command of ours, without comments."""
-    lines = [line for page in PAGES for line in page.read_text(encoding="utf-8").splitlines()]
-    own = [line.split("#")[0].strip() for line in lines if line.startswith("    nextbasis ")]
-    return [line for line in own if "…" not in line and "KEY" not in line]
+    every = [block.code for page in PAGES for block in blocks(page) if block.language == "bash"]
+    lines = [line for code in every for line in code.replace("\\\n", "").splitlines()]
+    return [line.split("#")[0].split("||")[0] for line in lines if line.startswith("nextbasis ")]
 
 
 @pytest.mark.parametrize("line", commands())

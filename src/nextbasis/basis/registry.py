@@ -151,7 +151,9 @@ def is_brought(name: str) -> bool:
 
 
 def make(name: str, height: int, width: int, **options: Any) -> "Basis":
-    """The named or brought basis for height x width tokens; config/README.md lists the options.
+    """The named or brought basis for height x width tokens.
+
+    docs/reference/configuration.md lists the options.
 
     Raises: ValueError for an unknown name or option, a missing one, or a grid that the basis
     cannot have.

@@ -2,8 +2,8 @@
 
 Values live in YAML only; no field here has a default but the names of classes. A stage receives
 exactly the sections that its schema names, which are those dvc.yaml tracks for it, so it cannot
-read a hyperparameter that DVC does not know (config/README.md lists every key with its unit and
-source).
+read a hyperparameter that DVC does not know. The comment of a field is its meaning in
+docs/reference/configuration.md, which `python -m nextbasis.manual` writes.
 """
 
 from nextbasis.config.composition import (

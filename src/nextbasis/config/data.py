@@ -26,8 +26,16 @@ VIEWS = ("single", "flip", "nine_crop", "ten_crop")  # of a training image; see 
 class SourceConfig:
     """One place a dataset can come from; sources are tried in the order given."""
 
-    kind: str  # one of SOURCE_KINDS
-    location: str  # folder, package, dataset name or two patterns of files, by kind
+    # local, debian, torchvision, sklearn, image_folder; webdataset: tar files of KEY.png or KEY.jpg
+    # with KEY.cls, or without classes KEY.txt; parquet: columns `image` and `label`, or without
+    # classes `caption`; npm: a package of emoji, packed once into `data/`; journeydb: JourneyDB's
+    # .jsonl with images in `imgs/` beside it, or MS-COCO's captions_SPLIT.json with images in
+    # SPLIT/ beside or above it
+    kind: str
+    # A folder, the name of a dataset, or a package with its version. Of webdataset, parquet and
+    # journeydb a pattern for the training images and one for the test images, separated by a
+    # blank, with `*` or `{000..146}`.
+    location: str
 
     def __post_init__(self) -> None:
         """Check the kind."""
@@ -38,14 +46,21 @@ class SourceConfig:
 class DatasetConfig:
     """Which labelled images are studied."""
 
-    name: str
+    name: str  # in tables and results
     image_size: int  # pixels a side, after zero padding or cropping
-    channels: int
+    channels: int  # 1: grey, 3: colour
     num_classes: int  # 0: as many as there are different captions, which the source must have
-    num_test: int  # images (npm: captions) kept for testing where the source has no such split
+    # Images (npm: captions) kept for testing where the source has no such split; journeydb: the
+    # first so many of the test images, 0: all.
+    num_test: int
+    # Places that are tried in this order, after the folder that NEXTBASIS_DATA names.
     sources: list[SourceConfig]
-    checksums: dict[str, str]  # file name or array name -> SHA-256; empty where the user's own
-    captions: list[str] = field(default_factory=list)  # names of the classes, if they have any
+    # SHA-256 by name of a file or array (npm: `images` and `captions` of the whole package); empty
+    # for images of your own.
+    checksums: dict[str, str]
+    # Names of the classes. Where there are none, captions.json of stage dataset has the source's
+    # captions, the names of folders, or `class 0` and on.
+    captions: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Check sizes, and that the sources have what `num_classes` counts."""
@@ -76,12 +91,12 @@ class DatasetConfig:
 class EvaluationConfig:
     """The protocol of a score."""
 
-    protocol: str  # name printed beside every number
-    extractor: str  # one of EXTRACTORS
+    protocol: str  # name printed beside every number; protocols.md says what each demands
+    extractor: str  # fashion128, emoji128 or inception-v3-compat
     weights: str  # file of the extractor's weights
-    weights_sha256: str
-    batch_size: int
-    is_splits: int
+    weights_sha256: str  # of that file
+    batch_size: int  # images whose features are computed together
+    is_splits: int  # parts of the images, over which IS has mean and deviation
     neighbours: int  # k of precision and recall
     num_reference: int  # reference images used by precision and recall
     seed: int  # of the shuffles

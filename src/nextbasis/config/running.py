@@ -15,29 +15,35 @@ PRECISIONS = ("float32", "bfloat16")  # of matrix products; weights and losses a
 class TrainConfig:
     """Budget and optimiser of one training."""
 
-    steps: int
-    batch_size: int  # images, over all processes
-    lr: float
+    steps: int  # of the optimiser
+    batch_size: int  # images of a step, over all processes
+    lr: float  # largest learning rate
     warmup: float  # fraction of the steps with linearly rising rate
     decay_start: float  # fraction of the steps after which the rate falls
-    min_lr: float
-    weight_decay: float  # of the first step
-    beta1: float
-    beta2: float
+    min_lr: float  # learning rate of the last step
+    weight_decay: float  # of the weights that the official recipe decays, at the first step
+    beta1: float  # decay of the mean of gradients
+    beta2: float  # decay of the mean of squared gradients
     clip: float  # largest norm of the gradient; 0 = any
-    ema_decay: float
+    ema_decay: float  # of the average of the weights that is sampled; 0 = the weights themselves
     log_every: int  # steps between rows of metrics.csv
-    checkpoint_minutes: float  # between resumable states; 0 = after every step
+    checkpoint_minutes: float  # between resumable states; 0 = after every step. SIGTERM saves one
     nan_budget: int  # steps that may be left out because their loss or gradient is not finite
     parallel: str  # what several processes hold: ddp (copies) or fsdp (shards)
-    precision: str  # of matrix products: float32 or bfloat16
-    recompute: bool  # the activations of a block in the backward pass: less memory, more time
-    compile: bool  # the blocks of the model
+    # Of matrix products: float32, or bfloat16 under autocast; weights, losses and A are float32.
+    precision: str
+    # Compute the activations of a block again in the backward pass: less memory, more time, the
+    # same gradients to the bit.
+    recompute: bool
+    # The blocks of the model, by torch.compile, which needs a C++ compiler; results differ by
+    # rounding and in dropout's numbers.
+    compile: bool
     optimizer: str = "adamw"  # adamw (torch's) or adan
     beta3: float | None = None  # of adan alone: what its average of squares keeps in a step
     decay: str = "cosine"  # how the rate falls: half a cosine, or linear
     warmup_start: float = 0.0  # share of the rate that warm-up begins with
-    weight_decay_end: float | None = None  # to which it moves as a half cosine; none: it stays
+    # Weight decay of the last step, to which it moves as half a cosine; null: it stays.
+    weight_decay_end: float | None = None
     images: int | None = None  # so many of the training set, of each class its share; none: all
 
     def __post_init__(self) -> None:
@@ -72,14 +78,14 @@ class TrainConfig:
 class SamplerBase:
     """What every sampler is told."""
 
-    family: str
-    num_images: int  # the same number of every class
+    family: str  # of the model that is sampled
+    num_images: int  # the same number of every class, or of every caption of a test image
     batch_size: int  # images sampled together; the batch of the measured throughput
     latency_images: int  # images sampled one by one to measure seconds per image
     guidance: float  # classifier-free guidance at full strength; 1 = off
     rounding: str  # of pixels to bytes: round or truncate, as the official evaluations do
     precision: str  # of matrix products in the model, not the tokenizer: float32 or bfloat16
-    compile: bool  # the blocks of the model
+    compile: bool  # the blocks of the model, by torch.compile
 
     def __post_init__(self) -> None:
         """Check ranges."""

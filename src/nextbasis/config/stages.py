@@ -17,9 +17,12 @@ from nextbasis.tokenizers import kinds
 class StageConfig:
     """What every stage is told: where its results live, and whether a GPU may be fast."""
 
-    scale: str
+    scale: str  # a folder of config/scales
     key: str  # name of the run, tokenizer or evaluation; empty where a scale has one
-    reproducible: bool  # the same bits on the same GPU again, at whatever speed
+    # true: the same bits on the same GPU again, and an error where a GPU cannot; false: its fastest
+    # algorithms, which the result records. A CPU gives the same bits either way, and no stage
+    # computes in TF32.
+    reproducible: bool
 
 
 @dataclass(kw_only=True)
@@ -40,7 +43,7 @@ class TextStage(StageConfig):
 class ExtractorStage(StageConfig):
     """Config of nextbasis.stages.extractor."""
 
-    seed: int
+    seed: int  # of all random numbers
     evaluation: EvaluationConfig
 
 
@@ -55,7 +58,7 @@ class ReferenceStage(StageConfig):
 class TokenizerStage(StageConfig):
     """Config of nextbasis.stages.tokenizer."""
 
-    seed: int
+    seed: int  # of all random numbers
     tokenizer: TokenizerConfig
 
 
@@ -63,7 +66,7 @@ class TokenizerStage(StageConfig):
 class RebaseStage(StageConfig):
     """Config of nextbasis.stages.rebase: a VQ tokenizer whose latents are re-expressed first."""
 
-    seed: int
+    seed: int  # of all random numbers
     parent: str  # name of the VQ tokenizer
     basis: BasisConfig
 
@@ -80,7 +83,12 @@ class TokensStage(StageConfig):
     """Config of nextbasis.stages.tokens; `key` names the tokenizer."""
 
     dataset: DatasetConfig
-    views: str  # which crops of each image: one of config.data.VIEWS
+    # Crops of each training image, of which a training step draws one uniformly; an epoch counts
+    # images of the source. single: the image alone; flip: the centre crop and its mirror image
+    # (MAR, xAR, RAR's ablations); nine_crop: three by three crops of the image shrunk to 1.125
+    # times the size (VAR); ten_crop: corners and centre of the image shrunk to 1.1 times the size,
+    # from the dataset's source, and the same of the mirrored image (RAR's final models).
+    views: str
     shard_images: int  # images whose tokens are in one file
 
     def __post_init__(self) -> None:
@@ -94,7 +102,7 @@ class TokensStage(StageConfig):
 class TrainStage(StageConfig):
     """Config of nextbasis.stages.train; `key` names the run."""
 
-    seed: int
+    seed: int  # of all random numbers
     tokens: str  # name of the tokenizer whose tokens are modelled
     captions: str  # name of the text that says how labels read
     model: ModelBase
@@ -116,7 +124,7 @@ class TrainStage(StageConfig):
 class SampleStage(StageConfig):
     """Config of nextbasis.stages.sample; `key` names the evaluation."""
 
-    seed: int
+    seed: int  # of all random numbers
     run: str  # name of the training that made the model
     sampler: SamplerBase
 
@@ -133,7 +141,7 @@ class DiagnoseStage(StageConfig):
     """Config of nextbasis.stages.diagnose; `key` names the diagnosis."""
 
     run: str  # name of the training whose basis is looked at
-    num_images: int  # evenly spaced training images whose tokens the statistics are of, at least
+    num_images: int  # training images of the statistics, evenly spaced, at least; all if fewer
 
 
 @dataclass(kw_only=True)
@@ -141,7 +149,7 @@ class HeldoutStage(StageConfig):
     """Config of nextbasis.stages.heldout; `key` names the run again."""
 
     run: str  # name of the training whose loss is measured
-    num_images: int  # evenly spaced test images, at least
+    num_images: int  # test images, evenly spaced, at least; all if fewer
 
     def __post_init__(self) -> None:
         """Check the number."""

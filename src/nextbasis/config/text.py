@@ -10,14 +10,14 @@ from nextbasis.config.running import PRECISIONS
 class ClassesConfig:
     """No text: labels are classes, each with an embedding that the image model learns."""
 
-    kind: str
+    kind: str  # classes, words or frozen
 
 
 @dataclass(kw_only=True)
 class TextBase:
     """What every kind of text that reads captions is told."""
 
-    kind: str
+    kind: str  # classes, words or frozen
     num_tokens: int  # kept of a caption; the rest is cut off
 
     def __post_init__(self) -> None:
@@ -27,17 +27,21 @@ class TextBase:
 
 @dataclass(kw_only=True)
 class WordsConfig(TextBase):
-    """Ids of words, whose embeddings the image model learns."""
+    """Ids of the training captions' words, whose embeddings the image model learns."""
 
 
 @dataclass(kw_only=True)
 class FrozenConfig(TextBase):
-    """Last hidden states of a pretrained encoder of Hugging Face transformers."""
+    """Last hidden states of a pretrained encoder of Hugging Face transformers (extra `text`).
 
-    encoder: str  # folder of a model, or its name on Hugging Face's hub
-    width: int  # of its hidden states
+    metrics.json records the SHA-256 of its weights.
+    """
+
+    encoder: str  # folder of a model and its tokenizer, or their name on Hugging Face's hub
+    width: int  # of the encoder's hidden states
     batch_size: int  # captions encoded together
-    precision: str  # of its weights and products: float32 or bfloat16; float16 is kept of a state
+    # Of the encoder's weights and products: float32 or bfloat16; states are kept as float16.
+    precision: str
 
     def __post_init__(self) -> None:
         """Check sizes and choices."""

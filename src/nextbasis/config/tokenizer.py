@@ -10,7 +10,7 @@ from nextbasis.config.checks import positive
 class TokenizerBase:
     """What every tokenizer is told."""
 
-    kind: str
+    kind: str  # a folder of nextbasis.tokenizers
     encode_batch_size: int  # images encoded together when nothing is trained
 
     def __post_init__(self) -> None:
@@ -38,7 +38,7 @@ class TrainedConfig(MadeTokenizer):
     width: int  # channels of the convolutions
     steps: int  # optimiser steps
     batch_size: int  # images of a step
-    lr: float
+    lr: float  # learning rate
 
     def __post_init__(self) -> None:
         """Check sizes."""
@@ -50,9 +50,9 @@ class TrainedConfig(MadeTokenizer):
 class PublishedTokenizer(TokenizerBase):
     """A published network whose weights are read from a file."""
 
-    weights: str  # the official checkpoint, or what `nextbasis import` made of it
-    weights_sha256: str  # of that file; empty: whatever it is, metrics.json records it
-    network: Any  # its sizes
+    weights: str  # the published file, or what `nextbasis import` made of it
+    weights_sha256: str  # of that file; empty: any, and the tokenizer's metrics.json records which
+    network: Any  # sizes of the network
 
     @property
     def downsample(self) -> int:

@@ -84,5 +84,5 @@ def _help(stage: str, doc: str) -> str:
             lines.append(f"  {name}=…  one of: {', '.join(choices(name))}; then {name}.KEY=VALUE")
         else:
             lines.append(f"  {name}=…")
-    lines += ["", "config/README.md explains every key. Example: dvc.yaml, stage " + stage + "."]
+    lines += ["", f"docs/reference/configuration.md: every key. Example: dvc.yaml, stage {stage}."]
     return "\n".join(lines)

@@ -11,10 +11,10 @@ from nextbasis.config.running import SamplerBase
 class LatentTransformerConfig(ModelBase):
     """Sizes of the transformer."""
 
-    width: int
-    depth: int
-    num_heads: int
-    mlp_ratio: float
+    width: int  # channels of a token in the model
+    depth: int  # transformer blocks
+    num_heads: int  # attention heads of a block
+    mlp_ratio: float  # width inside the MLP, over width
     patch: int  # tokens along the side of a patch
 
     def __post_init__(self) -> None:

@@ -11,9 +11,9 @@ from nextbasis.config.running import SamplerBase
 class LlamaConfig(ModelBase):
     """LlamaGen: a causal transformer over ids with rotary positions (Sun et al. 2024)."""
 
-    width: int
-    depth: int
-    num_heads: int
+    width: int  # channels of a token in the model
+    depth: int  # transformer blocks
+    num_heads: int  # attention heads of a block
     mlp_width: int  # inside the gated MLP
 
     def __post_init__(self) -> None:
@@ -33,7 +33,7 @@ class LlamaSamplerConfig(SamplerBase):
     """Ids are drawn from what temperature, top-k and top-p leave, in this order."""
 
     guidance_interval: int  # last step with guidance, the class's own not counted; -1 = all steps
-    temperature: float
+    temperature: float  # divides the logits
     top_k: int  # 0 = all ids
     top_p: float  # 1 = all ids
 

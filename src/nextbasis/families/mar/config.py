@@ -11,19 +11,19 @@ from nextbasis.config.running import SamplerBase
 class MARConfig(ModelBase):
     """MAR: masked encoder and decoder, per-token diffusion head (Li et al. 2024)."""
 
-    encoder_width: int
-    encoder_depth: int
-    encoder_heads: int
-    decoder_width: int
-    decoder_depth: int
-    decoder_heads: int
-    mlp_ratio: float
-    buffer_size: int  # class tokens in front of the image tokens
-    head_width: int
-    head_depth: int  # residual blocks
-    head_batch_mul: int  # noise levels drawn per token and step
-    mask_ratio_min: float  # truncated normal on [min, 1] around 1
-    mask_ratio_std: float
+    encoder_width: int  # channels of a token in the encoder
+    encoder_depth: int  # transformer blocks of the encoder
+    encoder_heads: int  # attention heads of its blocks
+    decoder_width: int  # channels of a token in the decoder
+    decoder_depth: int  # transformer blocks of the decoder
+    decoder_heads: int  # attention heads of its blocks
+    mlp_ratio: float  # width inside an MLP, over that of its block
+    buffer_size: int  # class tokens in front, officially 64; with captions text.num_tokens
+    head_width: int  # channels of the diffusion MLP
+    head_depth: int  # residual blocks of the diffusion MLP
+    head_batch_mul: int  # noise levels drawn for a token in a step; officially 4
+    mask_ratio_min: float  # of a normal around 1, truncated to [min, 1]; officially 0.7
+    mask_ratio_std: float  # deviation of that normal; officially 0.25
     ordered: bool = False  # tokens are known from the first on, in the basis' order; MAR: at random
     text_depth: int = 0  # blocks over the tokens of captions, where there are any
 

@@ -12,8 +12,8 @@ class MDTv2Config(LatentTransformerConfig):
 
     decoder_depth: int  # of depth, the last blocks; the others are the encoder's, in two halves
     mask_ratio: float  # share of the patches that the second pass hides, at least
-    mask_spread: float  # as much more at most, uniformly
-    snr_bound: float  # of the loss' weights min(snr, bound) / snr (Hang et al. 2023)
+    mask_spread: float  # the share is drawn uniformly from mask_ratio to mask_ratio + mask_spread
+    snr_bound: float  # of the weights min(snr, bound) / snr of the loss (Hang et al. 2023)
 
     def __post_init__(self) -> None:
         """Check sizes and ranges."""
@@ -38,7 +38,7 @@ class MDTv2SamplerConfig(LatentSamplerConfig):
     """MDTv2: ancestral sampling, with guidance that grows as a cosine of a power of time."""
 
     num_steps: int  # denoising steps
-    guidance_power: float  # of the time that guidance is a cosine of; near 0 it is constant
+    guidance_power: float  # of the time whose cosine guidance follows; near 0 it is constant
 
     def __post_init__(self) -> None:
         """Check ranges."""

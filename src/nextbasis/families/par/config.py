@@ -10,7 +10,7 @@ from nextbasis.families.common.llama_config import LlamaConfig, LlamaSamplerConf
 class PARConfig(LlamaConfig):
     """PAR: a transformer of LlamaGen's kind that draws a token of every region at once."""
 
-    parallel: int  # regions, and tokens drawn together: 4 or 16; 1 is LlamaGen
+    parallel: int  # regions, and ids drawn together: officially 4 or 16; 1 is LlamaGen
 
     def __post_init__(self) -> None:
         """Check that regions form a square."""

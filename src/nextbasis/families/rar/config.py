@@ -11,13 +11,14 @@ from nextbasis.config.running import SamplerBase
 class RARConfig(ModelBase):
     """RAR: causal transformer over permuted ids, target-aware positions (Yu et al. 2024)."""
 
-    width: int
-    depth: int
-    num_heads: int
-    mlp_width: int
-    # Rows of the position tables and of the time table that are never read: the released models
-    # have them, and exact exchange with the official code needs them.
+    width: int  # channels of a token in the model
+    depth: int  # transformer blocks
+    num_heads: int  # attention heads of a block
+    mlp_width: int  # inside the MLP
+    # Rows of the position tables that are never read: released models have 1022, and exact exchange
+    # with the official code needs them.
     surplus_positions: int = 0
+    # Rows of the time table that are never read; released models have 98.
     surplus_timesteps: int = 0
 
     def __post_init__(self) -> None:
@@ -35,7 +36,7 @@ class RARSamplerConfig(SamplerBase):
     """RAR: one id after another; guidance grows as a power-cosine."""
 
     guidance_power: float  # 0 = constant guidance
-    temperature: float
+    temperature: float  # divides the logits
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -16,13 +16,14 @@ class SiTConfig(LatentTransformerConfig):
 
     time_one: str  # what is at the network's time 1: data (SiT) or noise (REPA)
     learn_sigma: bool  # twice the outputs, of which the second half says nothing (SiT as released)
-    align_weight: float = 0.0  # of the alignment with the teachers' features in the loss
+    align_weight: float = 0.0  # of the alignment with the teachers' features, in the loss
     align_depth: int = 0  # the block, counted from 1, whose output is aligned
     align_hidden: int = 0  # width inside a projector
-    teacher: str = (
-        "masked"  # masked (learned without labels), random or tokens (the tokens as such)
-    )
-    teacher_widths: str = ""  # of each teacher's features, such as 32 or 768,1024; none: SiT
+    # masked (learned here without labels), random, or tokens (the tokens as such). The papers'
+    # DINOv2 is not shipped.
+    teacher: str = "masked"
+    # Numbers of each teacher's features, such as 32 or 768,1024; empty: SiT.
+    teacher_widths: str = ""
 
     def __post_init__(self) -> None:
         """Check the alignment and the choices."""
@@ -67,9 +68,9 @@ class SiTSamplerConfig(LatentSamplerConfig):
     """SiT: an ODE or an SDE from noise to data, guided at some noise levels only."""
 
     solver: str  # euler, heun or euler_maruyama
-    num_steps: int  # from noise to data
-    guidance_low: float  # noise levels from which …
-    guidance_high: float  # … to which there is guidance; 0 = data, 1 = noise
+    num_steps: int  # steps of the solver from noise to data
+    guidance_low: float  # noise level from which there is guidance; 0 = data
+    guidance_high: float  # noise level up to which there is guidance; 1 = noise
 
     def __post_init__(self) -> None:
         """Check choice and ranges."""

@@ -11,16 +11,15 @@ from nextbasis.config.running import SamplerBase
 class VARConfig(ModelBase):
     """VAR: a transformer that predicts all ids of a level at once (Tian et al. 2024)."""
 
-    width: int
-    depth: int
-    num_heads: int
-    mlp_width: int
+    width: int  # channels of a token in the model
+    depth: int  # transformer blocks
+    num_heads: int  # attention heads of a block
+    mlp_width: int  # inside the MLP
     code_channels: int  # numbers of a code: the tokenizer's, whose maps the model is fed
     drop_path: float  # probability that a branch of the last block is dropped; linear in the depth
     gate_init: float  # share of the usual deviation that weights of gates start with
-    shared_modulation: (
-        bool  # whether one layer modulates all blocks, which add an offset of their own
-    )
+    # Whether one layer modulates all blocks, which add an offset of their own: d36-s.
+    shared_modulation: bool
 
     def __post_init__(self) -> None:
         """Check sizes and probabilities."""
@@ -39,7 +38,7 @@ class VARSamplerConfig(SamplerBase):
     """
 
     top_k: int  # an id is one of the k likeliest; 0 = any
-    top_p: float  # or of the likeliest that together have this probability; 1 = any
+    top_p: float  # an id is one of the likeliest that together have this probability; 1 = any
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -11,12 +11,12 @@ from nextbasis.config.running import SamplerBase
 class XARConfig(ModelBase):
     """xAR: cells, flow matching, noisy context (Ren et al. 2025)."""
 
-    width: int
+    width: int  # channels of a token in the model
     encoder_depth: int  # blocks before the middle projection
-    decoder_depth: int  # blocks after it
-    num_heads: int
-    mlp_ratio: float  # of a plain MLP to the width; the gated one has two thirds of it
-    cells_per_side: int  # the grid is cut into this many cells along each side
+    decoder_depth: int  # blocks after the middle projection
+    num_heads: int  # attention heads of a block
+    mlp_ratio: float  # of a plain MLP, officially 4; the gated one has two thirds of it
+    cells_per_side: int  # the grid is cut into so many cells along each side; officially 2
     text_depth: int = 0  # blocks over the tokens of captions, where there are any
 
     def __post_init__(self) -> None:

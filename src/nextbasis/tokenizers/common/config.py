@@ -27,11 +27,11 @@ def square_grid(sizes: Any, image_size: int, image_channels: int) -> Grid:
 class NetworkSizes:
     """Sizes of encoder and decoder; level 0 has the image's resolution."""
 
-    image_channels: int
+    image_channels: int  # of the images
     width: int  # channels at multiplier 1
     multipliers: list[int]  # one per level; each level has half the resolution of the former
     num_blocks: int  # residual blocks of an encoder level
-    latent_channels: int  # numbers per token before quantisation
+    latent_channels: int  # numbers of a token, before quantisation if there is one
 
     def __post_init__(self) -> None:
         """Check sizes."""

@@ -25,7 +25,8 @@ def read_weights(config: PublishedTokenizer) -> tuple[dict[str, Tensor], str]:
     if not path.is_file():
         raise FileNotFoundError(
             f"tokenizer.weights: no file {path}. Put the published checkpoint of {config.kind} "
-            f"there (config/README.md says which), or name yours with tokenizer.weights=<file>"
+            "there (docs/reference/configuration.md says which), or name yours with "
+            "tokenizer.weights=<file>"
         )
     if (found := sha256(path)) != (config.weights_sha256 or found):
         raise ValueError(

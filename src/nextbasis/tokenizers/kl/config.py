@@ -9,7 +9,9 @@ from nextbasis.config.tokenizer import TrainedConfig
 class KLConfig(TrainedConfig):
     """Continuous tokens."""
 
-    noise: float  # standard deviation of the noise on standardised latents while training
+    # Standard deviation of the noise on standardised latents while training: the analogue of
+    # sampling KL-16's posterior.
+    noise: float
     penalty: float  # weight of the mean squared latent
 
 

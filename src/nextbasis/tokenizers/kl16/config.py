@@ -11,9 +11,9 @@ from nextbasis.tokenizers.common.config import NetworkSizes
 class KL16Config(NetworkSizes):
     """KL-16 as MAR and xAR use it; a decoder level has one residual block more."""
 
-    encoder_attention: list[int]  # levels with attention after every residual block
-    decoder_attention: list[int]  # likewise
-    scale: float  # latents are samples of the posterior times this
+    encoder_attention: list[int]  # levels of the encoder with attention after every residual block
+    decoder_attention: list[int]  # levels of the decoder with it
+    scale: float  # latents are samples of the posterior times this; officially 0.2325
 
     def __post_init__(self) -> None:
         """Check levels and scale."""
@@ -29,7 +29,7 @@ class KL16Config(NetworkSizes):
 
 @dataclass(kw_only=True)
 class KL16TokenizerConfig(PublishedTokenizer):
-    """Continuous tokens of KL-16."""
+    """Continuous tokens of KL-16; the published file is kl16.ckpt, which MAR's code downloads."""
 
     network: KL16Config
 

@@ -10,7 +10,7 @@ from nextbasis.config.tokenizer import MadeTokenizer
 class KMeansConfig(MadeTokenizer):
     """Ids of the nearest of `codebook_size` patches."""
 
-    codebook_size: int
+    codebook_size: int  # ids that a token can be
 
     def __post_init__(self) -> None:
         """Check sizes."""

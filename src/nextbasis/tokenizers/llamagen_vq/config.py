@@ -11,8 +11,8 @@ from nextbasis.tokenizers.common.config import NetworkSizes
 class LlamaGenVQConfig(NetworkSizes):
     """VQ-16 or VQ-8: they differ in `multipliers`; a decoder level has one residual block more."""
 
-    hidden_channels: int  # that the encoder makes and the decoder takes, beside 1x1 convolutions
-    codebook_size: int
+    hidden_channels: int  # between the networks and the 1x1 convolutions beside the codebook
+    codebook_size: int  # ids that a token can be
 
     def __post_init__(self) -> None:
         """Check the codebook."""
@@ -22,7 +22,11 @@ class LlamaGenVQConfig(NetworkSizes):
 
 @dataclass(kw_only=True)
 class LlamaGenVQTokenizerConfig(PublishedTokenizer):
-    """Ids of LlamaGen's VQ-16 or VQ-8."""
+    """Ids of LlamaGen's VQ-16 or VQ-8.
+
+    The published files are vq_ds16_c2i.pt and vq_ds8_c2i.pt of FoundationVision/LlamaGen and
+    vq_ds16_t2i.pt of peizesun/llamagen_t2i.
+    """
 
     network: LlamaGenVQConfig
 

@@ -11,7 +11,7 @@ from nextbasis.tokenizers.common.config import NetworkSizes
 class MaskGITVQGANConfig(NetworkSizes):
     """MaskGIT-VQGAN as RAR uses it; `num_blocks` also holds between encoder levels and codes."""
 
-    codebook_size: int
+    codebook_size: int  # ids that a token can be
     commitment: float  # weight of the encoder's part of the quantisation loss
 
     def __post_init__(self) -> None:
@@ -26,7 +26,10 @@ class MaskGITVQGANConfig(NetworkSizes):
 
 @dataclass(kw_only=True)
 class MaskGITVQGANTokenizerConfig(PublishedTokenizer):
-    """Ids of MaskGIT-VQGAN."""
+    """Ids of MaskGIT-VQGAN.
+
+    The published file is maskgit-vqgan-imagenet-f16-256.bin of fun-research/TiTok.
+    """
 
     network: MaskGITVQGANConfig
 

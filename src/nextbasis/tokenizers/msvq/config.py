@@ -10,7 +10,7 @@ class MSVQConfig(MadeTokenizer):
     """Ids of typical patches, and of what typical patches of coarser grids left over."""
 
     levels: list[int]  # sides of the grids, coarse to fine; the last is that of the patches
-    level_codes: list[int]  # that each level adds to the one codebook, all of which each may take
+    level_codes: list[int]  # ids that k-means finds for each level, all of one codebook
     black: float  # pixels below it become -1: noise that the levels leave on a black background
 
     def __post_init__(self) -> None:

@@ -12,12 +12,12 @@ from nextbasis.tokenizers.common.config import square_grid
 class SDVAEConfig:
     """Sizes; level 0 has the image's resolution, a decoder level has one residual block more."""
 
-    image_channels: int
+    image_channels: int  # of the images
     widths: list[int]  # channels of each level; each level has half the resolution of the former
     num_blocks: int  # residual blocks of an encoder level
-    latent_channels: int  # numbers per token
+    latent_channels: int  # numbers of a token
     groups: int  # of every group normalisation
-    scale: float  # latents are samples of the posterior times this
+    scale: float  # latents are samples of the posterior times this; officially 0.18215
 
     def __post_init__(self) -> None:
         """Check sizes."""
@@ -44,7 +44,12 @@ class SDVAEConfig:
 
 @dataclass(kw_only=True)
 class SDVAETokenizerConfig(PublishedTokenizer):
-    """Continuous tokens of Stable Diffusion's autoencoder."""
+    """Continuous tokens of Stable Diffusion's autoencoder.
+
+    The published files are vae-ft-{ema-560000,mse-840000}-ema-pruned.ckpt of
+    stabilityai/sd-vae-ft-{ema,mse}-original; `nextbasis import` also takes the files
+    diffusion_pytorch_model of stabilityai/sd-vae-ft-{ema,mse}.
+    """
 
     network: SDVAEConfig
 

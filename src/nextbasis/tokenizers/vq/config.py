@@ -10,8 +10,8 @@ from nextbasis.config.tokenizer import TrainedConfig
 class VQConfig(TrainedConfig):
     """Ids of a codebook."""
 
-    codebook_size: int
-    commitment: float  # weight of the encoder's part of the loss
+    codebook_size: int  # ids that a token can be
+    commitment: float  # weight of the commitment loss
     codebook_decay: float  # of the moving averages that the codebook follows
 
     def __post_init__(self) -> None:
