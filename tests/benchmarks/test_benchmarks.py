@@ -9,7 +9,7 @@ from benchmarks.__main__ import chosen, with_earlier
 from benchmarks.measure import Timing
 from benchmarks.report import page, record, scoring_record
 from benchmarks.scoring import SCORING, check_equal, measure_row
-from benchmarks.work import ROWS, speed_of, work
+from benchmarks.work import ROWS, speed_of, speed_of_row, work
 
 from benchmarks import basis_cost, basis_report, loader
 from nextbasis.families import names
@@ -31,13 +31,13 @@ def timing(*cpu: float) -> Timing:
     return Timing(cpu=list(cpu), wall=[2 * seconds for seconds in cpu], gflops=[50.0] * len(cpu))
 
 
-@pytest.mark.parametrize("family", names())
-def test_models_have_the_defined_size(family: str) -> None:
-    row = next(row for row in ROWS if row.family == family)
+@pytest.mark.parametrize("name", [*names(), "repa"])
+def test_models_have_the_defined_size(name: str) -> None:
+    row = next(row for row in ROWS if row.name == name)
     _, images, parameters = work(row)
-    assert parameters == speed_of(family).PARAMETERS
+    assert parameters == speed_of_row(row).PARAMETERS
     images_at_once = {"mar": 8, "xar": 2, "rar": 16, "var": 4, "dit": 8, "mdtv2": 2, "sit": 4}
-    assert images == (images_at_once | {"llamagen": 16, "par": 16})[family]
+    assert images == (images_at_once | {"llamagen": 16, "par": 16, "repa": 4})[name]
 
 
 def test_a_record_has_the_median_rate() -> None:
