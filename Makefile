@@ -16,8 +16,8 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 SNAKEMAKE := $(VENV)/bin/snakemake --config scale=$(SCALE) extra=$(EXTRA)
-MAIN_TABLES := bar_main bar_gains rar_main bar_512 bar_ffhq bar_t2i bar_alignment  # of those that a scale has
-DRY_RUNS := $(addprefix dry-run-,cpu emoji imagenet256 imagenet512 ffhq256 t2i)
+MAIN_TABLES := bar_main bar_gains rar_main bar_512 bar_128 bar_ffhq bar_t2i bar_alignment  # of those that a scale has
+DRY_RUNS := $(addprefix dry-run-,cpu emoji emoji128 imagenet256 imagenet512 ffhq256 t2i)
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export OMP_NUM_THREADS := 1

@@ -109,7 +109,7 @@ def test_data_that_was_made_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_status_and_errors(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["doctor", "--scale", "huge"]) == 1
-    names = "tiny, tiny_text, cpu, emoji, study, imagenet256, imagenet512, ffhq256, t2i"
+    names = "tiny, tiny_text, cpu, emoji, emoji128, study, imagenet256, imagenet512, ffhq256, t2i"
     assert f"scale must be one of {names}; got 'huge'" in capsys.readouterr().err
 
 

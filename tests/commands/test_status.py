@@ -71,6 +71,31 @@ def test_the_time_left_is_that_of_the_same_kinds(capsys: pytest.CaptureFixture[s
     assert f"about {minutes:.0f} minutes on 4 cores; no heldout has run here yet" in last
 
 
+def test_the_time_left_is_that_of_the_family_and_what_is_missing_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    left = [stage for stage in stages() if stage.kind == "train"]
+    for age, stage in enumerate(stages()):
+        if stage.kind != "train":
+            make(stage, 1000 + age)
+    seconds = {"mar_b": 60.0, "mar_b_bar": 180.0, "xar_b": 600.0}
+    folder = Path(".snakemake/metadata")
+    folder.mkdir(parents=True)
+    for number, (key, took) in enumerate(seconds.items()):
+        record = {"rule": "train", "log": [f"results/tiny/logs/train/{key}.log"]}
+        record |= {"starttime": 1000.0 * number, "endtime": 1000.0 * number + took}
+        (folder / str(number)).write_text(json.dumps(record), encoding="utf-8")
+    families = [load_catalog()["tiny"]["runs"][stage.key]["family"] for stage in left]
+    mean = {"mar": 120, "xar": 600}
+    total = sum(mean.get(family, sum(seconds.values()) / 3) for family in families)
+    lines = status(capsys, "--cores", "2")
+    assert set(families) == {"mar", "xar", "rar"}
+    assert lines[-1] == f"left: {len(left)} stages, about {total / 2 / 60:.0f} minutes on 2 cores"
+    (line,) = (line for line in lines if line.split()[0] == "train")
+    named = ", ".join(stage.key for stage in left[:3])
+    assert line.endswith(f"280 s each  missing: {named} and {len(left) - 3} more")
+
+
 def test_what_runs_is_shown_with_the_last_line_of_its_log(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -381,6 +381,10 @@ def test_schema_refuses(where: str, value: object) -> None:
         ("tables.bar_main.rows", [{"label": "x"}]),
         ("tables.bar_main.rows", [{"label": "x", "published": "BAR/main"}]),
         ("tables.bar_main.rows", [{"label": "x", "baseline": "mar_b", "published": "a/b/c"}]),
+        ("tables.bar_main.varies", "sampler"),
+        ("tables.bar_main.varies", "guidance"),  # rows without groups
+        ("tables.bar_gains.varies", "budget"),  # pairs
+        ("tables.mar_steps.rows", [{"group": "g", "label": "x", "system": "mar_b"}]),
     ],
 )
 def test_schema_refuses_tables(where: str, value: object) -> None:

@@ -33,6 +33,7 @@ from results_tree import (
 REPOSITORY = Path(__file__).parents[2]
 GOLDEN = REPOSITORY / "tests" / "golden"
 CATALOG = catalogs.load_catalog(REPOSITORY)
+RECIPES = REPOSITORY / "src/nextbasis/families"
 NUMBERS = published.load(REPOSITORY / inputs.PUBLISHED)
 
 
@@ -535,16 +536,55 @@ def test_every_reference_of_the_catalog_leads_to_one_number() -> None:
 def test_tables_are_those_that_show_a_system_of_the_scale() -> None:
     assert inputs.tables_of(CATALOG, "imagenet512", extra=True) == ["bar_512"]
     assert inputs.tables_of(CATALOG, "ffhq256", extra=False) == ["bar_ffhq"]
+    assert inputs.tables_of(CATALOG, "emoji128", extra=True) == ["bar_128"]
     for scale in ("tiny_text", "emoji", "t2i"):
         assert inputs.tables_of(CATALOG, scale, extra=True) == ["bar_t2i", "bar_alignment"]
     for scale in ("tiny", "cpu", "study", "imagenet256"):
         found = inputs.tables_of(CATALOG, scale, extra=False)
         tables = {name for name, table in CATALOG["tables"].items() if not table.get("extra")}
-        elsewhere = {"bar_512", "bar_ffhq", "bar_t2i", "bar_alignment"}
+        elsewhere = {"bar_512", "bar_128", "bar_ffhq", "bar_t2i", "bar_alignment"}
+        varied = {name for name in tables if "varies" in CATALOG["tables"][name]}
         if scale in ("tiny", "cpu"):
             elsewhere |= {"bar_control"}
+        if scale != "study":
+            elsewhere |= varied - ({"mar_steps"} if scale == "tiny" else set())
         assert set(found) == tables - elsewhere
     assert "bases" in inputs.tables_of(CATALOG, "study", extra=True)
+
+
+def test_rows_of_a_table_that_varies_a_setting_say_the_setting() -> None:
+    part = CATALOG["study"]
+    keys = {"guidance": "sampler.guidance", "iterations": "sampler.num_iter"}
+    for name, table in CATALOG["tables"].items():
+        for row in table["rows"] if "varies" in table else ():
+            found = catalogs.evals_of(CATALOG, "study", row["system"])
+            for key, entry in found.items():
+                run = part["runs"][entry["run"]]
+                if table["varies"] == "budget":
+                    recipe = RECIPES / run["family"] / "recipes/train" / f"{run['train']}.yaml"
+                    steps = yaml.safe_load(recipe.read_text(encoding="utf-8"))["steps"]
+                    given = run["overrides"] or f"train.steps={steps}"
+                    assert given == f"train.steps={row['label']}", key
+                else:
+                    assert entry["sampling"] == f"{keys[table['varies']]}={row['label']}", key
+            assert len(found) >= (3 if table["varies"] == "budget" else 1), name
+
+
+def test_validation_seeds_score_nothing_but_tables_of_guidance() -> None:
+    part = CATALOG["study"]
+    trained = {entry["seed"] for entry in part["runs"].values()}
+    validated = {key for key, entry in part["evals"].items() if entry["seed"] not in trained}
+    assert len(validated) == 50
+    assert {part["evals"][key]["seed"] for key in validated} == {100}
+    elsewhere = set(
+        ledger.claim_evals(ledger.load_claims(REPOSITORY / ledger.CLAIMS), CATALOG, "study")
+    )
+    for name, table in CATALOG["tables"].items():
+        if table.get("varies") != "guidance":
+            elsewhere |= set(inputs.table_evals(CATALOG, "study", name))
+    elsewhere |= set(catalogs.headline_evals(CATALOG, "study").values())
+    elsewhere |= set(catalogs.standard_evals(CATALOG, "study"))
+    assert not validated & elsewhere
 
 
 def test_tables_have_the_rows_that_the_papers_have() -> None:
