@@ -166,12 +166,26 @@ def build(root: Path, catalog: dict[str, Any], scale: str, pictures: bool = Fals
         )
         write_json(
             folder / "train" / entry["run"] / "metrics.json",
-            {"parameters": 310_000 + position, "steps": 540, "images_seen": 17_280},
+            {
+                "parameters": 310_000 + position,
+                "steps": _steps(part["runs"][entry["run"]]),
+                "images_seen": 17_280,
+            },
         )
         if pictures:
             _pictures(folder, key, entry, part["runs"][entry["run"]], position)
     for key in part.get("diagnoses", {}) if pictures else ():
         _diagnosis(folder / "diagnose" / key / "metrics.json")
+
+
+def _steps(run: dict[str, Any]) -> int:
+    """Steps of the budget of a real run, 540 of a made-up one."""
+    if "train" not in run:
+        return 540
+    recipes = REPOSITORY / "src/nextbasis/families" / run["family"] / "recipes/train"
+    recipe = yaml.safe_load((recipes / f"{run['train']}.yaml").read_text(encoding="utf-8"))
+    given = dict(word.split("=", 1) for word in run["overrides"].split())
+    return int(given.get("train.steps", recipe["steps"]))
 
 
 def _frame(folder: Path, part: dict[str, Any]) -> None:
