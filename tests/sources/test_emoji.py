@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 
 from captioned_data import config, run, texts, workspace, write, write_tar
+from command import ROOT
 from nextbasis.config import DatasetConfig
 from nextbasis.sources import emoji
 from nextbasis.sources import readers as sources
 from nextbasis.sources.archives import FOLDER_VARIABLE
+from nextbasis.support.yamls import read_keys
 
 __all__ = ["workspace"]  # a fixture that every test here uses
 LOCATION = "emoji-datasource-google@1.0.0"
@@ -228,3 +230,14 @@ def test_smaller_and_grey_pictures_are_made_of_the_same_ones() -> None:
     mean = grey.reshape(32, 2, 32, 2).mean((1, 3))
     first = data.train_images[texts(data, "train").index("waving hand"), ..., 0]
     assert np.abs(first - mean).max() <= 1
+
+
+def test_twice_the_side_is_the_same_pictures_enlarged() -> None:
+    small, large = (
+        read_keys(ROOT / f"config/dataset/{name}.yaml") for name in ("emoji", "emoji128")
+    )
+    assert large == small | {"image_size": 2 * small["image_size"]}
+    scores = [
+        read_keys(ROOT / f"config/scales/{name}/evaluation.yaml") for name in ("emoji", "emoji128")
+    ]
+    assert scores[0] == scores[1]
