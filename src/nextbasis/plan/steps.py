@@ -27,8 +27,8 @@ class Step:
 
     @property
     def command(self) -> str:
-        """What a shell is told to run the step, and nothing else."""
-        words = ["snakemake", "--profile", PROFILE, "--config", f"scale={self.scale}"]
+        """What a shell is told to run the step; --config takes all words up to the next option."""
+        words = ["snakemake", "--config", f"scale={self.scale}", "--profile", PROFILE]
         return shlex.join([*words, *self.targets])
 
     @property
