@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from snakemake.cli import get_argument_parser
 
 from nextbasis.commands.cli import command_line
 from nextbasis.pipeline.catalog import load_catalog
@@ -45,18 +46,25 @@ def test_links_lead_somewhere() -> None:
     assert not broken
 
 
-def commands() -> list[str]:
-    """Lines of the documentation that start a command of ours, without comments."""
+def commands(name: str) -> list[str]:
+    """Lines of the documentation that start a command, without comments."""
     every = [block.code for page in PAGES for block in blocks(page) if block.language == "bash"]
     lines = [line for code in every for line in code.replace("\\\n", "").splitlines()]
-    return [line.split("#")[0].split("||")[0] for line in lines if line.startswith("nextbasis ")]
+    return [line.split("#")[0].split("||")[0] for line in lines if line.startswith(f"{name} ")]
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", commands("nextbasis"))
 def test_commands_are_understood(line: str) -> None:
     """The words of a command that a page shows; nothing is run."""
     given, rest = command_line().parse_known_args(shlex.split(line)[1:])
     assert all("=" in word and given.takes(word) for word in rest), rest
+
+
+@pytest.mark.parametrize("line", commands("snakemake"))
+def test_snakemake_takes_its_settings_apart_from_its_targets(line: str) -> None:
+    given = get_argument_parser().parse_args(shlex.split(line)[1:])
+    assert all("=" in word for word in given.config or ()), given.config
+    assert not any("=" in word for word in given.targets), given.targets
 
 
 def test_settings_of_snakemake_and_stages_that_pages_name_exist() -> None:

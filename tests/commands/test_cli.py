@@ -23,7 +23,7 @@ from nextbasis.tokenizers.kl16.config import KL16TokenizerConfig
 from nextbasis.tokenizers.kl16.model import KL16Autoencoder
 
 NAMES = "import export sample share plan bases diff status doctor completion".split()
-NAMES += "score reference export-samples compare prompts geneval".split()
+NAMES += "score reference export-samples compare try demo prompts geneval".split()
 
 
 @pytest.fixture(autouse=True)

@@ -547,7 +547,7 @@ def test_tables_are_those_that_show_a_system_of_the_scale() -> None:
         if scale in ("tiny", "cpu"):
             elsewhere |= {"bar_control"}
         if scale != "study":
-            elsewhere |= varied - ({"mar_steps"} if scale == "tiny" else set())
+            elsewhere |= {"rar_few"} | varied - ({"mar_steps"} if scale == "tiny" else set())
         assert set(found) == tables - elsewhere
     assert "bases" in inputs.tables_of(CATALOG, "study", extra=True)
 

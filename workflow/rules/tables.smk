@@ -312,7 +312,9 @@ rule lines:  # Of a table that varies a setting: FID, and the held-out loss if i
         "results/{scale}/logs/lines/{table}.log",
     wildcard_constraints:
         table="|".join(
-            name for name, table in STAGES.catalog["tables"].items() if "varies" in table
+            name
+            for name, table in STAGES.catalog["tables"].items()
+            if "varies" in table
         ),
     threads: 1
     resources:

@@ -11,6 +11,7 @@ from nextbasis.commands import (
     bases,
     compare,
     completion,
+    demo,
     diff,
     doctor,
     export,
@@ -24,6 +25,7 @@ from nextbasis.commands import (
     score,
     share,
     status,
+    try_,
     verify,
 )
 from nextbasis.support.endings import STOPPED, write_any_text
@@ -60,6 +62,8 @@ COMMANDS: tuple[Command, ...] = (
     reference,
     export_samples,
     compare,
+    try_,
+    demo,
     prompts,
     geneval,
 )

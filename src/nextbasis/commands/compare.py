@@ -10,9 +10,11 @@ from nextbasis.pipeline.catalog import Catalog, evals_of, evaluation_of, load_ca
 from nextbasis.support.files import result_folder
 
 if TYPE_CHECKING:
+    from nextbasis.claims.effects import Effect
     from nextbasis.scoring.paired import Samples
 
 RATE = 0.05  # of false verdicts
+THESE_ALONE = ", of these two trainings alone"
 EXAMPLE = "nextbasis compare xar_b xar_b_bar"
 
 
@@ -38,28 +40,17 @@ def run(given: argparse.Namespace) -> int:
     Raises: ValueError unless both have one seed, number of images and labels; FileNotFoundError
     for samples or scores that were not made.
     """
-    from nextbasis.claims.effects import PAIRED, Effect, difference
-    from nextbasis.config import compose
-    from nextbasis.scoring.paired import paired_distances
-    from nextbasis.scoring.reference import load_reference
+    from nextbasis.claims.effects import PAIRED, difference
 
     scale, first, second = given.scale, given.first, given.second
     catalog = load_catalog()
     check_pair(catalog, scale, first, second)
-    config = compose("reference", [f"scale={scale}", f"evaluation={scale}"]).evaluation
-    reference = load_reference(result_folder(scale, "reference"), config)
-    one, two, error = paired_distances(_open(scale, first), _open(scale, second), reference, config)
-    by_image = Effect(two - one, error, math.inf, 1, "paired by image")
-    report = {
-        f"FID {first}": f"{one:.4f}",
-        f"FID {second}": f"{two:.4f}",
-        "difference": f"{two - one:+.4f} ± {error:.4f} (paired standard error)",
-    }
+    report, by_image = by_noise(scale, first, second)
     entries = [evaluation_of(catalog, scale, key) for key in (first, second)]
     if entries[0]["run"] == entries[1]["run"]:
         print_report(report | {"verdict": _verdict(by_image)})
         return 0
-    report["difference"] += ", of these two trainings alone"
+    report["difference"] += THESE_ALONE
     before, after = (_by_seed(catalog, scale, entry["system"]) for entry in entries)
     over_seeds = difference(after, before) if before and after else by_image
     if over_seeds.test == PAIRED and over_seeds.known:
@@ -67,9 +58,35 @@ def run(given: argparse.Namespace) -> int:
         report["over seeds"] = f"{value:+.4f} ± {se:.4f} (standard error of {number} pairs)"
         report["verdict"] = _verdict(over_seeds)
     else:
-        report["verdict"] = f"{_verdict(by_image)} at this seed; one pair tells of no other seed"
+        report["verdict"] = of_one_pair(by_image)
     print_report(report)
     return 0
+
+
+def by_noise(scale: str, first: str, second: str) -> tuple[dict[str, str], "Effect"]:
+    """FIDs of two evaluations whose samples share labels and noise, as a report; the difference.
+
+    Raises: FileNotFoundError for samples that were not made; ValueError if their labels differ.
+    """
+    from nextbasis.claims.effects import Effect
+    from nextbasis.config import compose
+    from nextbasis.scoring.paired import paired_distances
+    from nextbasis.scoring.reference import load_reference
+
+    config = compose("reference", [f"scale={scale}", f"evaluation={scale}"]).evaluation
+    reference = load_reference(result_folder(scale, "reference"), config)
+    one, two, error = paired_distances(_open(scale, first), _open(scale, second), reference, config)
+    report = {
+        f"FID {first}": f"{one:.4f}",
+        f"FID {second}": f"{two:.4f}",
+        "difference": f"{two - one:+.4f} ± {error:.4f} (paired standard error)",
+    }
+    return report, Effect(two - one, error, math.inf, 1, "paired by image")
+
+
+def of_one_pair(by_image: "Effect") -> str:
+    """The verdict on two trainings of one seed each."""
+    return f"{_verdict(by_image)} at this seed; one pair tells of no other seed"
 
 
 def _verdict(effect: Any) -> str:

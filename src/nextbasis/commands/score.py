@@ -68,6 +68,7 @@ def run(given: argparse.Namespace) -> int:
         "score": str(target),
         "row": given.name,
         "tables": _tables(given.name, given.scale),
+        "table of its own": f"python -m nextbasis.tables --scale {given.scale} --outside",
         "next": f"snakemake --cores 2 --config scale={given.scale}",
     }
     print_report(shown)

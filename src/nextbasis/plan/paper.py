@@ -14,7 +14,14 @@ from nextbasis.support.yamls import check_keys, read_keys
 from nextbasis.tables.inputs import table_evals, tables_of
 
 Costs = dict[str, float]  # by GPU
-PAGE = ("dollars", "images", "trainings", "speeds", "steps")  # keys of `page` in config/plan.yaml
+PAGE = (
+    "dollars",
+    "confirm",
+    "images",
+    "trainings",
+    "speeds",
+    "steps",
+)  # keys of `page` in config/plan.yaml
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nextbasis.config import SCHEMAS, SECTIONS, choices, compose
+from nextbasis.config import SCHEMAS, SECTIONS, StageConfig, choices, compose
 from nextbasis.support import processes
 from nextbasis.support.endings import in_one_line
 
@@ -27,10 +27,9 @@ def run(stage: str, main: Callable[[Any], None], doc: str | None) -> None:
         return
     # The shell that starts a stage may ignore SIGTERM; a stage answers it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     with in_one_line(), processes.joined():
         config = compose(stage, arguments)
-        choose_algorithms(config.reproducible)
+        prepare(config)
         try:
             main(config)
         except RuntimeError as error:
@@ -40,6 +39,12 @@ def run(stage: str, main: Callable[[Any], None], doc: str | None) -> None:
                 f"{str(error).split('. ')[0]}; reproducible=false lets stage {stage} use what "
                 "gives other last digits each time"
             ) from error
+
+
+def prepare(config: StageConfig) -> None:
+    """Use the threads of OMP_NUM_THREADS, one if it is not set, and the config's algorithms."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    choose_algorithms(config.reproducible)
 
 
 def choose_algorithms(reproducible: bool) -> None:

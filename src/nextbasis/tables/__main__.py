@@ -9,7 +9,7 @@ from nextbasis.pipeline.catalog import Catalog, load_catalog, systems_of, table_
 from nextbasis.pipeline.checks import check_table
 from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import result_folder, write_text
-from nextbasis.tables import external, header, layout, measured, published, render
+from nextbasis.tables import external, header, layout, measured, outside, published, render
 from nextbasis.tables.inputs import FORMATS, PUBLISHED, TEMPLATES, table_evals
 
 
@@ -24,19 +24,19 @@ def build(catalog: Catalog, scale: str, table: str) -> layout.Layout:
     facts = header.facts(catalog, scale, table)
     numbers = (frame, published.load(PUBLISHED))
     heading = (facts, header.warning(catalog, scale))
-    outside = external.load(scale)
+    rows = external.load(scale)
     if evals := table_evals(catalog, scale, table):
         first = measured.read_score(scale, "score", next(iter(evals)))
-        external.check_comparable(outside, first["protocol"])
+        external.check_comparable(rows, first["protocol"])
     judged = {}
     if table_of(catalog, table)["kind"] == "pairs":
         judged = judge(catalog, scale, table, numbers[1])
-    return layout.Builder(catalog, scale, table, numbers, heading, outside, judged).build()
+    return layout.Builder(catalog, scale, table, numbers, heading, rows, judged).build()
 
 
 def write(catalog: Catalog, scale: str, table: str, folder: Path) -> None:
-    """Write <folder>/<table>.{md,tex,html,csv}."""
-    ready = build(catalog, scale, table)
+    """Write <folder>/<table>.{md,tex,html,csv}; the table `outside` is that of outside.py."""
+    ready = outside.build(catalog, scale) if table == outside.NAME else build(catalog, scale, table)
     texts = {suffix: render.render(ready, suffix, TEMPLATES) for suffix in FORMATS}
     for suffix, text in texts.items():
         write_text(folder / f"{table}.{suffix}", text)
@@ -61,6 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", default="cpu", help="a folder of config/scales")
     choice = parser.add_mutually_exclusive_group(required=True)
     choice.add_argument("--table", help="table to render, an entry of `tables` in the catalog")
+    choice.add_argument(
+        "--outside",
+        dest="table",
+        action="store_const",
+        const=outside.NAME,
+        help="render the samples that `nextbasis score` scored, alone; needs no other result",
+    )
     choice.add_argument("--print", dest="shown", help="rendered table to print as Markdown")
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/tables")
     options = parser.parse_args(arguments)
