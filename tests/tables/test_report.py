@@ -18,10 +18,11 @@ from command import ROOT
 from miniature import environment
 from nextbasis.claims import __main__ as claims
 from nextbasis.figures import __main__ as figures
+from nextbasis.figures import lines
 from nextbasis.pipeline.catalog import load_catalog
 from nextbasis.report import __main__ as pages
 from nextbasis.tables import __main__ as tables
-from nextbasis.tables.inputs import FEATURE_FIGURES, MODEL_FIGURES
+from nextbasis.tables.inputs import FEATURE_FIGURES, MODEL_FIGURES, varying_tables_of
 from results_tree import build
 
 GOLDEN = ROOT / "tests/golden/systems.html"
@@ -114,6 +115,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         figures.main(["--scale", "tiny"])
         for table in catalog["tables"]:
             tables.main(["--scale", "tiny", "--table", table])
+        for table in varying_tables_of(catalog, "tiny", extra=True):
+            lines.main(["--scale", "tiny", "--table", table])
         pages.main(["--scale", "tiny"])
     run(root, "snakemake", "--report", "report.html", "--config", "scale=tiny")
     return root / "report.html"
