@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "-o", "--out", metavar="FOLDER", type=Path, help="(scratch/RUN-…, the same for the same)"
     )
-    command.set_defaults(action=run, takes=lambda word: "=" in word)
+    command.set_defaults(action=run, takes=lambda word: True)
 
 
 def run(given: argparse.Namespace) -> int:
