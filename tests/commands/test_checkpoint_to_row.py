@@ -19,9 +19,10 @@ from nextbasis.scoring.features import Features
 from nextbasis.scoring.rules import PROTOCOLS
 from nextbasis.support.files import read_json, sha256
 from nextbasis.tables import __main__ as tables
+from pages import blocks
 
-PAGE = (ROOT / "docs/how-to/checkpoint-to-row.md").read_text(encoding="utf-8")
-COMMANDS = [line.strip() for line in PAGE.splitlines() if line.startswith("    ")]
+(BLOCK,) = blocks(ROOT / "docs/how-to/checkpoint-to-row.md")
+COMMANDS = BLOCK.code.splitlines()
 # What differs for a tiny model: its files, what its sizes do not tell, and how much is made.
 FILES = {"kl16.ckpt": "ckpt/vae_open/kl16.ckpt"}
 FILES["checkpoint-last.pth"] = "ckpt/mar_open/checkpoint-last.pth"
