@@ -39,11 +39,11 @@ SPEEDS = {"images_per_second", "seconds_per_image"}  # columns that differ from 
 class Chaos:
     """A clone in which the scale is run, killed and run on."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, source: Path) -> None:
         self.root, self.log = root, root.with_suffix(".log")
         self.mark = uuid.uuid4().hex
         self.environment = environment() | {"PYTHONPATH": str(root / "src"), MARK: self.mark}
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
+        subprocess.run(["git", "clone", "--quiet", str(source), str(root)], check=True)
 
     def run(self, seconds: float | None = None) -> bool:
         """Whether the run ends, and ends well, before its time is over and all of it is killed."""
@@ -138,7 +138,7 @@ def tell(text: str) -> None:
 
 
 def test_a_run_killed_at_random_moments_ends_in_the_same_digits(tmp_path: Path) -> None:
-    undisturbed = Chaos(tmp_path / "undisturbed")
+    undisturbed = Chaos(tmp_path / "undisturbed", ROOT)
     begin = time.monotonic()
     assert undisturbed.run()
     seconds, expected = time.monotonic() - begin, undisturbed.results()
@@ -149,7 +149,8 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_digits(tmp_path: Path) 
     latest = seconds * max(1 / 10, 1 / KILLS)
     while kills < KILLS:
         round_ += 1
-        disturbed = Chaos(tmp_path / f"disturbed_{round_}")
+        # Of the same commit, which tables name, whatever is committed while this runs.
+        disturbed = Chaos(tmp_path / f"disturbed_{round_}", undisturbed.root)
         while not disturbed.run(draw.uniform(0, latest) if kills < KILLS else None):
             kills += 1
             disturbed.check(expected)
