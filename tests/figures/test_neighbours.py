@@ -123,7 +123,8 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).symlink_to(ROOT / name)
     entry = {"seed": 0, "headline": True}
     evals = {key: entry | {"run": key, "system": key} for key in ("copies", "draws")}
-    catalog = {"tiny": {"evals": evals | {"x": entry | {"system": "y", "headline": False}}}}
+    evals = evals | {"x": entry | {"system": "y", "headline": False}}
+    catalog = {"tiny": {"evals": evals}, "tables": {}}
     monkeypatch.setattr(stage, "load_catalog", lambda: catalog)
     monkeypatch.chdir(tmp_path)
     config = compose("reference", ["scale=tiny", "evaluation=tiny"]).evaluation

@@ -178,7 +178,9 @@ def _claim(folder: Path, identity: str) -> None:
     Raises: FileExistsError if something else is in it.
     """
     record = folder / RECORD
-    if folder.exists() and (not record.is_file() or record.read_text("utf-8").strip() != identity):
+    if folder.exists() and (
+        not record.is_file() or record.read_text(encoding="utf-8").strip() != identity
+    ):
         raise FileExistsError(f"{folder} exists and is not of this try; choose another folder")
     write_text(record, identity + "\n")
 
