@@ -1,4 +1,4 @@
-"""`nextbasis demo`: from nothing to a picture in about a minute, without network or results."""
+"""`nextbasis demo`: from nothing to a picture in a minute or two, without network or results."""
 
 import argparse
 import time
@@ -21,10 +21,10 @@ def add(commands: Any) -> None:
     """Add the command to the command line."""
     command = commands.add_parser(
         "demo",
-        help="train two tiny models and picture their samples: a minute",
+        help="train two tiny models and picture their samples: a minute or two",
         description="Train a tiny xAR on scikit-learn's digits twice, without a basis and with a "
         "learned one, sample both from the same noise, and picture the samples below real digits. "
-        "About a minute on one core; nothing is downloaded, and nothing is written outside the "
+        "A minute or two on one core; nothing is downloaded, and nothing is written outside the "
         "folder.",
         epilog="The picture shows how things work. It is no result: one seed, a minute of "
         "training, digits of 8x8 pixels.",
