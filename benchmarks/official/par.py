@@ -1,79 +1,16 @@
-"""Official PAR (Epiphqny/PAR, autoregressive/models/) at the sizes of the benchmark.
-
-Its code has no licence, so nothing of it is written here but names of its interface, most of which
-are LlamaGen's.
-"""
+"""Official PAR (Epiphqny/PAR, autoregressive/models/) at the sizes of the benchmark."""
 
 from functools import partial
-from types import ModuleType
-from typing import Any
 
-from torch import Tensor, nn
-
-from benchmarks.official.checkout import Checkout
-from benchmarks.official.work import adamw
-from benchmarks.work import sampler_of
-from nextbasis.families.common.speed import Row
+from benchmarks.official import llama
+from benchmarks.official.llama import loss, optimiser, prepare
 from nextbasis.families.par import speed
 
-CHECKOUT = Checkout(
-    name="par",
-    repository="Epiphqny/PAR",
-    module="autoregressive.models.gpt",
-    others=("autoregressive.models.generate",),
-)
-optimiser = partial(adamw, fused=True)
+__all__ = ["CHECKOUT", "build", "loss", "optimiser", "prepare", "sample"]
 
-
-def together() -> dict[str, int]:
-    """How many tokens are drawn at once, and how many inputs stand for those before the first."""
-    parallel = speed.model(0.0).parallel
-    return {"ar_token_num": parallel, "spe_token_num": parallel - 1}
-
-
-def build(models: ModuleType, sampling: ModuleType, row: Row) -> nn.Module:
-    """A fresh model, with the function that samples from it."""
-    config, spec = speed.model(row.dropout), speed.SPEC
-    told = models.ModelArgs(
-        dim=config.width,
-        n_layer=config.depth,
-        n_head=config.num_heads,
-        token_dropout_p=config.dropout,
-        resid_dropout_p=config.dropout,
-        ffn_dropout_p=config.dropout,
-        num_classes=spec.num_classes,
-        class_dropout_prob=config.label_drop,
-        vocab_size=spec.codebook_size,
-        block_size=spec.num_tokens,
-        **together(),
-    )
-    model: nn.Module = models.Transformer(told)
-    model.generate = sampling.generate
-    return model
-
-
-def loss(model: Any, tokens: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of ids (b, n), which count as already being in its order."""
-    value: Tensor = model(cond_idx=labels, idx=tokens[:, :-1], targets=tokens)[1]
-    return value
-
-
-def prepare(model: nn.Module) -> None:
-    """Nothing: a fresh model computes all that a trained one does."""
-
-
-def sample(model: Any, labels: Tensor, row: Row) -> Tensor:
-    """Ids of one image a label, in its own order, with its cache of keys."""
-    sampler = sampler_of(row)
-    ids: Tensor = model.generate(
-        model,
-        labels,
-        speed.SPEC.num_tokens,
-        cfg_scale=sampler.guidance,
-        cfg_interval=sampler.guidance_interval,
-        temperature=sampler.temperature,
-        top_k=sampler.top_k,
-        top_p=sampler.top_p,
-        **together(),
-    )
-    return ids
+PARALLEL = speed.model(0.0).parallel
+# How many tokens are drawn at once, and how many inputs stand for those before the first.
+TOGETHER = {"ar_token_num": PARALLEL, "spe_token_num": PARALLEL - 1}
+CHECKOUT = llama.CHECKOUT(name="par", repository="Epiphqny/PAR")
+build = partial(llama.build, speed=speed, **TOGETHER)
+sample = partial(llama.sample, speed=speed, **TOGETHER)
