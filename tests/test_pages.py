@@ -13,11 +13,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from command import ROOT
 from miniature import environment
 from nextbasis.pipeline.catalog import catalog_file, load_catalog
 from nextbasis.pipeline.stagelist import load_stages
 from nextbasis.support.files import read_json, write_json
-from pages import PAGES, ROOT, Block, blocks
+from pages import PAGES, Block, blocks
 
 TINY, SCALE = "tiny", "cpu"
 KEPT = {"patches", "all", "xar", "xar_b", "xar_b_bar"}  # entries of the tiny scale's catalog
