@@ -1,7 +1,7 @@
 """`nextbasis try`: a run with other values, trained and scored beside the results, not in them."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from nextbasis.commands.compare import THESE_ALONE, by_noise, of_one_pair
 from nextbasis.commands.report import collected_warnings, print_report
 from nextbasis.commands.workspace import run_stage, workspace
+from nextbasis.diff.causes import changes
 from nextbasis.pipeline.catalog import default_scale, evaluation_of, load_catalog, section
 from nextbasis.pipeline.stagelist import Stage, code_hash, load_stages
 from nextbasis.support.files import read_json, result_folder, write_text
@@ -52,6 +53,8 @@ def run(given: argparse.Namespace) -> int:
     Raises: ValueError naming the key that does not fit; FileNotFoundError naming the inputs that
     were not made, and the command that makes them; FileExistsError if the folder is of another try.
     """
+    from nextbasis.config import compose
+
     scale, words = given.scale or default_scale(), [*given.values, *given.late]
     catalog = load_catalog()
     runs = section(catalog, scale)["runs"]
@@ -63,12 +66,14 @@ def run(given: argparse.Namespace) -> int:
     stages = load_stages(catalog, only=[scale])
     own = {stage.kind: stage for stage in stages if stage.key == given.run}
     told = words_of(own, words)
-    changed = check(own, told)
+    configs = {kind: compose(kind, told[kind]) for kind in STAGES}
+    check(configs)
     check_inputs(stages, own)
-    identity = _identity(told, runs[given.run]["coder"], own)
+    identity = _identity(configs, runs[given.run]["coder"], own)
     folder = given.out or Path("scratch") / f"{given.run}-{identity[:8]}"
     _claim(folder, identity)
-    print(f"{given.run} in {folder}: {'; '.join(changed) or 'no value is another one'}", flush=True)
+    differ = "; ".join(changed(own, configs))
+    print(f"{given.run} in {folder}: {differ or 'no value is another one'}", flush=True)
     shared = {Path(path).parent for path in _inputs(own)}
     shared |= {result_folder(scale, kind, given.run) for kind in ("sample", "score")}
     with collected_warnings() as warned, workspace(folder, sorted(shared)):
@@ -105,30 +110,30 @@ def words_of(own: Mapping[str, Stage], words: Sequence[str]) -> dict[str, list[s
     }
 
 
-def check(own: Mapping[str, Stage], told: Mapping[str, Sequence[str]]) -> list[str]:
-    """What differs from the run's own values, as `key: old → new`; all values are sound.
+def check(configs: Mapping[str, Any]) -> None:
+    """Nothing if the configs of the stages fit each other.
 
     Raises: ValueError naming the key that does not fit.
     """
-    from nextbasis.config import as_dict, compose
     from nextbasis.scoring.rules import check_rounding
 
-    configs = {kind: compose(kind, told[kind]) for kind in STAGES}
     family, sampled = configs["train"].model.family, configs["sample"].sampler.family
     if family != sampled:
         raise ValueError(
             f"model.family is {family} and sampler.family {sampled}: add sampler=…, one of {family}"
         )
     check_rounding(configs["score"].evaluation, configs["sample"].sampler.rounding)
+
+
+def changed(own: Mapping[str, Stage], configs: Mapping[str, Any]) -> list[str]:
+    """What differs from the run's own values, as `key: old → new`."""
+    from nextbasis.config import as_dict, compose
+
     found = []
     for kind in ("train", "sample"):
-        before = dict(_flat(as_dict(compose(kind, own[kind].arguments))))
-        after = dict(_flat(as_dict(configs[kind])))
-        found += [
-            f"{key}: {before.get(key, 'none')} → {after.get(key, 'none')}"
-            for key in sorted({*before, *after} - {"key", "run"})
-            if before.get(key) != after.get(key)
-        ]
+        before, after = as_dict(compose(kind, own[kind].arguments)), as_dict(configs[kind])
+        named = {name: after[name] for name in ("key", "run") if name in after}
+        found += changes(before | named, after)
     return found
 
 
@@ -154,17 +159,16 @@ def _inputs(own: Mapping[str, Stage]) -> list[str]:
     return [path for path in dict.fromkeys(read) if path not in made]
 
 
-def _identity(told: Mapping[str, Sequence[str]], coder: str, own: Mapping[str, Stage]) -> str:
+def _identity(configs: Mapping[str, Any], coder: str, own: Mapping[str, Stage]) -> str:
     """A hash of all that decides what comes out: values, code, and what the stages read."""
     from nextbasis.basis.brought import source_hash
     from nextbasis.basis.registry import construction_of
-    from nextbasis.config import compose
     from nextbasis.support.provenance import config_hash
 
-    train = compose("train", told["train"])
+    train = configs["train"]
     item = {"family": train.model.family, "coder": coder}
     item["construction"] = construction_of(train.basis.init)
-    parts = [config_hash(compose(kind, told[kind])) for kind in STAGES]
+    parts = [config_hash(configs[kind]) for kind in STAGES]
     parts += [code_hash(kind, **item) for kind in STAGES]
     parts += source_hash(train.basis.init).values()
     indices = [path for path in _inputs(own) if path.endswith("index.json")]
@@ -206,12 +210,3 @@ def _fid(path: Path) -> str:
 
 def _key(word: str) -> str:
     return word.partition("=")[0].lstrip("+")
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested values by their dotted keys."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield above + name, value

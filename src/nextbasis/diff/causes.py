@@ -95,13 +95,14 @@ class Causes:
             if before.get(path) != after.get(path):
                 known = cause.data if path in self.makers else cause.code
                 known.append(path)
-        cause.params = _changed(old.get("params", {}), new.get("params", {}))
+        cause.params = changes(old.get("params", {}), new.get("params", {}))
         if old["cmd"] != new["cmd"]:
             cause.command = f"`{old['cmd']}` → `{new['cmd']}`"
         return cause
 
 
-def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs between nested dictionaries, as `key: old → new`."""
     before, after = flatten(old), flatten(new)
     keys = [key for key in sorted(set(before) | set(after)) if before.get(key) != after.get(key)]
     return [f"{key}: {before.get(key, 'none')} → {after.get(key, 'none')}" for key in keys]
