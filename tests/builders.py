@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nextbasis.config import BasisConfig, OrderConfig, TrainConfig
+from nextbasis.config import BasisConfig, OrderConfig, TrainConfig, TrainStage
 from nextbasis.data.layout import TokenLayout
 from nextbasis.data.shards import FOLDER, entry, name_of, ranges, sha256_of
 from nextbasis.families import find
@@ -92,6 +92,15 @@ def train_config(**changes: Any) -> TrainConfig:
     values |= {"checkpoint_minutes": 0.0, "nan_budget": 0, "precision": "float32"}
     values |= {"recompute": False, "parallel": "ddp", "compile": False}
     return TrainConfig(**values | changes)
+
+
+def train_stage(
+    model: Any, basis: BasisConfig, train: TrainConfig, key: str = "run", **changes: Any
+) -> TrainStage:
+    """The config of a training of the scale `test` on its tokens."""
+    values = {"scale": "test", "seed": 0, "reproducible": True, "order": order_config()}
+    values |= {"tokens": "tokens", "captions": "classes"}
+    return TrainStage(key=key, model=model, basis=basis, train=train, **values | changes)
 
 
 def order_config(scan: str = "raster", start: float = 0.5, end: float = 0.75) -> OrderConfig:

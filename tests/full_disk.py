@@ -19,11 +19,10 @@ from builders import (
     basis_config,
     generator,
     model_config,
-    order_config,
     token_spec,
     train_config,
+    train_stage,
 )
-from nextbasis.config import TrainStage
 from nextbasis.data.arrays import create, write_rows
 from nextbasis.data.pictures import save_grid
 from nextbasis.data.sheets import save_sheet
@@ -62,17 +61,8 @@ def state(path: Path) -> None:
 
 def model(path: Path) -> None:
     made = generator("mar", **LARGE)
-    config = TrainStage(
-        reproducible=True,
-        captions="classes",
-        scale="test",
-        key="run",
-        seed=0,
-        tokens="tokens",
-        model=model_config("mar", **LARGE),
-        basis=basis_config(),
-        order=order_config(),
-        train=train_config(steps=1, batch_size=1, lr=1e-3),
+    config = train_stage(
+        model_config("mar", **LARGE), basis_config(), train_config(steps=1, batch_size=1, lr=1e-3)
     )
     save_generator(path.parent, made, deepcopy(made), config, token_spec("mar"))
 

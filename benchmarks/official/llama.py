@@ -1,8 +1,8 @@
 """What the official repositories of LlamaGen's kind have in common: LlamaGen and PAR.
 
 PAR's code has no licence, so nothing of it is written here but names of its interface, most of
-which are LlamaGen's. `speed` is the family's module of the benchmark's sizes; `told` is what both models
-and both samplers are told besides.
+which are LlamaGen's. `speed` is the family's module of the benchmark's sizes, and `told` what model
+and sampler are told besides.
 """
 
 from functools import partial

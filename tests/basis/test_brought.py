@@ -12,10 +12,15 @@ from safetensors.torch import save_file
 from scipy.fft import dct
 from torch import Tensor
 
-from builders import basis_config, model_config, order_config, sampler_config, train_config
+from builders import (
+    basis_config,
+    model_config,
+    sampler_config,
+    train_config,
+    train_stage,
+)
 from nextbasis.basis import registry
 from nextbasis.basis.registry import make
-from nextbasis.config import TrainStage
 from nextbasis.families.common.checkpoint import load_generator
 from nextbasis.families.common.noise import ImageNoise
 from nextbasis.stages import train
@@ -52,17 +57,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trained(init: str, **changes: Any) -> tuple[Tensor, dict[str, Any]]:
     """Two images sampled from a model trained for three steps, and its metrics."""
-    config = TrainStage(
-        reproducible=True,
-        captions="classes",
-        scale="test",
-        key="run",
-        seed=0,
-        tokens="tokens",
-        model=model_config("mar"),
-        basis=basis_config(init=init, **changes),
-        order=order_config(),
-        train=train_config(steps=3, batch_size=8, lr=1e-3),
+    config = train_stage(
+        model_config("mar"),
+        basis_config(init=init, **changes),
+        train_config(steps=3, batch_size=8, lr=1e-3),
     )
     write_tokens(discrete=False)
     train.main(config)

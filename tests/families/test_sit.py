@@ -20,6 +20,7 @@ from builders import (
     token_spec,
     tokens,
     train_config,
+    train_stage,
 )
 from nextbasis.config import TrainStage
 from nextbasis.data.tokens import TokenCache
@@ -295,17 +296,10 @@ def test_features_of_tokens_must_be_their_numbers() -> None:
 
 
 def stage() -> TrainStage:
-    return TrainStage(
-        reproducible=True,
-        captions="classes",
-        scale="test",
-        key="run",
-        seed=0,
-        tokens="tokens",
-        model=model_config("sit", **ALIGNED),
-        basis=basis_config(learned=True, objective="r0"),
-        order=order_config(),
-        train=train_config(steps=4, batch_size=4, lr=1e-3),
+    return train_stage(
+        model_config("sit", **ALIGNED),
+        basis_config(learned=True, objective="r0"),
+        train_config(steps=4, batch_size=4, lr=1e-3),
     )
 
 

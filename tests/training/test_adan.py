@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from builders import basis_config, generator, model_config, order_config, train_config
+from builders import basis_config, generator, model_config, train_config, train_stage
 from gpus import DEVICE, Gpu
 from nextbasis.config import TrainStage
 from nextbasis.data.tokens import TokenCache
@@ -100,17 +100,10 @@ def test_a_wrong_choice_is_named(changes: dict[str, Any], told: str) -> None:
 
 def stage(**changes: Any) -> TrainStage:
     learned = basis_config(learned=True, objective="r0")
-    return TrainStage(
-        reproducible=True,
-        captions="classes",
-        scale="test",
-        key="run",
-        seed=0,
-        tokens="tokens",
-        model=model_config("mdtv2"),
-        basis=learned,
-        order=order_config(),
-        train=train_config(**{"steps": 6, "batch_size": 8, "lr": 1e-3} | CHOSEN | changes),
+    return train_stage(
+        model_config("mdtv2"),
+        learned,
+        train_config(**{"steps": 6, "batch_size": 8, "lr": 1e-3} | CHOSEN | changes),
     )
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from builders import basis_config, model_config, order_config, train_config
+from builders import basis_config, model_config, train_config, train_stage
 from host_syncs import counting_syncs
-from nextbasis.config import TrainStage
 from nextbasis.data.texts import Texts
 from nextbasis.data.tokens import TokenCache
 from nextbasis.families import find, names
@@ -33,17 +32,11 @@ def texts() -> Texts:
 def trainer(family: str) -> Trainer:
     write_tokens(False)
     changes = {"buffer_size": 4} if family == "mar" else {}
-    config = TrainStage(
-        reproducible=True,
+    config = train_stage(
+        model_config(family, text_depth=1, label_drop=0.3, **changes),
+        basis_config(),
+        train_config(steps=4, batch_size=BATCH, lr=1e-3),
         captions="words",
-        scale="test",
-        key="run",
-        seed=0,
-        tokens="tokens",
-        model=model_config(family, text_depth=1, label_drop=0.3, **changes),
-        basis=basis_config(),
-        order=order_config(),
-        train=train_config(steps=4, batch_size=BATCH, lr=1e-3),
     )
     return Trainer(config, TokenCache(result_folder("test", "tokens", "tokens")), texts())
 

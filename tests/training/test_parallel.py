@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from builders import basis_config, model_config, order_config, train_config
+from builders import basis_config, model_config, train_config, train_stage
 from command import ROOT
 from nextbasis.config import ReferenceStage, SampleStage, ScoreStage, TrainStage, compose
 from nextbasis.data.tokens import TokenCache
@@ -30,17 +30,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stage(family: str, key: str = "run", **changes: Any) -> TrainStage:
     learned = {"learned": True, "objective": "r0", "projection": "soft", "delta": 1e-4, "lr": 1e-2}
-    return TrainStage(
-        reproducible=True,
-        captions="classes",
-        scale="test",
+    return train_stage(
+        model_config(family),
+        basis_config(**{} if family == "rar" else learned),
+        train_config(**{"steps": 8, "batch_size": 8, "lr": 1e-3} | changes),
         key=key,
-        seed=0,
         tokens="ids" if family == "rar" else "tokens",
-        model=model_config(family),
-        basis=basis_config(**{} if family == "rar" else learned),
-        order=order_config(),
-        train=train_config(**{"steps": 8, "batch_size": 8, "lr": 1e-3} | changes),
     )
 
 

@@ -12,14 +12,14 @@ from builders import (
     basis_config,
     generator,
     model_config,
-    order_config,
     sampler_config,
     tokens,
     train_config,
+    train_stage,
 )
 from gpus import DEVICE, Gpu
 from host_syncs import counting_syncs
-from nextbasis.config import BasisConfig, TrainStage
+from nextbasis.config import BasisConfig
 from nextbasis.data.tokens import TokenCache
 from nextbasis.families import find, names
 from nextbasis.families.common.backbone import moved
@@ -113,18 +113,7 @@ def test_a_loss_reads_no_number_from_the_gpu(family: str, gpu: Gpu) -> None:
 def on_a_gpu(basis: BasisConfig, family: str, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """A training that has taken one step on the GPU."""
     write_tokens_of(family)
-    config = TrainStage(
-        reproducible=True,
-        captions="classes",
-        scale="test",
-        key="run",
-        seed=0,
-        tokens="tokens",
-        model=model_config(family),
-        basis=basis,
-        order=order_config(),
-        train=train_config(steps=8, batch_size=4, lr=1e-3),
-    )
+    config = train_stage(model_config(family), basis, train_config(steps=8, batch_size=4, lr=1e-3))
     monkeypatch.setattr("nextbasis.training.trainer.device", lambda: DEVICE)
     trainer = Trainer(config, TokenCache(result_folder("test", "tokens", "tokens")))
     trainer.advance()
@@ -168,18 +157,7 @@ def test_a_trainer_resumes_on_the_gpu_as_on_the_cpu(
     monkeypatch.chdir(tmp_path)
     write_tokens_of(family)
     basis = basis_config(learned=find(family).has_basis, projection="hard")
-    config = TrainStage(
-        reproducible=True,
-        captions="classes",
-        scale="test",
-        key="run",
-        seed=0,
-        tokens="tokens",
-        model=model_config(family),
-        basis=basis,
-        order=order_config(),
-        train=train_config(steps=4, batch_size=4, lr=1e-3),
-    )
+    config = train_stage(model_config(family), basis, train_config(steps=4, batch_size=4, lr=1e-3))
 
     def losses() -> list[float]:
         cache, found = TokenCache(result_folder("test", "tokens", "tokens")), []

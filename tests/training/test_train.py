@@ -11,7 +11,14 @@ import pytest
 import torch
 import yaml
 
-from builders import basis_config, generator, model_config, order_config, tokens, train_config
+from builders import (
+    basis_config,
+    generator,
+    model_config,
+    tokens,
+    train_config,
+    train_stage,
+)
 from nextbasis.basis import make
 from nextbasis.config import BasisConfig, TrainStage
 from nextbasis.data.tokens import TokenCache
@@ -36,18 +43,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def stage(family: str, steps: int = 12, **changes: float | str) -> TrainStage:
     values: dict[str, Any] = {"steps": steps, "batch_size": 8, "lr": 1e-3}
     basis = basis_config() if family == "rar" else basis_config(learned=True, objective="r0")
-    return TrainStage(
-        reproducible=True,
-        captions="classes",
-        scale="test",
-        key="run",
-        seed=0,
-        tokens="tokens",
-        model=model_config(family, dropout=0.1),
-        basis=basis,
-        order=order_config(),
-        train=train_config(**values | changes),
-    )
+    return train_stage(model_config(family, dropout=0.1), basis, train_config(**values | changes))
 
 
 def outputs() -> dict[str, bytes]:
