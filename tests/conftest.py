@@ -1,11 +1,8 @@
-"""Settings of the tests: the package's instruction set, one thread, no clock, slow files first."""
+"""Settings of the tests: one thread, no clock, slow files first."""
 
 import os
 from collections import Counter
 
-import nextbasis  # noqa: F401  # before torch, whose instruction set it chooses
-
-# isort: split
 import pytest
 import torch
 from hypothesis import settings
