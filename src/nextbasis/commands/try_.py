@@ -9,7 +9,6 @@ from typing import Any
 from nextbasis.commands.compare import THESE_ALONE, by_noise, of_one_pair
 from nextbasis.commands.report import collected_warnings, print_report
 from nextbasis.commands.workspace import run_stage, workspace
-from nextbasis.diff.causes import changes
 from nextbasis.pipeline.catalog import default_scale, evaluation_of, load_catalog, section
 from nextbasis.pipeline.stagelist import Stage, code_hash, load_stages
 from nextbasis.support.files import read_json, result_folder, write_text
@@ -128,6 +127,7 @@ def check(configs: Mapping[str, Any]) -> None:
 def changed(own: Mapping[str, Stage], configs: Mapping[str, Any]) -> list[str]:
     """What differs from the run's own values, as `key: old → new`."""
     from nextbasis.config import as_dict, compose
+    from nextbasis.diff.causes import changes
 
     found = []
     for kind in ("train", "sample"):
