@@ -4,7 +4,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -40,7 +40,8 @@ class Checkout:
         if not (folder / file).is_file():
             raise FileNotFoundError(f"{told}: it has no {file}")
         try:
-            yield folder
+            with redirect_stdout(sys.stderr):  # some print when they are imported or built
+                yield folder
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if (folder / package).exists():

@@ -560,7 +560,14 @@ def test_rows_of_a_table_that_varies_a_setting_say_the_setting() -> None:
             found = catalogs.evals_of(CATALOG, "study", row["system"])
             for key, entry in found.items():
                 run = part["runs"][entry["run"]]
-                if table["varies"] == "budget":
+                if table["varies"] == "cells":
+                    recipe = RECIPES / run["family"] / "recipes/model" / f"{run['model']}.yaml"
+                    side = yaml.safe_load(recipe.read_text(encoding="utf-8"))["cells_per_side"]
+                    given = run["overrides"] or f"model.cells_per_side={side}"
+                    assert int(given.removeprefix("model.cells_per_side=")) ** 2 == int(
+                        row["label"]
+                    ), key
+                elif table["varies"] == "budget":
                     recipe = RECIPES / run["family"] / "recipes/train" / f"{run['train']}.yaml"
                     steps = yaml.safe_load(recipe.read_text(encoding="utf-8"))["steps"]
                     given = run["overrides"] or f"train.steps={steps}"
