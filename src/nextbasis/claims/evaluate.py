@@ -12,6 +12,7 @@ from nextbasis.claims.runs import reading, readings_tried
 from nextbasis.claims.verdict import Region, holm
 from nextbasis.pipeline.catalog import Catalog, scales
 from nextbasis.scoring.facts import METRICS
+from nextbasis.tables.layout import AWAITED
 from nextbasis.tables.published import Numbers
 
 
@@ -45,9 +46,14 @@ def evaluate(claims: Claims, catalog: Catalog, scale: str, numbers: Numbers) -> 
 
 
 def _with_rates(findings: Sequence[Finding], alpha: float) -> list[Finding]:
-    """The findings, each tested one with the rate that Holm leaves it among all of them."""
+    """The findings, each tested one with the rate that Holm leaves it among all of them.
+
+    Claims that wait for results count among the tested ones, as the least certain of them, so what
+    is decided before they come is decided at a rate that holds with them, too.
+    """
     tested = {finding.name: finding.levels().least for finding in findings if finding.tested}
-    rates = dict(zip(tested, holm(list(tested.values()), alpha), strict=True))
+    waiting = [1.0 for finding in findings if finding.waits and not finding.tested]
+    rates = dict(zip(tested, holm([*tested.values(), *waiting], alpha), strict=False))
     return [replace(finding, rate=rates.get(finding.name, math.nan)) for finding in findings]
 
 
@@ -56,6 +62,7 @@ def _compare(
 ) -> Comparison:
     kind, pair = claim["kind"], measurements.published(entry)
     effect = measurements.effect(entry, kind == "ratio")
+    waits = effect is None and measurements.waits(entry)
     published, share = None, 0.0
     if pair is not None:
         one, other = (number.value for number in pair)
@@ -70,7 +77,7 @@ def _compare(
         share=share,
         margin=share * measurements.baseline(entry) if effect is not None else 0.0,
         same_run=effect is not None and measurements.same_run(entry),
-        hindrance=measurements.hindrance(entry, effect, kind),
+        hindrance=AWAITED if waits else measurements.hindrance(entry, effect, kind),
         num_images=measurements.num_images(entry),
         reading=name,
     )

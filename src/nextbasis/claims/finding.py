@@ -57,7 +57,7 @@ class Comparison:
     def obstacle(self) -> str:
         """Why it has none; else empty."""
         if self.effect is None:
-            return "not measured at this scale"
+            return self.hindrance or "not measured at this scale"
         if self.same_run:
             return f"{self.entry['system']} and {self.entry['than']} made the same samples"
         return self.hindrance or UNKNOWN.get(self.effect.test, "")
@@ -125,6 +125,13 @@ class Finding:
         """Whether any of its comparisons has an interval that speaks about the claim."""
         return not self.obstacle and any(comparison.tested for comparison in self.comparisons)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is one that this scale will test, and a comparison waits for results."""
+        return not self.obstacle and any(
+            each.effect is None and each.hindrance for each in self.comparisons
+        )
+
     def levels(self, seeds: int | None = None) -> Levels:
         """What all parts say together; with so many seeds, if all else stayed what it is."""
         return all_of([part.levels(seeds) for part in self.parts])
@@ -144,7 +151,11 @@ class Finding:
         """Why there is no verdict, or an open one."""
         found, compared = self.verdict, self.comparisons
         if found == NOT_MEASURED:
-            missing = [each.label for each in compared if each.effect is None]
+            missing = [
+                f"{each.hindrance}: {each.label}" if each.hindrance else each.label
+                for each in compared
+                if each.effect is None
+            ]
             return [self.obstacle] if self.obstacle else missing
         if found == SAME_RUN:
             return list(dict.fromkeys(each.obstacle for each in compared if each.same_run))

@@ -4,7 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from nextbasis.claims.runs import ANYTHING, BASES, SETTINGS, unnamed
-from nextbasis.pipeline.catalog import Catalog, Evals, evals_of, scales, section, table_of
+from nextbasis.pipeline.catalog import (
+    Catalog,
+    Evals,
+    evals_made,
+    evals_of,
+    scales,
+    section,
+    table_of,
+)
 from nextbasis.scoring.facts import METRICS
 from nextbasis.support.words import listed, nearest
 from nextbasis.support.yamls import read_keys
@@ -116,14 +124,14 @@ def claimed_systems(claims: Claims, catalog: Catalog, scale: str) -> list[str]:
         for entry in variants(comparison, catalog, scale)
     ]
     systems = dict.fromkeys(system for entry in entries for system in systems_of(entry))
-    return [system for system in systems if evals_of(catalog, scale, system)]
+    return [system for system in systems if evals_made(catalog, scale, system)]
 
 
 def claim_evals(claims: Claims, catalog: Catalog, scale: str) -> Evals:
     """The evaluations of one scale that verdicts rest on."""
     found: Evals = {}
     for system in claimed_systems(claims, catalog, scale):
-        found |= evals_of(catalog, scale, system)
+        found |= evals_made(catalog, scale, system)
     return found
 
 

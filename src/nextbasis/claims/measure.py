@@ -9,7 +9,7 @@ import pandas as pd
 from nextbasis.claims.effects import Effect, Values, difference, exact
 from nextbasis.claims.inputs import Claims, claimed_systems, systems_of
 from nextbasis.claims.runs import ANYTHING
-from nextbasis.pipeline.catalog import Catalog
+from nextbasis.pipeline.catalog import Catalog, is_awaited
 from nextbasis.scoring.facts import METRICS, SCORES
 from nextbasis.tables.measured import collect
 from nextbasis.tables.published import Number, Numbers, look_up
@@ -27,6 +27,7 @@ class Measurements:
         """
         systems = claimed_systems(claims, catalog, scale)
         self.frame, self.numbers = collect(catalog, scale, systems), numbers
+        self._catalog, self._scale = catalog, scale
         self._systems = dict(iter(self.frame.groupby("system")))
 
     def effect(self, entry: Entry, logarithm: bool) -> Effect | None:
@@ -43,6 +44,10 @@ class Measurements:
             other = sides[1]
         effect = difference(sides[0], other)
         return exact(effect.value) if METRICS[metric].varies == "never" else effect
+
+    def waits(self, entry: Entry) -> bool:
+        """Whether a side that this scale has waits for results."""
+        return any(is_awaited(self._catalog, self._scale, system) for system in systems_of(entry))
 
     def check_budgets(self, name: str, entry: Entry, named: list[str]) -> None:
         """Check that both sides of a claim's comparison were trained alike, unless it names that.

@@ -13,11 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nextbasis.figures.plots import save
-from nextbasis.pipeline.catalog import Catalog, evals_of, load_catalog, table_of
+from nextbasis.pipeline.catalog import Catalog, evals_made, load_catalog, table_of
 from nextbasis.pipeline.checks import check_table
 from nextbasis.scoring.facts import METRICS
 from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import result_folder
+from nextbasis.tables import sofar
 from nextbasis.tables.inputs import table_evals
 from nextbasis.tables.measured import check_budgets, collect, estimate, read_score
 
@@ -59,7 +60,7 @@ def read(catalog: Catalog, scale: str, table: str) -> list[Panel]:
     entry = table_of(catalog, table)
     if "varies" not in entry:
         raise ValueError(f"tables.{table} varies nothing (it has no `varies`), so no line is drawn")
-    rows = [row for row in entry["rows"] if evals_of(catalog, scale, row["system"])]
+    rows = [row for row in entry["rows"] if evals_made(catalog, scale, row["system"])]
     if not rows:
         raise ValueError(f"tables.{table}: scale {scale} runs none of its systems")
     frame = collect(catalog, scale, dict.fromkeys(row["system"] for row in rows))
@@ -125,10 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--table", required=True, help="a table with `varies` in config/tables.yaml"
     )
+    parser.add_argument("--so-far", action="store_true", help=sofar.HELP)
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/figures")
     options = parser.parse_args(arguments)
     with in_one_line():
         catalog = load_catalog()
+        catalog = sofar.so_far(catalog, options.scale) if options.so_far else catalog
         panels = read(catalog, options.scale, options.table)
         varies = table_of(catalog, options.table)["varies"]
         folder = options.out or result_folder(options.scale, "figures")

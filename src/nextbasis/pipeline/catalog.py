@@ -112,6 +112,17 @@ def evals_of(catalog: Catalog, scale: str, system: str) -> Evals:
     return {key: entry for key, entry in part["evals"].items() if entry["system"] == name}
 
 
+def is_awaited(catalog: Catalog, scale: str, system: str) -> bool:
+    """Whether a system waits for results, at a scale that is shown half done (`tables.sofar`)."""
+    part = section(catalog, scale)
+    return part.get("same", {}).get(system, system) in part.get("awaited", ())
+
+
+def evals_made(catalog: Catalog, scale: str, system: str) -> Evals:
+    """The evaluations of one system at one scale; none where it waits for results."""
+    return {} if is_awaited(catalog, scale, system) else evals_of(catalog, scale, system)
+
+
 def standard_evals(catalog: Catalog, scale: str) -> Evals:
     """The evaluations of a scale that its overviews show.
 

@@ -9,7 +9,7 @@ from nextbasis.pipeline.catalog import Catalog, load_catalog, systems_of, table_
 from nextbasis.pipeline.checks import check_table
 from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import result_folder, write_text
-from nextbasis.tables import external, header, layout, measured, outside, published, render
+from nextbasis.tables import external, header, layout, measured, outside, published, render, sofar
 from nextbasis.tables.inputs import FORMATS, PUBLISHED, TEMPLATES, table_evals
 
 
@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="render the samples that `nextbasis score` scored, alone; needs no other result",
     )
     choice.add_argument("--print", dest="shown", help="rendered table to print as Markdown")
+    parser.add_argument("--so-far", action="store_true", help=sofar.HELP)
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/tables")
     options = parser.parse_args(arguments)
     with in_one_line():
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.shown:
             print(show(catalog, options.scale, options.shown))
         else:
+            catalog = sofar.so_far(catalog, options.scale) if options.so_far else catalog
             folder = options.out or result_folder(options.scale, "tables")
             write(catalog, options.scale, options.table, folder)
 

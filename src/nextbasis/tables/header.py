@@ -11,6 +11,7 @@ from nextbasis.support.git import GitError, git
 from nextbasis.support.instructions import machine
 from nextbasis.tables.inputs import table_evals, table_tokenizers
 from nextbasis.tables.measured import read_result, read_score
+from nextbasis.tables.sofar import half_done
 
 NO_REPOSITORY = "not a git repository"  # in what git says
 SHORT = 12  # digits of a checksum that are printed
@@ -69,8 +70,9 @@ def environment(scale: str, evals: Iterable[str]) -> tuple[str, str]:
 
 
 def warning(catalog: Catalog, scale: str) -> str:
-    """A sentence for scales whose numbers mean nothing; else empty."""
-    return PLUMBING if section(catalog, scale).get("plumbing") else ""
+    """A sentence for scales whose numbers mean nothing or that are half done; else empty."""
+    plumbing = PLUMBING if section(catalog, scale).get("plumbing") else ""
+    return " ".join(filter(None, (plumbing, half_done(catalog, scale))))
 
 
 def commit(folder: Path = Path(".")) -> str:

@@ -9,6 +9,7 @@ from nextbasis.pipeline.catalog import (
     Catalog,
     Evals,
     Table,
+    evals_made,
     evals_of,
     headline_evals,
     section,
@@ -113,7 +114,7 @@ def table_evals(catalog: Catalog, scale: str, name: str) -> Evals:
     check_table(catalog, name)
     found: Evals = {}
     for system in systems_of(table_of(catalog, name)):
-        found |= evals_of(catalog, scale, system)
+        found |= evals_made(catalog, scale, system)
     return found
 
 

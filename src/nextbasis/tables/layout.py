@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from nextbasis.pipeline.catalog import Catalog, evals_of, table_of
+from nextbasis.pipeline.catalog import Catalog, evals_made, is_awaited, table_of
 from nextbasis.pipeline.checks import check_table
 from nextbasis.scoring.facts import METRICS
 from nextbasis.tables.external import External, place
@@ -25,6 +25,7 @@ NOTHING = "–"
 PUBLISHED_ONLY = "published only"
 NOT_PUBLISHED = "not in the paper"
 NOT_MEASURED = "not at this scale"
+AWAITED = "not run yet"
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Builder:
         for metric, value in found.items():
             number = look_up(self.published, references, metric) if references else None
             fact, first = METRICS[metric], metric == self.table["metrics"][0]
-            missing = PUBLISHED_ONLY if references else NOT_MEASURED
+            missing = self._waits(system) or (PUBLISHED_ONLY if references else NOT_MEASURED)
             cells[fact.heading] = self._measured(value, metric, missing if first else NOTHING)
             cells[f"{fact.label}, published"] = self._published(number, metric)
             if number:
@@ -156,8 +157,9 @@ class Builder:
         judged = self.judgements[entry["baseline"], entry["system"]]
         gain = judged.difference
         cells = {"system": Cell(label)}
-        cells[fact.heading] = self._measured(values[0], metric, PUBLISHED_ONLY)
-        cells[f"+ BAR {fact.arrow}"] = self._measured(values[1], metric, NOTHING)
+        waits = [self._waits(entry[key]) for _, key, _ in sides]
+        cells[fact.heading] = self._measured(values[0], metric, waits[0] or PUBLISHED_ONLY)
+        cells[f"+ BAR {fact.arrow}"] = self._measured(values[1], metric, waits[1] or NOTHING)
         cells["difference"] = self._measured(gain, metric, NOTHING, sign="+")
         cells["interval by itself"] = Cell(judged.alone)
         cells["interval that decides"] = Cell(judged.deciding)
@@ -176,8 +178,12 @@ class Builder:
     def _estimate(self, system: str | None, metric: str) -> Estimate | None:
         if system is None:
             return None
-        found = evals_of(self.catalog, self.scale, system)
+        found = evals_made(self.catalog, self.scale, system)
         return estimate(self.measured, system, metric) if found else None
+
+    def _waits(self, system: str | None) -> str:
+        """That a system waits for results, where it does."""
+        return AWAITED if system and is_awaited(self.catalog, self.scale, system) else ""
 
     def _measured(self, value: Estimate | None, metric: str, missing: str, sign: str = "") -> Cell:
         if value is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from nextbasis.pipeline.catalog import Catalog, Evals, evals_of, section, table_of
+from nextbasis.pipeline.catalog import Catalog, Evals, evals_made, section, table_of
 from nextbasis.pipeline.stagelist import address
 from nextbasis.scoring.facts import METRICS, SCORES
 from nextbasis.support.files import read_json, result_folder
@@ -90,7 +90,7 @@ def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFram
     rows: list[dict[str, Any]] = []
     protocols: dict[tuple[str, ...], str] = {}
     runs = section(catalog, scale)["runs"]
-    evals = {system: evals_of(catalog, scale, system) for system in systems}
+    evals = {system: evals_made(catalog, scale, system) for system in systems}
     check_made(scale, {key: entry for found in evals.values() for key, entry in found.items()})
     for system, entries in evals.items():
         seeds = [entry["seed"] for entry in entries.values()]

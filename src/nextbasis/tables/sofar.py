@@ -1,0 +1,35 @@
+"""A scale that is shown half done: systems that lack results are named, not left out silently."""
+
+from pathlib import Path
+
+from nextbasis.pipeline.catalog import Catalog, section
+from nextbasis.tables.inputs import result_inputs
+
+HELP = "show a scale half done: what was not run yet is said, and counts among the tested claims"
+
+
+def so_far(catalog: Catalog, scale: str) -> Catalog:
+    """The catalog, which lists as `awaited` the systems of a scale that lack a result of any seed.
+
+    Tables and claims show these as not run yet.
+    """
+    part = section(catalog, scale)
+    lacking = {
+        entry["system"]
+        for key, entry in part["evals"].items()
+        if not all(Path(path).is_file() for path in result_inputs(catalog, scale, {key: entry}, []))
+    }
+    return catalog | {scale: part | {"awaited": frozenset(lacking)}}
+
+
+def half_done(catalog: Catalog, scale: str) -> str:
+    """A sentence that says how much of the scale is made; empty where it is not shown half done."""
+    part = section(catalog, scale)
+    if not (waiting := part.get("awaited")):
+        return ""
+    systems = {entry["system"] for entry in part["evals"].values() if not entry.get("extra")}
+    return (
+        f"Half done: {len(systems - waiting)} of {len(systems)} systems of this scale are made, "
+        "each with all of its seeds. Claims about the others count among the tested ones, so a "
+        "verdict that stands now is not loosened by what comes."
+    )
