@@ -25,6 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nextbasis.config import BasisConfig
+from nextbasis.support.arithmetic import root
 
 # A of these learns from the energy part alone, so the host is shown a detached y.
 ENERGY_ONLY = ("r1", "r3")
@@ -81,7 +82,7 @@ def snr_residual(
     """
     ratios = seen.snr.clamp(max=config.snr_clip) if config.snr_clip else seen.snr
     w = ratios.mean(1)
-    y_hat = seen.y + seen.error / w.sqrt()[:, None, None]
+    y_hat = seen.y + seen.error / root(w)[:, None, None]
     decoder = torch.linalg.inv(weight) if config.objective == "r0_inverse" else weight.T
     return w * prefix_error(seen.x, y_hat, decoder, step_of)
 

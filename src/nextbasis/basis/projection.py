@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from nextbasis.support.arithmetic import root
+
 TOLERANCE = 1e-5  # float32 rounding of F^T F
 SMALLEST = 1e-5  # singular value, as a share of the norm, that the iteration carries to 1
 EPSILON = 1e-15  # how close to 1
@@ -37,7 +39,7 @@ def largest_error(error: Float[Tensor, "k s s"]) -> Float[Tensor, ""]:
     They are the largest absolute row sum and the Frobenius norm.
     """
     rows = error.abs().sum(-1).max()
-    frobenius = error.square().sum((-2, -1)).max().sqrt()
+    frobenius = root(error.square().sum((-2, -1)).max())
     return torch.minimum(rows, frobenius)
 
 
@@ -86,12 +88,12 @@ def orthogonal_factor(a: Float[Tensor, "*k s s"]) -> Float[Tensor, "*k s s"]:
     2010, "Optimizing Halley's iteration for computing the matrix polar decomposition"). Smaller
     singular values end between 0 and 1.
     """
-    norms = (a.abs().sum(-1).amax(-1) * a.abs().sum(-2).amax(-1)).sqrt()  # at least |A|_2
+    norms = root(a.abs().sum(-1).amax(-1) * a.abs().sum(-2).amax(-1))  # at least |A|_2
     x = a / norms[..., None, None].clamp(min=torch.finfo(a.dtype).tiny)
     eye = _identity(a)
     for gain, curve, pull in halley_weights():
-        root = torch.linalg.cholesky_ex(eye + pull * x.mT @ x).L
-        solved = torch.cholesky_solve(x.mT, root).mT
+        factor = torch.linalg.cholesky_ex(eye + pull * x.mT @ x).L
+        solved = torch.cholesky_solve(x.mT, factor).mT
         x = curve / pull * x + (gain - curve / pull) * solved
     return x
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nextbasis.basis.definition import Basis
+from nextbasis.support.arithmetic import root
 
 
 def with_unit_rows(basis: Basis, tokens: Float[Tensor, "s n d"]) -> Basis:
@@ -16,7 +17,7 @@ def with_unit_rows(basis: Basis, tokens: Float[Tensor, "s n d"]) -> Basis:
     square, so rounding counts as none) keep a gain of 1.
     """
     y = torch.einsum("mn,snd->smd", basis.A, tokens.double())
-    scale = y.square().mean((0, 2)).sqrt()
+    scale = root(y.square().mean((0, 2)))
     return dataclasses.replace(basis, gain=torch.where(scale > 1e-6 * scale.max(), scale, 1.0))
 
 

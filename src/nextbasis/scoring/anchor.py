@@ -11,6 +11,8 @@ from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
+from nextbasis.support.arithmetic import root
+
 RANK = 24
 NAME = f"ppca{RANK}"  # class-conditional principal components of pixels
 MAX_IMAGES = 2_000  # of a class that the components are fitted to
@@ -66,7 +68,7 @@ def fit_gaussian(
     rank = min(RANK, len(pixels) - 1, pixels.shape[1])
     if len(pixels) > pixels.shape[1]:
         values, vectors = torch.linalg.eigh(centred.T @ centred)
-        return mean, vectors[:, -rank:].T * values[-rank:, None].clamp(min=0).sqrt()
+        return mean, vectors[:, -rank:].T * root(values[-rank:, None].clamp(min=0))
     # The Gram matrix's eigenvectors, carried over by the data, have length sqrt(eigenvalue).
     _, vectors = torch.linalg.eigh(centred @ centred.T)
     return mean, vectors[:, -rank:].T @ centred

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nextbasis.support.arithmetic import distances
+
 BLOCK = 500  # rows of a block of distances; bounds memory at BLOCK x images numbers
 TILE = (256, 1024)  # of kernel values: they stay in the processor's cache between the steps
 
@@ -25,7 +27,7 @@ def radii(features: Float[Tensor, "n d"], neighbours: int) -> Float[Tensor, " n"
         )
     # One more than k: the nearest is the image itself. topk is far faster here than kthvalue.
     found = [
-        torch.cdist(block, features).topk(neighbours + 1, largest=False).values[:, -1]
+        distances(block, features).topk(neighbours + 1, largest=False).values[:, -1]
         for block in features.split(BLOCK)
     ]
     return torch.cat(found)
@@ -41,7 +43,7 @@ def precision_and_recall(
     inside = 0
     recalled = torch.zeros(len(real), dtype=torch.bool)
     for block, reach in zip(made.split(BLOCK), made_radii.split(BLOCK), strict=True):
-        distance = torch.cdist(block, real)
+        distance = distances(block, real)
         inside += int((distance <= real_radii).any(1).sum())
         recalled |= (distance <= reach[:, None]).any(0)
     # Shares in float32, as torch-fidelity's are.

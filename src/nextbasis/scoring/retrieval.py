@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
+from nextbasis.support.arithmetic import distances
+
 BLOCK = 500  # images that are looked up at once; bounds memory
 TIE = 1e-4  # relative difference of distances that rounding of the features explains
 NOWHERE = -1  # rank of an image whose caption no test image has
@@ -39,7 +41,7 @@ def ranks(
     found = []
     wanted = torch.from_numpy(np.array(labels, np.int64))
     for block, its in zip(made.split(BLOCK), wanted.split(BLOCK), strict=True):
-        distance = torch.cdist(block.double(), real)
+        distance = distances(block.double(), real)
         own = its[:, None] == captions
         nearest = distance.masked_fill(~own, torch.inf).amin(1)
         nearer = (distance <= nearest[:, None] * (1 + TIE)) & ~own

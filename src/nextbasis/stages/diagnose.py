@@ -20,6 +20,7 @@ from nextbasis.data.tokens import TokenCache
 from nextbasis.families.common.checkpoint import CONFIG, load_generator
 from nextbasis.scoring import profiles
 from nextbasis.stages import check_trained, run
+from nextbasis.support.arithmetic import root
 from nextbasis.support.files import result_folder, staged_folder, write_json
 from nextbasis.support.provenance import device, record
 from nextbasis.tokenizers.common.loading import load_tokenizer
@@ -118,7 +119,7 @@ def contributions(
     moments = (y.mT @ y / len(x)).double()  # (m, d, d)
     axes = torch.stack([principal_axes(moment)[0] for moment in moments])
     energies = torch.einsum("md,mde,me->m", axes, moments, axes).clamp(min=0)
-    u = (axes * energies.sqrt()[:, None]).to(s)
+    u = (axes * root(energies)[:, None]).to(s)
     return torch.einsum("nm,md->mnd", s, u)
 
 

@@ -16,6 +16,7 @@ from nextbasis.config import BasisConfig, RebaseStage, section
 from nextbasis.config.checks import choose
 from nextbasis.data.arrays import Dataset, batches
 from nextbasis.stages import run
+from nextbasis.support.arithmetic import distances
 from nextbasis.support.files import read_json, result_folder, staged_folder, write_json
 from nextbasis.support.progress import track
 from nextbasis.support.provenance import device, record
@@ -100,7 +101,7 @@ def describe(y: Float[Tensor, "m n d"], codebooks: Float[Tensor, "n k d"]) -> di
     """Relative squared error of the quantisation, and the share of energy in the first quarter."""
     lost = 0.0
     for k, codebook in enumerate(codebooks):
-        lost += torch.cdist(y[:, k], codebook).min(1).values.square().sum().item()
+        lost += distances(y[:, k], codebook).min(1).values.square().sum().item()
     energy = y.double().square().sum((0, 2)).numpy()
     quarter = float(np.sum(energy[: len(energy) // 4]) / np.sum(energy))
     return {"relative_error": lost / float(np.sum(energy)), "energy_first_quarter": quarter}

@@ -2,8 +2,10 @@
 
 Kernels for AVX-512 add in another order than those for AVX2, so sums differ in their last digits
 and a training ends elsewhere. All are held to AVX2, which every x86-64 processor of the last ten
-years has. Outside of the promise: other architectures, processors without AVX2, GPUs, and other
-versions of the libraries.
+years has, but for MKL: it keeps to AVX2 on Intel's processors alone, so it is held to what it calls
+compatible with all. Its square roots differ even so: support/arithmetic.py has others. Outside of
+the promise: other architectures, processors without AVX2, GPUs, and other versions of the
+libraries.
 """
 
 import os
@@ -14,7 +16,7 @@ KEY = "NEXTBASIS_INSTRUCTIONS"  # a variable of the environment
 CHOICES = ("avx2", "native")  # the default; whatever the processor has, faster or not
 VARIABLES = {  # read once, when torch and NumPy are loaded
     "ATEN_CPU_CAPABILITY": "avx2",
-    "MKL_CBWR": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",

@@ -71,7 +71,8 @@ class Adan(torch.optim.Optimizer):
         torch._foreach_mul_(gradients, gradients)
         _follow(square, gradients, beta3, taken)
         sizes = torch._foreach_div(square, _bias(beta3, step))
-        torch._foreach_sqrt_(sizes)
+        torch._foreach_rsqrt_(sizes)  # support.arithmetic says why not sqrt
+        torch._foreach_reciprocal_(sizes)
         torch._foreach_add_(sizes, group["eps"])
         moves = torch._foreach_div(mean, _bias(beta1, step))
         torch._foreach_add_(moves, torch._foreach_mul(difference, beta2 / _bias(beta2, step)))

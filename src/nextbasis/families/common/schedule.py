@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from nextbasis.support.arithmetic import root
+
 NUM_STEPS = 1000  # steps of the training schedule
 MAX_BETA = 0.999
 
@@ -73,12 +75,12 @@ class Schedule(nn.Module):
         beta = 1 - alpha_bar / previous
         posterior = beta * (1 - previous) / (1 - alpha_bar)
         tables = {
-            "alpha_bar_sqrt": alpha_bar.sqrt(),
-            "noise_sqrt": (1 - alpha_bar).sqrt(),
-            "recip_sqrt": (1 / alpha_bar).sqrt(),
-            "recip_m1_sqrt": (1 / alpha_bar - 1).sqrt(),
-            "mean_x0": beta * previous.sqrt() / (1 - alpha_bar),
-            "mean_xt": (1 - previous) * (1 - beta).sqrt() / (1 - alpha_bar),
+            "alpha_bar_sqrt": root(alpha_bar),
+            "noise_sqrt": root(1 - alpha_bar),
+            "recip_sqrt": root(1 / alpha_bar),
+            "recip_m1_sqrt": root(1 / alpha_bar - 1),
+            "mean_x0": beta * root(previous) / (1 - alpha_bar),
+            "mean_xt": (1 - previous) * root(1 - beta) / (1 - alpha_bar),
             "log_beta": beta.log(),
             # The posterior variance of step 0 is 0; its logarithm is that of step 1.
             "log_posterior": torch.cat((posterior[1:2], posterior[1:])).log(),

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nextbasis.support.arithmetic import root
 from nextbasis.tokenizers.common.tokenizer import Units
 
 
@@ -38,7 +39,7 @@ class Standardise(nn.Module):
         if not (total.isfinite().all() and squares.isfinite().all()):
             raise ValueError("the tokenizer's latents are not finite: its training diverged")
         mean = total / count
-        deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
+        deviation = root((squares / count - mean.square()).clamp(min=0))
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(deviation > 1e-6, 1 / deviation, 1))
 

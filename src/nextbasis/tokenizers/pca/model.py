@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nextbasis.data.layout import TokenLayout
+from nextbasis.support.arithmetic import root
 from nextbasis.tokenizers.common.patches import patchify, unpatchify
 from nextbasis.tokenizers.common.tokenizer import Tokenizer, Units
 from nextbasis.tokenizers.pca.config import PCAConfig
@@ -68,7 +69,7 @@ class PCATokenizer(Tokenizer):
         largest = leading.gather(0, leading.abs().argmax(0, keepdim=True))
         self.mean.copy_(mean)
         self.components.copy_(leading * largest.sign())
-        self.deviation.copy_(variances.sqrt())
+        self.deviation.copy_(root(variances))
 
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d"]:
