@@ -116,6 +116,16 @@ def test_other_classes_in_val_are_listed() -> None:
     assert "only photos/train has n2" in error and "only photos/val" not in error
 
 
+@pytest.mark.parametrize("link", ["val", "val/n2"])
+def test_training_images_that_are_linked_as_test_images_are_refused(link: str) -> None:
+    shutil.rmtree(Path("photos", link))
+    target = Path("photos", link.replace("val", "train")).resolve()
+    Path("photos", link).symlink_to(target)
+    name = link.partition("/")[2] or "n1"
+    told = f"photos/val/{name} is the same as photos/train/{name}"
+    assert f"test images must not be training images, but {told}" in refused()
+
+
 def test_an_empty_class_and_a_flat_split_are_named() -> None:
     for path in Path("photos/val/n2").iterdir():
         path.unlink()

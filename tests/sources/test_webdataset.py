@@ -1,6 +1,7 @@
 """WebDataset's tar files as people have them; each grey must come out with its class's number."""
 
 import io
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -182,6 +183,70 @@ def test_a_folder_with_signs_of_patterns_is_read(
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / folder))
     check_whole()
     assert archives("train-*.tar val-0.tar")["train"] == [tmp_path / folder / "train-0.tar"]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "train/a-*.tar val/a-*.tar",
+        "my/data/train/a-{0..1}.tar my/data/val/a-*.tar",
+        "/my/train/a-*.tar ../my/val/a-0.tar",
+        "t*n/a-*.tar v[a]l/a-*.tar",
+    ],
+)
+def test_the_last_folders_of_a_pattern_count_in_another_folder(
+    location: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    for name in ("train/a-0", "train/a-1", "val/a-0", "a-0"):
+        write(data / f"{name}.tar", pairs())
+    monkeypatch.setenv(FOLDER_VARIABLE, str(data))
+    assert archives(location) == {
+        "train": [data / "train/a-0.tar", data / "train/a-1.tar"],
+        "test": [data / "val/a-0.tar"],
+    }
+
+
+def test_numbered_folders_of_a_pattern_must_all_be_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("part-0/a", "part-1/a", "val"):
+        write(tmp_path / f"data/{name}.tar", pairs())
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "data"))
+    found = archives("x/part-{0..1}/*.tar x/val.tar")["train"]
+    assert found == [tmp_path / f"data/part-{number}/a.tar" for number in range(2)]
+    with pytest.raises(FileNotFoundError, match=r"no file .*/data/part-2/\*.tar"):
+        archives("x/part-{0..2}/*.tar x/val.tar")
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("train/a-*.tar val/a-*.tar", "a-0.tar is named for both"),  # no folder train, none val
+        ("[ab]*.tar a-*.tar", "a-0.tar is named for both"),
+        ("a-0.tar a-0.tar", "a-0.tar is named for both"),
+        ("a-0.tar link.tar", "link.tar is the same as .*/a-0.tar"),
+        ("a-0.tar hard.tar", "hard.tar is the same as .*/a-0.tar"),
+    ],
+)
+def test_a_file_in_both_splits_is_refused(
+    location: str, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    write(data / "a-0.tar", pairs())
+    (data / "link.tar").symlink_to("a-0.tar")
+    (data / "hard.tar").hardlink_to(data / "a-0.tar")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(data))
+    with pytest.raises(ValueError, match=f"must not be training images, but .*{told}"):
+        archives(location)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_what_is_no_file_is_refused_and_not_waited_for(kind: str, tmp_path: Path) -> None:
+    write(SHARD, pairs())
+    odd = Path("train-1.tar")
+    {"pipe": os.mkfifo, "folder": os.mkdir, "link": lambda path: path.symlink_to("gone")}[kind](odd)
+    assert "train-1.tar is a folder, a pipe or a link that leads nowhere, where" in refused()
 
 
 def test_brackets_in_a_location_are_read_as_they_are_or_as_a_choice() -> None:

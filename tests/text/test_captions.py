@@ -176,12 +176,20 @@ def test_wrong_lines_and_missing_images_are_named(line: str, message: str) -> No
 
 
 def test_other_tables_of_captions_are_refused() -> None:
-    write("a.json", "{}")
-    write("captions_b.json", '{"images": []}')
+    for name in ("a", "other"):
+        write(f"{name}.json", "{}")
+        write(f"captions_{name}.json", '{"images": []}')
     with pytest.raises(FileNotFoundError, match="a.json is neither JourneyDB's .* nor MS-COCO's"):
-        sources.load(config("journeydb", "a.json a.json"))
-    with pytest.raises(FileNotFoundError, match="captions_b.json is no file of MS-COCO's captions"):
-        sources.load(config("journeydb", "captions_b.json captions_b.json"))
+        sources.load(config("journeydb", "a.json other.json"))
+    with pytest.raises(FileNotFoundError, match="captions_a.json is no file of MS-COCO's captions"):
+        sources.load(config("journeydb", "captions_a.json captions_other.json"))
+
+
+def test_lines_that_are_training_and_test_images_are_refused() -> None:
+    write("lines.jsonl", '{"img_path": "a.png", "prompt": "a"}')
+    write("imgs/a.png", picture(0))
+    with pytest.raises(FileNotFoundError, match="but lines.jsonl is named for both"):
+        sources.load(config("journeydb", "lines.jsonl *.jsonl"))
 
 
 def test_shards_with_texts_beside_their_pictures() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -66,6 +67,23 @@ def check_same_classes(
     }
     if told := [f"{what} {listed(names)}" for what, names in parts.items() if names]:
         raise ValueError(f"the splits have different classes: {listed(told, '; ')}")
+
+
+def check_apart(train: Iterable[Path], test: Iterable[Path]) -> None:
+    """Check that no file or folder is of both splits, be it by a link.
+
+    Raises: ValueError naming it.
+    """
+    known = {_identity(path): path for path in train}
+    for path in test:
+        if same := known.get(_identity(path)):
+            told = f"{path} is named for both" if path == same else f"{path} is the same as {same}"
+            raise ValueError(f"test images must not be training images, but {told}")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def captioned(
