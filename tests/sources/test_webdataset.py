@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,89 @@ def test_further_images_of_a_sample_are_counted_and_named(
     assert "._0_0.png" in told and ".cache/0_0.png" in told
 
 
+@pytest.mark.parametrize("folder", ["", ".trash/", "__MACOSX/", "a/.cache/b/"])
+def test_hidden_labels_are_left_out_as_hidden_images_are(
+    folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Mac puts a file ._NAME beside every file."""
+    hidden = [f"{folder}._0_0", *([f"{folder}0_0"] if folder else [])]
+    own = [(f"{name}.{ending}", b"\0\5\x16\7") for name in hidden for ending in ("png", "cls")]
+    write(SHARD, [*own, *pairs()])
+    check_whole()
+    assert f"train-0.tar: {len(hidden)} images are not read: " in capsys.readouterr().out
+
+
+def test_a_folder_above_is_not_hidden() -> None:
+    write(SHARD, [(f"../{name}", data) for name, data in pairs()])
+    check_whole()
+
+
+def write_with_gnu_tar(*options: str) -> None:
+    """The folder `files` as GNU tar writes it, in order of names."""
+    call = ["tar", "cf", SHARD, *options, "--sort=name", "-C", "files", "."]
+    subprocess.run(call, check=True)
+
+
+def write_files(parts: Parts) -> None:
+    for name, data in parts:
+        path = Path("files", name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+
+
+def test_hard_links_are_the_files_that_they_link_to() -> None:
+    """GNU tar stores files of one inode once."""
+    write_files([part for part in pairs() if part[0][2] != "3"])
+    for label in range(3):
+        for ending in ("png", "cls"):
+            file = Path(f"files/{label}_0.{ending}")
+            Path(f"files/{label}_3.{ending}").hardlink_to(file)
+    write_with_gnu_tar()
+    with tarfile.open(SHARD) as archive:
+        assert sum(info.islnk() for info in archive) == 6
+    check_whole()
+
+
+@pytest.mark.parametrize("name", ["2_3.png", "2_3.cls"])
+def test_links_that_lead_out_of_the_file_are_refused(name: str) -> None:
+    write_files([part for part in pairs() if part[0] != name])
+    Path("files", name).symlink_to(f"elsewhere/{name}")
+    write_with_gnu_tar()
+    told = f"train-0.tar: ./{name} is a link to elsewhere/{name}, which is not followed"
+    assert told in refused()
+    Path("elsewhere").mkdir()
+    Path("elsewhere", name).write_bytes(dict(pairs())[name])
+    Path("files", name).unlink()
+    Path("files", name).symlink_to(f"../elsewhere/{name}")
+    write_with_gnu_tar("-h")  # as the message says
+    check_whole()
+
+
+def test_a_hard_link_to_what_is_not_there_is_refused() -> None:
+    with tarfile.open(write(SHARD, pairs()), "a") as archive:
+        info = tarfile.TarInfo("9.png")
+        info.type, info.linkname = tarfile.LNKTYPE, "gone.png"
+        archive.addfile(info)
+    assert "train-0.tar: 9.png is a link to gone.png, which is not followed" in refused()
+
+
+@pytest.mark.parametrize("form", ["--format=gnu", "--format=pax", "--sparse-version=0.1"])
+def test_files_with_holes_are_refused(form: str) -> None:
+    write_files(pairs())
+    path = Path("files/2_3.bmp")
+    Image.new("L", (512, 512)).save(path)
+    whole = path.read_bytes()
+    with path.open("wb") as stream:
+        stream.write(whole[:2048])
+        stream.truncate(len(whole))
+    Path("files/2_3.png").unlink()
+    write_with_gnu_tar("-S", form)
+    with tarfile.open(SHARD) as archive:
+        if not archive.getmember("./2_3.bmp").issparse():
+            pytest.skip("this file system keeps no holes")
+    assert "train-0.tar: ./2_3.bmp is stored with holes; write the tar without -S" in refused()
+
+
 @pytest.mark.parametrize("kept", [16, 17, 2])
 def test_a_file_cut_between_members_is_refused(kept: int) -> None:
     """What is left is a readable archive of fewer images, perhaps without a whole class."""
@@ -150,10 +234,15 @@ def test_a_class_without_images_is_named() -> None:
     assert "num_classes is 3, but no training image is of class 1" in refused()
 
 
-@pytest.mark.parametrize("label", [b"0_1", b"1.0", "١".encode(), b"", b"0x1", b"1 2"])
+@pytest.mark.parametrize("label", [b"0_1", b"1.0", "١".encode(), b"", b"0x1", b"1 2", b"9" * 20])
 def test_labels_that_are_no_plain_numbers_are_refused(label: bytes) -> None:
     write(SHARD, [*pairs(), ("x.png", picture(1)), ("x.cls", label)])
-    assert f"x.cls holds {label!r}, not a class number" in refused()
+    assert f"x.cls holds {label!r}, not a class number of at most 18 digits" in refused()
+
+
+def test_a_label_of_very_many_digits_is_named() -> None:
+    write(SHARD, [*pairs(), ("x.png", picture(1)), ("x.cls", b"9" * 5000)])
+    assert "train-0.tar: x.cls holds b'99999999999999999999', not a class number" in refused()
 
 
 @pytest.mark.parametrize("further", ["0_0.png", "0_0.cls", "./0_0.png", "0_0.jpg"])

@@ -6,23 +6,25 @@ Where captions take the place of classes, <key>.txt takes the place of <key>.cls
 import os
 import re
 import tarfile
+from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
 from nextbasis.config import DatasetConfig
-from nextbasis.data.image_folders import OTHERS, SUFFIXES, is_hidden, is_image
+from nextbasis.data.image_folders import OTHERS, SUFFIXES, is_hidden
 from nextbasis.sources.archives import archives
 from nextbasis.sources.images import load_photo
 from nextbasis.sources.splits import Images, Split, Splits, captioned, check_labels, in_threads
 from nextbasis.support.words import listed
 
 LABEL, CAPTION = "cls", "txt"
-NUMBER = re.compile(rb"[+-]?[0-9]+")
+NUMBER = re.compile(rb"[+-]?[0-9]{1,18}")  # what 64 bits hold
+IMAGES = SUFFIXES | OTHERS
 CHUNK = 1 << 20  # bytes read at a time behind the end
 
 
@@ -71,42 +73,82 @@ def _index(path: Path, beside: str) -> list[tuple[Member, str]]:
     What is left out is printed: hidden files, and further images of a sample, as in
     <key>.mask.png beside <key>.jpg.
     """
-    photos: dict[str, Member] = {}
-    texts: dict[str, str] = {}
-    hidden: list[str] = []
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for info in archive:
-                stem, ending = os.path.splitext(os.path.normpath(info.name))
-                if not info.isfile():
-                    continue
-                if ending.lower() == f".{beside}":
-                    if stem in texts:
-                        raise ValueError(f"{path}: {info.name} is there twice")
-                    texts[stem] = _text(archive, info, path)
-                elif ending.lower() in OTHERS or is_image(info.name) and _is_hidden(stem):
-                    hidden.append(info.name)
-                elif is_image(info.name) and stem in photos:
-                    raise ValueError(f"{path}: {info.name} and {photos[stem].name} share a key")
-                elif is_image(info.name):
-                    photos[stem] = Member(path, info.name, info.offset_data, info.size)
-            end = archive.offset
-    except tarfile.TarError as error:
-        raise ValueError(
-            f"{path} is not a complete tar file without compression ({error})"
-        ) from error
-    _check_end(path, end)
+    photos, texts, left_out = _parts(path, beside)
     further = [stem for stem in photos if stem not in texts and _key(stem) in texts]
-    hidden += [photos.pop(stem).name for stem in further if _key(stem) in photos]
+    left_out += [photos.pop(stem).name for stem in further if _key(stem) in photos]
     what = "class label" if beside == LABEL else "caption"
     if missing := [photos[stem].name for stem in photos if stem not in texts]:
         raise ValueError(f"{path}: {missing[0]} has no {what} (.{beside}) beside it")
     if missing := [stem for stem in texts if stem not in photos]:
         endings = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
         raise ValueError(f"{path}: {missing[0]}.{beside} has no image ({endings})")
-    if hidden:
-        print(f"  {path}: {len(hidden)} images are not read: {listed(hidden)}", flush=True)
+    if left_out:
+        print(f"  {path}: {len(left_out)} images are not read: {listed(left_out)}", flush=True)
     return [(photos[stem], texts[stem]) for stem in photos]
+
+
+def _parts(path: Path, beside: str) -> tuple[dict[str, Member], dict[str, str], list[str]]:
+    """Images and texts of a tar file by their names without endings; names of images left out."""
+    photos: dict[str, Member] = {}
+    texts: dict[str, str] = {}
+    left_out: list[str] = []
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for info, held in _files(archive):
+                stem, ending = os.path.splitext(os.path.normpath(info.name))
+                is_text = ending.lower() == f".{beside}"
+                if not is_text and ending.lower() not in IMAGES:
+                    continue
+                if ending.lower() in OTHERS or _is_hidden(stem):
+                    left_out += [] if is_text else [info.name]
+                    continue
+                file = _checked(path, info, held)
+                if is_text and stem in texts:
+                    raise ValueError(f"{path}: {info.name} is there twice")
+                if is_text:
+                    texts[stem] = _text(archive.extractfile(file), f"{path}: {info.name}", beside)
+                elif stem in photos:
+                    raise ValueError(f"{path}: {info.name} and {photos[stem].name} share a key")
+                else:
+                    photos[stem] = Member(path, info.name, file.offset_data, file.size)
+            end = archive.offset
+    except tarfile.TarError as error:
+        raise ValueError(
+            f"{path} is not a complete tar file without compression ({error})"
+        ) from error
+    _check_end(path, end)
+    return photos, texts, left_out
+
+
+def _files(archive: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarInfo | None]]:
+    """Every member but folders, and the one that holds its bytes.
+
+    Those of a hard link are held by a member before it, if the file has it.
+    """
+    before: dict[str, tarfile.TarInfo] = {}
+    for info in archive:
+        held = before.get(os.path.normpath(info.linkname)) if info.islnk() else info
+        if held is not None:
+            before[os.path.normpath(info.name)] = held
+        if not info.isdir():
+            yield info, held
+
+
+def _checked(path: Path, info: tarfile.TarInfo, held: tarfile.TarInfo | None) -> tarfile.TarInfo:
+    """The member that holds the bytes of `info`, in one piece.
+
+    Raises: ValueError naming `info` if there is none.
+    """
+    if held is None or held.issym():
+        raise ValueError(
+            f"{path}: {info.name} is a link to {(held or info).linkname}, which is not followed; "
+            "write the tar with -h (--dereference)"
+        )
+    if not held.isfile():
+        raise ValueError(f"{path}: {info.name} is no file; write the tar without it")
+    if held.issparse():
+        raise ValueError(f"{path}: {info.name} is stored with holes; write the tar without -S")
+    return held
 
 
 def _key(stem: str) -> str:
@@ -116,7 +158,7 @@ def _key(stem: str) -> str:
 
 
 def _is_hidden(stem: str) -> bool:
-    return any(map(is_hidden, stem.split("/")))
+    return any(is_hidden(part) for part in stem.split("/") if part != os.pardir)
 
 
 def _check_end(path: Path, end: int) -> None:
@@ -136,19 +178,17 @@ def _check_end(path: Path, end: int) -> None:
                 raise ValueError(f"{path} goes on after its end: tar files must not be joined")
 
 
-def _text(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> str:
-    stream = archive.extractfile(info)
+def _text(stream: IO[bytes] | None, name: str, beside: str) -> str:
     data = b"" if stream is None else stream.read()
-    is_label = info.name.lower().endswith(f".{LABEL}")
-    if is_label and NUMBER.fullmatch(data.strip()):
+    if beside == LABEL and NUMBER.fullmatch(data.strip()):
         return str(int(data))
     try:
-        if not is_label:
+        if beside != LABEL:
             return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         pass
-    what = "a class number" if is_label else "text in UTF-8"
-    raise ValueError(f"{path}: {info.name} holds {data[:20]!r}, not {what}")
+    what = "a class number of at most 18 digits" if beside == LABEL else "text in UTF-8"
+    raise ValueError(f"{name} holds {data[:20]!r}, not {what}")
 
 
 def _photos(config: DatasetConfig, members: list[Member], part: slice) -> Images:
