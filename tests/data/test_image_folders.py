@@ -91,6 +91,45 @@ def test_what_looks_like_an_image_and_is_not_read_is_counted_and_named(tmp_path:
     )
 
 
+@pytest.mark.parametrize(
+    "ending", "pbm j2k jpx jpf ico dib pcx hdr PBM Ico apng exr jxl svg cur".split()
+)
+def test_images_of_kinds_that_are_not_read_are_named(ending: str, tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    (tmp_path / f"b.{ending}").write_bytes(b"anything")
+    told = f"files that look like images and are not read: 1 (b.{ending})"
+    assert names(tmp_path) == ["a.png"] and list_images(tmp_path).remark() == told
+
+
+@pytest.mark.parametrize(
+    "kind", ["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "AVIF", "JPEG2000", "PPM"]
+)
+def test_images_without_an_ending_are_named(kind: str, tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "b", kind)
+    assert list_images(tmp_path).remark().endswith("not read: 1 (b)")
+
+
+def test_texts_and_numbers_are_no_images(tmp_path: Path) -> None:
+    for name, start in (("a", b"BM says"), ("b", b"P2P"), ("c", b"#?"), ("d", bytes(12))):
+        (tmp_path / name).write_bytes(start * 3)
+    assert list_images(tmp_path).remark() == ""
+
+
+def test_a_folder_that_is_read_twice_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "a/inner/1.png")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/10").symlink_to("../a/inner")
+    listing = list_images(tmp_path)
+    assert names(tmp_path) == ["a/inner/1.png", "b/inner/1.png", "c/10/1.png"]
+    told = "folders that are read more than once, by links: 2 (b is a, c/10 is a/inner)"
+    assert listing.remark() == told
+    (tmp_path / "c/10").unlink()
+    (tmp_path / "b").unlink()
+    (tmp_path / "b").symlink_to(".")  # leads no further
+    assert list_images(tmp_path).remark() == ""
+
+
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     save(tmp_path / "store/1.png")
     save(tmp_path / "all/0.png")
@@ -123,6 +162,8 @@ def test_a_folder_whose_name_is_no_utf8_is_refused(tmp_path: Path) -> None:
         list_folders(tmp_path)
 
 
-def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "0.png")
+def test_pipes_are_not_waited_for_and_named(tmp_path: Path) -> None:
+    for name in ("0.png", "1.HEIC", "2.txt"):
+        os.mkfifo(tmp_path / name)
     assert names(tmp_path) == []
+    assert list_images(tmp_path).remark().endswith("are not read: 2 (0.png, 1.HEIC)")

@@ -107,6 +107,23 @@ def test_what_is_left_out_is_counted_and_named(capsys: pytest.CaptureFixture[str
     assert told + "n2/phone.heic, contact_sheet.png)" in capsys.readouterr().out
 
 
+def test_a_split_whose_images_are_all_hidden_says_so() -> None:
+    Path("photos/val").rename("photos/hidden")
+    Path("photos/val").mkdir()
+    Path("photos/hidden").rename("photos/val/.cache")
+    told = "photos/val holds no class folder but 0 images; expected photos/val/<class>/<image>, one"
+    error = refused()
+    assert told in error and "; files that look like images and are not read: 12 (" in error
+
+
+def test_a_class_that_is_another_one_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree("photos/train/n2")
+    Path("photos/train/n2").symlink_to("n1")
+    readers.load(config())
+    told = "photos/train: folders that are read more than once, by links: 1 (n2 is n1)"
+    assert told in capsys.readouterr().out
+
+
 def test_other_classes_in_val_are_listed() -> None:
     shutil.move("photos/val/n2", "photos/val/n4")
     error = refused()

@@ -78,6 +78,21 @@ def test_missing_and_empty_places_are_named(tmp_path: Path) -> None:
         open_source(tmp_path / "a.txt")
 
 
+def test_a_folder_of_hidden_images_says_so(tmp_path: Path) -> None:
+    save_folder(pictures(2, seed=1), tmp_path / ".hidden")
+    told = r"holds 0 images \(.avif, .*\); files that look like images and are not read: 2 "
+    with pytest.raises(ValueError, match=told + r"\(.hidden/0000.png, .hidden/0001.png\)"):
+        open_source(tmp_path)
+
+
+def test_a_folder_that_is_read_twice_is_a_warning(tmp_path: Path) -> None:
+    save_folder(pictures(2, seed=1), tmp_path / "a")
+    (tmp_path / "b").symlink_to("a")
+    source = open_source(tmp_path)
+    assert len(source) == 4
+    assert source.remarks == ["folders that are read more than once, by links: 1 (b is a)"]
+
+
 def test_damaged_and_foreign_archives_are_named(tmp_path: Path) -> None:
     images, path = pictures(20, seed=1), tmp_path / "a.npz"
     np.savez(path, images)

@@ -150,7 +150,8 @@ def _from_folder(path: Path) -> Source:
     listing = list_images(path)
     files = listing.files
     if not files:
-        raise ValueError(f"{path} holds 0 images ({', '.join(sorted(SUFFIXES))})")
+        told = f"; {text}" if (text := listing.remark()) else ""
+        raise ValueError(f"{path} holds 0 images ({', '.join(sorted(SUFFIXES))}){told}")
     first, formats = image_header(files[0]), Counter[str]()
     shape, mode = _shape(files[0], first), first.mode
     for file in files:  # headers only, before any long work

@@ -54,6 +54,7 @@ def _classes(root: Path) -> dict[str, list[Path]]:
         raise ValueError(
             f"{root} holds no class folder but {len(listing.files)} images; "
             f"expected {root}/<class>/<image>, one folder a class"
+            + (f"; {remark}" if (remark := listing.remark()) else "")
         )
     for path in listing.files:
         inside = path.relative_to(root).parts
