@@ -1,6 +1,7 @@
 """What image files hold, against pixels written by hand."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,51 @@ def test_damaged_files_are_named(cut: int, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(whole.getvalue()[:cut])
     with pytest.raises(ValueError, match="a.png is not a readable image"):
         load_photo(tmp_path / "a.png", 8, 3)
+
+
+def test_every_cut_of_a_jpeg_2000_is_refused(tmp_path: Path) -> None:
+    """Pillow makes a picture of what is left of some."""
+    Image.fromarray(np.tile(RAMP, (16, 1))).save(tmp_path / "a.jp2")
+    whole = (tmp_path / "a.jp2").read_bytes()
+    for cut in range(len(whole)):
+        (tmp_path / "a.jp2").write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match="a.jp2 is not a readable image"):
+            read_image(tmp_path / "a.jp2", "L")
+
+
+def test_a_jpeg_2000_may_tell_its_length_in_other_ways_and_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.jp2"
+    Image.fromarray(RAMP).save(path, irreversible=False)
+    whole = path.read_bytes()
+    start = whole.index(b"jp2c") - 4
+    picture = whole[start + 8 :]
+    long = struct.pack(">I4sQ", 1, b"jp2c", 16 + len(picture)) + picture
+    open_end = struct.pack(">I4s", 0, b"jp2c") + picture
+    further = whole[start:] + struct.pack(">I4s", 12, b"xml ") + b"<a/>"
+    for box in (long, open_end, further, whole[start:] + b"anything"):
+        path.write_bytes(whole[:start] + box)
+        np.testing.assert_array_equal(np.asarray(read_image(path, "L")), RAMP)
+    path.write_bytes(whole[:start] + long[:-1])
+    with pytest.raises(ValueError, match="a.jp2 .*it ends inside its picture"):
+        image_header(path)
+    path.write_bytes(picture)  # no boxes at all
+    np.testing.assert_array_equal(np.asarray(read_image(path, "L")), RAMP)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "WEBP", "JPEG2000", "JPEG", "PNG", "GIF", "TIFF", "BMP"])
+def test_an_image_with_a_changed_byte_is_read_or_named(kind: str, tmp_path: Path) -> None:
+    """AVIF's decoder raises what others do not."""
+    path = tmp_path / "a.image"
+    Image.fromarray(np.stack([np.tile(RAMP, (16, 1))[:, :64]] * 3, 2)).save(path, kind)
+    whole = path.read_bytes()
+    for place in range(len(whole) // 4, len(whole), max(1, len(whole) // 60)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 64
+        path.write_bytes(damaged)
+        try:
+            read_image(path, "RGB")
+        except ValueError as error:
+            assert str(error).startswith(f"{path} is not a readable image")
 
 
 def test_enormous_images_are_named(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """What an image file holds: its format, and its pixels as 8 bits without loss of range."""
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -17,9 +18,11 @@ STILL = ("MPO",)  # formats whose first picture is the one meant: photographs wi
 LEVELS = 257  # of 16 bits, in one of 8
 INVERTED = 0  # TIFF's tag PhotometricInterpretation where white is 0
 PHOTOMETRIC = 262
+PICTURE_BOX, BOX_HEADER = b"jp2c", 8  # of JPEG 2000: the kind of its picture's box; bytes
 DAMAGE = (  # what Pillow raises of damaged files, and of enormous ones
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError),
     *(struct.error, Image.DecompressionBombError),
+    RuntimeError,  # of AVIF's decoder
 )
 
 
@@ -81,6 +84,8 @@ def _unreadable(image: Image.Image) -> str:
     """What keeps an image that is not damaged from being read; nothing if it can be."""
     if image.format not in STILL and (count := getattr(image, "n_frames", 1)) > 1:
         return f"it holds {count} images, and it is not known which one is meant"
+    if image.format == "JPEG2000" and image.fp and _is_cut(image.fp):
+        return "it ends inside its picture"
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
         return "its pixels are numbers of 32 bits, and it is not known which one is white"
     if image.mode.startswith("I;16") and image.format == "TIFF":
@@ -89,6 +94,30 @@ def _unreadable(image: Image.Image) -> str:
         if image.tag_v2.get(PHOTOMETRIC) == INVERTED:  # type: ignore[attr-defined]
             return "its 16-bit pixels are inverted, 0 being white; write them with 0 as black"
     return ""
+
+
+def _is_cut(stream: IO[bytes]) -> bool:
+    """Whether a JPEG 2000 file ends inside the box of its picture, of which Pillow may read a part.
+
+    A file without boxes does not say how long it is.
+    """
+    before = stream.tell()
+    size = stream.seek(0, os.SEEK_END)
+    start = 0
+    kind, length = _box(stream, start)
+    while kind != PICTURE_BOX and length >= BOX_HEADER and start + length < size:
+        start += length
+        kind, length = _box(stream, start)
+    stream.seek(before)
+    return kind == PICTURE_BOX and start + length > size
+
+
+def _box(stream: IO[bytes], start: int) -> tuple[bytes, int]:
+    """Kind and length of the box that begins at `start`; 0 is a length up to the file's end."""
+    stream.seek(start)
+    header = stream.read(2 * BOX_HEADER)
+    length = int.from_bytes(header[:4])
+    return header[4:8], int.from_bytes(header[8:]) if length == 1 else length
 
 
 def _is_deep(image: Image.Image) -> bool:
