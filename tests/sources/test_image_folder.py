@@ -143,6 +143,23 @@ def test_training_images_that_are_linked_as_test_images_are_refused(link: str) -
     assert f"test images must not be training images, but {told}" in refused()
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("caf\xe9", "cafe\u0301"),
+        ("cat", "cat "),
+        ("a b", "a\xa0b"),
+        ("cat", "cat\u200b"),
+        ("größe", "gro\u0308ße"),
+    ],
+)
+def test_other_classes_that_look_alike_are_told_apart(one: str, other: str) -> None:
+    for split, name in (("train", one), ("val", other)):
+        Path("photos", split, "n2").rename(Path("photos", split, name))
+    told = f"only photos/train has {one!a}; only photos/val has {other!a}"
+    assert told in refused()
+
+
 def test_an_empty_class_and_a_flat_split_are_named() -> None:
     for path in Path("photos/val/n2").iterdir():
         path.unlink()

@@ -132,10 +132,10 @@ def test_journeydb_trains_on_captions_and_coco_tests() -> None:
     np.testing.assert_array_equal(data.test_images, [expected(7), expected(30)])
 
 
-def write_coco() -> None:
+def write_coco() -> dict[str, Any]:
     """Image 30 has two captions, the first of which comes last in the file."""
     notes = [(9, 30, "later"), (5, 7, "seven"), (2, 30, "a dog")]
-    table = {
+    table: dict[str, Any] = {
         "images": [{"id": number, "file_name": f"{number}.png"} for number in (30, 7, 8)],
         "annotations": [
             {"id": note, "image_id": image, "caption": text} for note, image, text in notes
@@ -144,6 +144,16 @@ def write_coco() -> None:
     write("data/coco/annotations/captions_val.json", json.dumps(table))
     for number in (7, 30):
         write(f"data/coco/val/{number}.png", picture(number))
+    return table
+
+
+def refused_coco(table: dict[str, Any]) -> str:
+    write("data/coco/annotations/captions_val.json", json.dumps(table))
+    write("data/journeydb/train/lines.jsonl", '{"img_path": "a.png", "prompt": "a"}')
+    write("data/journeydb/train/imgs/a.png", picture(0))
+    with pytest.raises(FileNotFoundError) as error:
+        sources.load(config("journeydb", PHOTOS))
+    return str(error.value)
 
 
 def test_one_folder_can_hold_both_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -183,6 +193,39 @@ def test_other_tables_of_captions_are_refused() -> None:
         sources.load(config("journeydb", "a.json other.json"))
     with pytest.raises(FileNotFoundError, match="captions_a.json is no file of MS-COCO's captions"):
         sources.load(config("journeydb", "captions_a.json captions_other.json"))
+
+
+@pytest.mark.parametrize("caption", [None, 3, ["a"], {"a": 1}, True])
+def test_a_caption_of_coco_that_is_no_text_is_shown(caption: Any) -> None:
+    table = write_coco()
+    table["annotations"][1]["caption"] = caption
+    error = refused_coco(table)
+    assert "captions_val.json is no file of MS-COCO's captions (TypeError" in error
+    assert f"the caption {caption!r} is no text" in error
+
+
+def test_images_of_coco_with_the_same_id_are_refused() -> None:
+    table = write_coco()
+    table["images"].append({"id": 30, "file_name": "7.png"})
+    assert "captions_val.json holds several images of the same id: 30" in refused_coco(table)
+
+
+@pytest.mark.parametrize("other", ["cafe\u0301", "caf\xe9\u200b"])
+def test_captions_that_look_alike_stay_apart_and_are_told(
+    other: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = splits_of(["caf\xe9", "a", other], [other])
+    assert splits["train"].labels.tolist() == [0, 1, 2] and splits["test"].labels.tolist() == [2]
+    told = f"captions look alike and are classes of their own: 'caf\\xe9', {ascii(other)}\n"
+    assert told in capsys.readouterr().out
+
+
+def test_empty_captions_are_a_class_and_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    splits = splits_of(["a", "", " \n"], ["a"])
+    assert splits["train"].labels.tolist() == [0, 1, 1]
+    assert capsys.readouterr().out == (
+        "  2 captions of train images are empty, a class of their own\n"
+    )
 
 
 def test_lines_that_are_training_and_test_images_are_refused() -> None:

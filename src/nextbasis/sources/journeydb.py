@@ -7,6 +7,7 @@ images; five people have described each.
 """
 
 import os
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,9 +84,12 @@ def _journeydb(file: Path) -> Samples:
 
 def _caption(entry: dict[str, Any]) -> str:
     """The caption; of images that GPT-3.5 was not asked about, the prompt they were made from."""
-    caption = (entry.get("Task2") or {}).get("Caption") or entry["prompt"]
+    return _text((entry.get("Task2") or {}).get("Caption") or entry["prompt"])
+
+
+def _text(caption: Any) -> str:
     if not isinstance(caption, str):
-        raise TypeError(f"{caption!r} is no text")
+        raise TypeError(f"the caption {caption!r} is no text")
     return caption
 
 
@@ -102,8 +106,13 @@ def _coco(file: Path) -> Samples:
         for note in notes:
             first.setdefault(note["image_id"], note["caption"])
         paths = [str(folder / names[image]) for image in first]
+        captions = [_text(caption) for caption in first.values()]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{file} is no file of MS-COCO's captions ({error!r})") from error
+    if len(names) < len(table["images"]):
+        counts = Counter(image["id"] for image in table["images"])
+        twice = [image for image, count in counts.items() if count > 1]
+        raise ValueError(f"{file} holds several images of the same id: {listed(twice)}")
     if without := [name for image, name in names.items() if image not in first]:
         print(f"  {file}: {len(without)} images have no caption: {listed(without)}", flush=True)
-    return paths, list(first.values())
+    return paths, captions

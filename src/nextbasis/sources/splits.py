@@ -1,5 +1,6 @@
 """What a source of images gives: labels, and images that can be read a part at a time."""
 
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -61,9 +62,12 @@ def check_same_classes(
 
     Raises: ValueError listing the difference; `in_train` and `in_test` say where the names are.
     """
+    alike = _alike({*train, *test})
     parts = {
-        f"only {in_train} has": [name for name in train if name not in test],
-        f"only {in_test} has": [name for name in test if name not in train],
+        f"only {where} has": [
+            ascii(name) if name in alike else name for name in these if name not in those
+        ]
+        for where, these, those in ((in_train, train, test), (in_test, test, train))
     }
     if told := [f"{what} {listed(names)}" for what, names in parts.items() if names]:
         raise ValueError(f"the splits have different classes: {listed(told, '; ')}")
@@ -92,7 +96,8 @@ def captioned(
     """Splits whose labels number the different captions; runs of blanks in them count as one.
 
     A label is the position of the caption in order of first appearance, in the training split
-    first. `texts` holds one caption an image.
+    first. `texts` holds one caption an image. Labels that one may not expect are printed: of images
+    without words, and of captions that look alike and are different characters.
 
     Raises: ValueError naming the split if it holds no image.
     """
@@ -101,14 +106,40 @@ def captioned(
     for split in ("train", "test"):
         if not texts[split]:
             raise ValueError(f"the split {split} holds no image with a caption")
-        each = (" ".join(text.split()) for text in texts[split])
+        each = [" ".join(text.split()) for text in texts[split]]
+        if empty := each.count(""):
+            print(
+                f"  {empty} captions of {split} images are empty, a class of their own", flush=True
+            )
         found = [numbers.setdefault(text, len(numbers)) for text in each]
         labels[split] = np.asarray(found, np.int64)
     captions = list(numbers)
+    if alike := _alike(numbers.keys()):
+        told = listed(map(ascii, alike))
+        print(f"  captions look alike and are classes of their own: {told}", flush=True)
     return {
         split: Split(labels=labels[split], images=images[split], captions=captions)
         for split in labels
     }
+
+
+def _alike(texts: Collection[str]) -> list[str]:
+    """Those of different texts that no reader can tell apart, side by side."""
+    odd: dict[str, list[str]] = {}
+    for text in texts:
+        if (look := _looks(text)) != text:
+            odd.setdefault(look, []).append(text)
+    groups = [[look, *group] if look in texts else group for look, group in odd.items()]
+    return [text for group in groups if len(group) > 1 for text in group]
+
+
+def _looks(text: str) -> str:
+    """A text with its letters composed and single blanks, without what cannot be seen."""
+    text = " ".join(text.split())
+    if text.isascii() and text.isprintable():
+        return text
+    composed = unicodedata.normalize("NFC", text)
+    return "".join(sign for sign in composed if sign.isprintable())
 
 
 def in_threads(jobs: Iterable[Callable[[], UInt8[np.ndarray, "s s c"]]]) -> Images:
