@@ -143,7 +143,55 @@ def test_all_sources_failing_lists_every_reason(workspace, monkeypatch):
     assert "here/train-images-idx3-ubyte.gz" in message
     assert "apt-get is not installed" in message
     assert "torchvision cannot download FashionMNIST (Error downloading x)" in message
-    assert sources.FOLDER_VARIABLE in message
+    told = "set NEXTBASIS_DATA to a folder that holds its files or connect to the network"
+    assert message.splitlines()[-1] == f"To mend this, {told}."
+
+
+def last_line(config: DatasetConfig) -> str:
+    with pytest.raises(FileNotFoundError) as caught:
+        sources.load(config)
+    return str(caught.value).splitlines()[-1]
+
+
+def test_missing_files_are_asked_for_where_they_are_looked_for(workspace, monkeypatch):
+    told = "To mend this, set NEXTBASIS_DATA to a folder that holds its files."
+    assert last_line(data_config()) == told
+    monkeypatch.setenv(sources.FOLDER_VARIABLE, "elsewhere")
+    told = "To mend this, put its files into elsewhere, which NEXTBASIS_DATA names."
+    assert last_line(data_config()) == told
+    monkeypatch.setattr(debian.shutil, "which", lambda tool: None)
+    package = [SourceConfig(kind="debian", location="package")]
+    assert last_line(data_config(sources=package)) == "To mend this, connect to the network."
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_files_that_are_there_and_damaged_need_no_other_folder(workspace, monkeypatch, is_named):
+    write_idx(workspace / "here")
+    if is_named:
+        monkeypatch.setenv(sources.FOLDER_VARIABLE, "here")
+    (workspace / "here/train-labels-idx1-ubyte.gz").write_bytes(b"damaged")
+    local = SourceConfig(kind="local", location="here")
+    assert "train-labels-idx1-ubyte.gz cannot be unpacked" in last_line(data_config())
+    photos = SourceConfig(kind="image_folder", location="photos")
+    assert "no folder " in last_line(data_config(sources=[local, photos]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "location", "place"),
+    [
+        ("image_folder", "unused", "image_folder elsewhere"),
+        ("webdataset", "a.tar b.tar", "webdataset a.tar b.tar below elsewhere"),
+        ("local", "here", "local here"),
+    ],
+)
+def test_the_folder_that_is_read_is_told(workspace, monkeypatch, capsys, kind, location, place):
+    monkeypatch.setenv(sources.FOLDER_VARIABLE, "elsewhere")
+    config = data_config(sources=[SourceConfig(kind=kind, location=location)])
+    last_line(config)
+    assert f"dataset toy: trying {place}\n" in capsys.readouterr().out
+    monkeypatch.delenv(sources.FOLDER_VARIABLE)
+    last_line(config)
+    assert f"dataset toy: trying {kind} {location}\n" in capsys.readouterr().out
 
 
 def test_environment_variable_is_looked_in_first(workspace, monkeypatch):

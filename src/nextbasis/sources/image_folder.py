@@ -45,8 +45,7 @@ def _classes(root: Path) -> dict[str, list[Path]]:
     """The images of every class folder, in natural order of both."""
     if not root.is_dir():
         raise FileNotFoundError(
-            f"no folder {root}; expected {root}/<class>/<image>, one folder a class. "
-            f"{FOLDER_VARIABLE} can name the folder above {root.name}"
+            f"no folder {root}; expected {root}/<class>/<image>, one folder a class"
         )
     classes: dict[str, list[Path]] = {name: [] for name in list_folders(root)}
     listing = list_images(root)

@@ -10,7 +10,7 @@ from urllib.error import URLError
 import numpy as np
 from jaxtyping import UInt8
 
-from nextbasis.config import DatasetConfig
+from nextbasis.config import DatasetConfig, SourceConfig
 from nextbasis.sources import debian, emoji, idx, image_folder, journeydb, parquet, webdataset
 from nextbasis.sources.archives import FOLDER_VARIABLE
 from nextbasis.sources.images import pad
@@ -18,6 +18,8 @@ from nextbasis.sources.splits import Split, Splits, check_every_class, check_lab
 from nextbasis.support.words import listed
 
 IDX_FILES = {"train": "train", "test": "t10k"}  # split -> how MNIST's files name it
+PATTERNS = ("webdataset", "parquet", "journeydb")  # kinds whose location is two of them
+FETCHED = ("debian", "torchvision", "npm")  # kinds that download
 TIMEOUT = 15.0  # seconds without an answer after which torchvision's download is given up
 
 
@@ -26,24 +28,48 @@ def load(config: DatasetConfig) -> tuple[Splits, str]:
 
     Raises: FileNotFoundError listing every source tried and why it failed.
     """
-    reasons = []
+    failed: list[tuple[str, str, Exception]] = []
     for source in config.sources:
-        name = f"{source.kind} {source.location}".strip()
+        name = _place(source)
         print(f"dataset {config.name}: trying {name}", flush=True)
         try:
             splits = READERS[source.kind](config, source.location)
             check_every_class(config, splits["train"].labels)
         except (OSError, ValueError) as error:
-            reasons.append(f"{name}: {error}")
+            failed.append((source.kind, name, error))
             print(f"  not usable: {error}", flush=True)
         else:
             print(f"  using {name}", flush=True)
             return splits, name
-    tried = "\n  ".join(reasons)
-    raise FileNotFoundError(
-        f"dataset {config.name}: no source works. Tried:\n  {tried}\n"
-        f"Set {FOLDER_VARIABLE} to a folder that holds its files, or connect to the network."
-    )
+    tried = "\n  ".join(f"{name}: {error}" for _, name, error in failed)
+    advice = _advice([(kind, error) for kind, _, error in failed])
+    raise FileNotFoundError(f"dataset {config.name}: no source works. Tried:\n  {tried}{advice}")
+
+
+def _place(source: SourceConfig) -> str:
+    """Kind and place of a source, as its reader takes FOLDER_VARIABLE."""
+    place, folder = source.location, os.environ.get(FOLDER_VARIABLE)
+    if folder and source.kind == "image_folder":
+        place = folder
+    elif folder and source.kind in PATTERNS:
+        place += f" below {folder}"
+    return f"{source.kind} {place}".strip()
+
+
+def _advice(failed: list[tuple[str, Exception]]) -> str:
+    """A line on what can be done where files are missing; none where those there are damaged."""
+    own = [error for kind, error in failed if kind not in FETCHED]
+    is_missing = bool(own) and all(isinstance(error, FileNotFoundError) for error in own)
+    fetched = [kind for kind, _ in failed if kind in FETCHED]
+    folder = os.environ.get(FOLDER_VARIABLE)
+    ways = []
+    if folder and is_missing:
+        ways.append(f"put its files into {folder}, which {FOLDER_VARIABLE} names")
+    elif not folder and (is_missing or "npm" in fetched):
+        ways.append(f"set {FOLDER_VARIABLE} to a folder that holds its files")
+    if fetched:
+        ways.append("connect to the network")
+    return f"\nTo mend this, {' or '.join(ways)}." if ways else ""
 
 
 def _local(config: DatasetConfig, location: str) -> Splits:
