@@ -10,6 +10,7 @@ import builders
 from nextbasis.config import (
     BasisConfig,
     DatasetConfig,
+    SourceConfig,
     TokenizerConfig,
     TokenizerStage,
     TokensStage,
@@ -39,7 +40,13 @@ def basis_config(init: str, **changes: object) -> BasisConfig:
 KL = token_config("kl")
 PATCHES = token_config("patches", downsample=2, latent_channels=4)
 DATASET = DatasetConfig(
-    name="toy", image_size=8, channels=1, num_classes=3, num_test=9, sources=[], checksums={}
+    name="toy",
+    image_size=8,
+    channels=1,
+    num_classes=3,
+    num_test=9,
+    sources=[SourceConfig(kind="local", location="here")],
+    checksums={},
 )
 
 

@@ -113,6 +113,51 @@ def test_key_value_and_what_would_be_right_are_named(word: str, message: str) ->
     assert message.startswith("stage train does not read") or not FOREIGN.search(message)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("sources={}", "sources={kind: local}", "sources.kind=local", "sources.5.kind=local"),
+        *("checksums=[]", "captions={}", "captions={a: b}"),
+    ],
+)
+def test_a_list_in_place_of_keys_and_the_reverse_name_the_key(value: str) -> None:
+    words = ["scale=tiny", "key=''", "dataset=digits", f"dataset.{value}"]
+    with pytest.raises(ValueError) as error:
+        compose("dataset", words, CONFIG)
+    message = str(error.value)
+    key = value.partition("=")[0]
+    assert message.startswith(f"dataset.{key}: the value is of another shape; a list stands in [ ]")
+    assert not FOREIGN.search(message)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("num_test=-5", "dataset.num_test must be 0 or more, got -5"),
+        ("channels=2", "dataset.channels must be 1 (grey) or 3 (RGB), got 2"),
+        ("channels=4", "dataset.channels must be 1 (grey) or 3 (RGB), got 4"),
+        ("channels=0", "dataset.channels must be 1 (grey) or 3 (RGB), got 0"),
+        ("sources=[]", "dataset.sources must list at least one source, got none"),
+        ("name=a/b", "dataset.name must be a plain file name, without slashes; got 'a/b'"),
+        ("name=..", "dataset.name must be a plain file name, without slashes; got '..'"),
+        ("name=' '", "dataset.name must be a plain file name, without slashes; got ' '"),
+        ("name=''", "dataset.name must be a plain file name, without slashes; got ''"),
+        ("name='a\nb'", "dataset.name must be a plain file name, without slashes; got 'a\\nb'"),
+    ],
+)
+def test_values_of_a_dataset_that_cannot_be_are_refused(value: str, message: str) -> None:
+    words = ["scale=tiny", "key=''", "dataset=digits", f"dataset.{value}"]
+    with pytest.raises(ValueError) as error:
+        compose("dataset", words, CONFIG)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("name", ["café", "my photos", "a.b-c_1", "数字"])
+def test_a_dataset_may_have_any_plain_name(name: str) -> None:
+    words = ["scale=tiny", "key=''", "dataset=digits", f"dataset.name='{name}'"]
+    assert compose("dataset", words, CONFIG).dataset.name == name
+
+
 def test_a_plus_in_front_changes_nothing() -> None:
     wanted = composed("basis.init=xar", "basis.options={cells_per_side: 4}", "seed=3")
     options = "basis.options.cells_per_side=4"

@@ -26,6 +26,13 @@ def fraction(section: str, part: object, *names: str) -> None:
             raise ValueError(f"{section}.{name} must lie in [0, 1], got {getattr(part, name)}")
 
 
+def check_file_name(key: str, name: str) -> None:
+    """A name that a folder can have, in any language; blanks may stand inside."""
+    is_plain = name.isprintable() and name == name.strip() and "/" not in name
+    if not is_plain or name in ("", ".", ".."):
+        raise ValueError(f"{key} must be a plain file name, without slashes; got {name!r}")
+
+
 def check_heads(model: Any, width: str, heads: str) -> None:
     """Attention heads divide the width."""
     positive("model", model, width, heads)

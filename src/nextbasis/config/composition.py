@@ -21,6 +21,8 @@ from nextbasis.support.yamls import read_keys
 
 CONFIG_FOLDER = Path("config")
 SCALES = "scales"  # below it: a folder a scale
+UNFIT = (HydraException, OmegaConfBaseException, ValueError)  # what words raise that do not fit
+SHAPE = "the value is of another shape; a list stands in [ ], keys with their values in { }"
 SEEDS = 2**32  # PyTorch's CPU generator takes no more of a seed than 32 bits
 
 
@@ -34,10 +36,13 @@ def compose(stage: str, overrides: Sequence[str], folder: Path = CONFIG_FOLDER) 
     wanted = {field.name: field.type for field in fields(schema)}
     words = [_chosen(word, folder) for word in check_overrides(stage, overrides, wanted)]
     try:
-        with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
-            raw = hydra_compose("config", [f"hydra.searchpath=[{_recipes()}]", *words])
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(f"stage {stage}: {folder / 'config.yaml'} cannot be composed") from error
+        raw = _raw(words, folder)
+    except UNFIT as error:
+        if (word := _blamed(words, folder)) is None:
+            told = f"{folder / 'config.yaml'} cannot be composed"
+            raise ValueError(f"stage {stage}: {told}") from error
+        key, _, value = word.lstrip("+").partition("=")
+        raise ValueError(f"{key}: {SHAPE}; got {value}") from error
     values = {}
     for name, kind in wanted.items():
         if OmegaConf.is_missing(raw, name) or name not in raw:
@@ -47,6 +52,24 @@ def compose(stage: str, overrides: Sequence[str], folder: Path = CONFIG_FOLDER) 
             section(name, raw[name]) if name in SECTIONS else _plain(name, kind, raw[name])
         )
     return schema(**values)
+
+
+def _raw(words: Sequence[str], folder: Path) -> DictConfig:
+    with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
+        return hydra_compose("config", [f"hydra.searchpath=[{_recipes()}]", *words])
+
+
+def _blamed(words: Sequence[str], folder: Path) -> str | None:
+    """The value of a section without which all else can be composed; none if there is no such."""
+    for word in words:
+        if "." not in word.partition("=")[0]:
+            continue
+        try:
+            _raw([other for other in words if other is not word], folder)
+        except UNFIT:
+            continue
+        return word
+    return None
 
 
 def _plain(name: str, kind: Any, raw: Any) -> Any:
@@ -116,9 +139,10 @@ def section(name: str, raw: DictConfig | dict[str, Any]) -> Any:
             raise ValueError(f"{name}: no value for {listed(missing)}")
         made: Any = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        keys = nearest((field.name for field in fields(schema)), str(error.full_key or ""))
-        key = f"{name}.{error.full_key}" if error.full_key else name
-        message = str(error).splitlines()[0]
+        wrong = str(error.full_key or _misshapen(schema, raw))
+        keys = nearest((field.name for field in fields(schema)), wrong)
+        key = f"{name}.{wrong}" if wrong else name
+        message = str(error).splitlines()[0] if error.full_key or not wrong else SHAPE
         if isinstance(error, ConfigKeyError | ConfigAttributeError):
             message = "there is no such key"
         raise ValueError(f"{key}: {message}; the keys of {name} are {keys}") from error
@@ -126,6 +150,17 @@ def section(name: str, raw: DictConfig | dict[str, Any]) -> Any:
         if isinstance(value, float) and not isfinite(value):
             raise ValueError(f"{name}.{key} must be finite, got {value}")
     return made
+
+
+def _misshapen(schema: Any, raw: DictConfig | dict[str, Any]) -> str:
+    """The key whose value alone does not fit the schema; nothing if there is none."""
+    whole = OmegaConf.create(raw)
+    for key in map(str, raw):
+        try:
+            OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.masked_copy(whole, key))
+        except OmegaConfBaseException:
+            return key
+    return ""
 
 
 def as_dict(config: Any) -> dict[str, Any]:

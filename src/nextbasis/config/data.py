@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from nextbasis.config.checks import choose, positive
+from nextbasis.config.checks import check_file_name, choose, positive
 from nextbasis.support.words import listed
 
 LABELLED_KINDS = ("local", "torchvision", "debian", "sklearn", "image_folder")
@@ -63,8 +63,15 @@ class DatasetConfig:
     captions: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Check sizes, and that the sources have what `num_classes` counts."""
-        positive("dataset", self, "image_size", "channels")
+        """Check name and sizes, and that the sources have what `num_classes` counts."""
+        check_file_name("dataset.name", self.name)
+        positive("dataset", self, "image_size")
+        if self.channels not in (1, 3):
+            raise ValueError(f"dataset.channels must be 1 (grey) or 3 (RGB), got {self.channels}")
+        if self.num_test < 0:
+            raise ValueError(f"dataset.num_test must be 0 or more, got {self.num_test}")
+        if not self.sources:
+            raise ValueError("dataset.sources must list at least one source, got none")
         without = CAPTIONED_KINDS if self.num_classes else LABELLED_KINDS
         wrong = [source.kind for source in self.sources if source.kind in without]
         if self.num_classes < 0 or wrong:
