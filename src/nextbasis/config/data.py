@@ -34,7 +34,8 @@ class SourceConfig:
     kind: str
     # A folder, the name of a dataset, or a package with its version. Of webdataset, parquet and
     # journeydb a pattern for the training images and one for the test images, separated by a
-    # blank, with `*` or `{000..146}`.
+    # blank, with `*` or `{000..146}`; in the folder that NEXTBASIS_DATA names, its last folders
+    # count as far as they are there, too.
     location: str
 
     def __post_init__(self) -> None:
@@ -46,7 +47,7 @@ class SourceConfig:
 class DatasetConfig:
     """Which labelled images are studied."""
 
-    name: str  # in tables and results
+    name: str  # in tables and results; a file name
     image_size: int  # pixels a side, after zero padding or cropping
     channels: int  # 1: grey, 3: colour
     num_classes: int  # 0: as many as there are different captions, which the source must have

@@ -84,7 +84,7 @@ def _unreadable(image: Image.Image) -> str:
     """What keeps an image that is not damaged from being read; nothing if it can be."""
     if image.format not in STILL and (count := getattr(image, "n_frames", 1)) > 1:
         return f"it holds {count} images, and it is not known which one is meant"
-    if image.format == "JPEG2000" and image.fp and _is_cut(image.fp):
+    if image.format == "JPEG2000" and _is_cut(image.fp):  # type: ignore[attr-defined]
         return "it ends inside its picture"
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
         return "its pixels are numbers of 32 bits, and it is not known which one is white"
