@@ -140,9 +140,10 @@ def _checked(path: Path, info: tarfile.TarInfo, held: tarfile.TarInfo | None) ->
     Raises: ValueError naming `info` if there is none.
     """
     if held is None or held.issym():
+        option = "-h" if held else "--hard-dereference"
         raise ValueError(
             f"{path}: {info.name} is a link to {(held or info).linkname}, which is not followed; "
-            "write the tar with -h (--dereference)"
+            f"write the tar with {option}"
         )
     if not held.isfile():
         raise ValueError(f"{path}: {info.name} is no file; write the tar without it")
