@@ -53,10 +53,11 @@ NAMES += ["net_ema", "generator-ema", "ema_0.9999", "EMA", "modelEMA", "shadow",
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("inner", [None, "shadow", "state_dict"])
+@pytest.mark.parametrize("decay", [0.9, torch.tensor(0.9), torch.tensor([0.9])])
 def test_averaged_weights_are_taken_by_any_of_their_names(
-    name: str, inner: str | None, tmp_path: Path
+    name: str, inner: str | None, decay: float | Tensor, tmp_path: Path
 ) -> None:
-    section = MEAN if inner is None else {"decay": 0.9, inner: MEAN}
+    section = MEAN if inner is None else {"decay": decay, inner: MEAN}
     content = {"model": RAW, name: section, "opt": {"state": {}}, "args": ARGUMENTS}
     state, origin = saved(content, tmp_path / "file.pth")
     assert_are(state, MEAN)
@@ -149,6 +150,18 @@ def test_a_compiled_part_is_unwrapped(tmp_path: Path) -> None:
 def test_a_prefix_of_some_names_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 of 2 have 'module.' in front of their names"):
         saved({"module.a.weight": RAW["a.weight"], "a.bias": RAW["a.bias"]}, tmp_path / "file.pth")
+
+
+@pytest.mark.parametrize(
+    "prefix", ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."]
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_weights_with_and_without_a_prefix_are_refused(
+    prefix: str, count: int, tmp_path: Path
+) -> None:
+    both = RAW | {prefix + name: tensor for name, tensor in list(MEAN.items())[:count]}
+    with pytest.raises(ValueError, match=f"weights twice, with '{prefix}' .*: a.weight.*; keep"):
+        saved({"model": both}, tmp_path / "file.pth")
 
 
 def test_averages_of_pytorch_itself_are_read(tmp_path: Path) -> None:

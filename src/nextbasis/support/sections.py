@@ -5,6 +5,7 @@ names, and evaluate with the average.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -86,12 +87,19 @@ def _sections(content: Mapping[Any, Any]) -> dict[str, Tensors]:
         found |= _split(FLAT, tensors)
     for key, value in content.items():
         if isinstance(value, Mapping):
-            if tensors := _tensors(value):
-                found |= _split(str(key), tensors)
-                continue
-            inner = {f"{key}/{name}": _tensors(part) for name, part in value.items()}
-            found |= {name: tensors for name, tensors in inner.items() if tensors}
+            own = _tensors(value)
+            parts = {f"{key}/{name}": _tensors(part) for name, part in value.items()}
+            inner = {name: tensors for name, tensors in parts.items() if tensors}
+            if own and _count(own) >= sum(map(_count, inner.values())):  # else they are counters
+                found |= _split(str(key), own)
+            else:
+                found |= inner
     return found
+
+
+def _count(tensors: Tensors) -> int:
+    """How many numbers there are."""
+    return sum(tensor.numel() for tensor in tensors.values())
 
 
 def _tensors(value: Any) -> Tensors:
@@ -131,13 +139,16 @@ def _best(found: Mapping[str, Tensors]) -> str:
 
 
 def _unwrapped(tensors: Tensors) -> tuple[Tensors, tuple[str, ...]]:
-    """Tensors under the names that they had before a model was wrapped; what was removed."""
+    """Tensors under the names that they had before a model was wrapped; what was removed.
+
+    Raises: ValueError if two have one name then, or some have a prefix that all should have.
+    """
     removed = []
     tensors = {name: tensor for name, tensor in tensors.items() if name != COUNTER}
     for part in ANYWHERE:
         if any(part in name for name in tensors):
             removed.append(part)
-            tensors = {name.replace(part, ""): tensor for name, tensor in tensors.items()}
+            tensors = _without(part, tensors)
     while tensors and all(name.startswith(IN_FRONT) for name in tensors):
         removed.append(IN_FRONT)
         tensors = {name.removeprefix(IN_FRONT): tensor for name, tensor in tensors.items()}
@@ -147,6 +158,21 @@ def _unwrapped(tensors: Tensors) -> tuple[Tensors, tuple[str, ...]]:
             "names; all must have it, or none"
         )
     return tensors, tuple(dict.fromkeys(removed))
+
+
+def _without(part: str, tensors: Tensors) -> Tensors:
+    """The tensors without a part of their names.
+
+    Raises: ValueError naming those whose names are others' then.
+    """
+    names = {name: name.replace(part, "") for name in tensors}
+    counts = Counter(names.values())
+    if twice := [name for name, short in names.items() if counts[short] > 1]:
+        raise ValueError(
+            f"holds weights twice, with '{part}' in their names and without: {listed(twice)}; "
+            "keep those that are meant"
+        )
+    return {names[name]: tensor for name, tensor in tensors.items()}
 
 
 def _is_plain(tensor: Tensor) -> bool:
