@@ -1,11 +1,15 @@
 """Files of weights: what is taken, what is told, what is refused; nothing in them runs."""
 
 import argparse
+import bz2
 import collections
 import datetime
+import gzip
+import lzma
 import os
 import pathlib
 import pickle
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +280,11 @@ def test_safetensors_are_known_by_name_or_content(name: str, tmp_path: Path) -> 
         ("page.safetensors", b"\n<!DOCTYPE html><title>Sign in</title>", "a page of the web"),
         ("model.safetensors.index.json", b'{"weight_map": {}}', "JSON text"),
         ("model-00001-of-00003.safetensors", b"", "one of 3 files that hold the weights together"),
+        ("a.pth.gz", gzip.compress(b"PK"), "compressed by gzip; `gunzip` it first"),
+        ("b.pth", bz2.compress(b"PK"), "compressed by bzip2"),
+        ("c.pth", lzma.compress(b"PK"), "compressed by xz"),
+        ("d.pth", pickle.dumps({"a": [0.5] * 99}), "a plain pickle, not a file of torch.save"),
+        ("e.pth", pickle.dumps({"a": np.ones(99)}, 2), "a plain pickle"),
     ],
 )
 def test_what_stands_in_place_of_weights_is_named(
@@ -284,6 +293,34 @@ def test_what_stands_in_place_of_weights_is_named(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=f"{name} is .*{message}"):
         read_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_tar_archive_around_weights_is_named(form: int, tmp_path: Path) -> None:
+    torch.save(RAW, tmp_path / "a.pth")
+    with tarfile.open(tmp_path / "b.pth", "w", format=form) as archive:
+        archive.add(tmp_path / "a.pth", "a.pth")
+    with pytest.raises(ValueError, match="b.pth is a tar archive; unpack it"):
+        read_checkpoint(tmp_path / "b.pth")
+
+
+def test_tensors_that_share_memory_are_set_apart(tmp_path: Path) -> None:
+    whole = torch.arange(24.0)
+    tensors = {
+        "a": whole[:12].view(3, 4),
+        "b": whole[12:],
+        "tied": whole[:12],
+        "alone": RAW["a.bias"],
+    }
+    tensors |= {"turned": torch.arange(6.0).view(2, 3).T, "one": torch.zeros(1).expand(5)}
+    tensors |= {"none": torch.zeros(0), "nothing": torch.zeros(0)}
+    found = apart(tensors)
+    assert_are(found, tensors)
+    assert found["alone"] is tensors["alone"]
+    save_file(found, tmp_path / "a.safetensors")
+    assert_are(
+        dict(sorted(load_file(tmp_path / "a.safetensors").items())), dict(sorted(tensors.items()))
+    )
 
 
 def test_archives_of_others_are_named(tmp_path: Path) -> None:

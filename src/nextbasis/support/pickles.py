@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 
+MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # torch.save's older files, near their beginning
 DAMAGED = "is not a complete PyTorch file of tensors; download it again"
 # Where classes come from whose objects stand beside weights: arguments, counters, settings.
 BESIDE = (
     *("numpy", "pathlib", "datetime", "decimal", "uuid", "types", "typing", "enum"),
     *("omegaconf", "easydict", "yacs", "pytorch_lightning", "lightning"),
 )
+PICKLE = b"\x80"  # how a pickle of protocol 2 or later begins
 FACTORIES = tuple(f"builtins.{name}" for name in ("int", "float", "str", "bool", "dict", "list"))
 MAPPINGS = ("collections.defaultdict", "easydict.EasyDict")  # made of such a factory, or of nothing
 
@@ -82,6 +84,14 @@ def _check_archive(path: Path) -> None:
             raise Foreign("is a TorchScript program, not weights; save its state_dict()")
         if "data.pkl" not in files:
             raise Foreign(f"is an archive that torch.save did not write ({min(files)}, …)")
+        return
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    if start.startswith(PICKLE) and len(start) > len(MAGIC) and MAGIC not in start:
+        raise Foreign(
+            "is refused: it is a plain pickle, not a file of torch.save; save its weights with "
+            "torch.save, with the program that wrote it"
+        )
 
 
 def _named_in(path: Path) -> Iterator[str]:

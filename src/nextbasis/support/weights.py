@@ -15,10 +15,14 @@ from nextbasis.support.words import listed
 
 # Files that stand where weights should, by how they begin.
 IMPOSTORS = {
+    b"\x1f\x8b": "compressed by gzip; `gunzip` it first",
+    b"BZh": "compressed by bzip2; `bunzip2` it first",
+    b"\xfd7zXZ": "compressed by xz; `unxz` it first",
     b"version https://git-lfs": "a pointer of Git LFS; `git lfs pull` fetches the file itself",
     b"<": "a page of the web, perhaps one to sign in at; download the file itself",
     b"{": "JSON text; name the file of weights",
 }
+TAR = (b"ustar", 257)  # what stands in a tar archive, and where
 PART = re.compile(r"-\d+-of-(\d+)\.")  # in the name of one of several files
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -36,10 +40,12 @@ def read_checkpoint(path: Path, section: str = "") -> tuple[dict[str, Tensor], O
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint {path}")
     with path.open("rb") as stream:
-        start = stream.read(64)
+        start = stream.read(TAR[1] + len(TAR[0]))
     for beginning, what in IMPOSTORS.items():
         if start.lstrip().startswith(beginning):
             raise ValueError(f"{path} is {what}")
+    if start.endswith(TAR[0]):
+        raise ValueError(f"{path} is a tar archive; unpack it and name the file of weights in it")
     if (part := PART.search(path.name)) and int(part[1]) > 1:
         raise ValueError(
             f"{path} is one of {int(part[1])} files that hold the weights together; put all of "
