@@ -16,12 +16,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from nextbasis.support.sections import Origin
-from nextbasis.support.weights import check_finite, check_floats, check_shapes, read_checkpoint
+from nextbasis.support.weights import (
+    apart,
+    check_finite,
+    check_floats,
+    check_shapes,
+    read_checkpoint,
+)
 from nextbasis.support.words import MOST, listed
 
 RAW = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.zeros(2)}

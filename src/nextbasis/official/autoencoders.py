@@ -14,7 +14,7 @@ from nextbasis.official.names import check_family
 from nextbasis.official.sizes import Votes
 from nextbasis.support.files import read_json, staged_folder, write_json
 from nextbasis.support.sections import Origin
-from nextbasis.support.weights import check_floats, read_checkpoint
+from nextbasis.support.weights import apart, check_floats, read_checkpoint
 from nextbasis.support.words import listed
 from nextbasis.tokenizers.common.loading import WEIGHTS
 from nextbasis.tokenizers.common.pretrained import OF_THE_LOSS, check_state
@@ -79,8 +79,7 @@ def save_tokenizer(folder: Path, imported: ImportedTokenizer) -> None:
     """Write weights, for config key tokenizer.weights, and the network's config; all or nothing."""
     config = {"family": imported.family, "network": as_dict(imported.network)}
     with staged_folder(folder) as staged:
-        contiguous = {name: tensor.contiguous() for name, tensor in imported.state.items()}
-        save_file(contiguous, staged / WEIGHTS)
+        save_file(apart(imported.state), staged / WEIGHTS)
         write_json(staged / CONFIG, config | {"imported": imported.origin.section})
 
 

@@ -18,7 +18,7 @@ from nextbasis.families.common.spec import TokenSpec
 from nextbasis.official.names import check_family, official_name, official_shapes, our_name
 from nextbasis.official.sizes import infer
 from nextbasis.support.files import read_json, staged_folder, write_json
-from nextbasis.support.weights import check_floats, check_shapes, read_checkpoint
+from nextbasis.support.weights import apart, check_floats, check_shapes, read_checkpoint
 from nextbasis.support.words import listed
 
 BUFFER_ERROR = 1e-5  # between stored and recomputed constants: other processors round otherwise
@@ -125,8 +125,7 @@ def save_imported(folder: Path, imported: Imported, basis: BasisConfig, order: O
     config: dict[str, Any] = {name: as_dict(part) for name, part in parts.items()}
     config |= {"spec": spec.as_dict(), "imported": imported.source}
     with staged_folder(folder) as staged:
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, staged / MODEL)
+        save_file(apart(tensors), staged / MODEL)
         write_json(staged / CONFIG, config)
 
 

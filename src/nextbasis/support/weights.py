@@ -91,6 +91,23 @@ def put_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     network.load_state_dict(tensors)
 
 
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same numbers, each tensor in memory of its own, as files of safetensors want them.
+
+    Tied weights share theirs, as do views of one buffer.
+    """
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.contiguous()
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in taken or storage.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+        taken.add(tensor.untyped_storage().data_ptr())
+        found[name] = tensor
+    return found
+
+
 def check_floats(tensors: Mapping[str, Tensor]) -> None:
     """Nothing if all are floating-point numbers, each of them finite.
 
