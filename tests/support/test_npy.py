@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -88,8 +89,7 @@ def test_other_files_are_named(tmp_path: Path) -> None:
         refused(read_labels, path)
         if path.suffix == ".npy":
             refused(READERS[".npy"], path)
-        if path.name != "objects.npy":
-            refused(open_source, path)
+        refused(open_source, path)
 
 
 def test_one_array_is_no_file_of_statistics(tmp_path: Path) -> None:
@@ -138,6 +138,65 @@ def test_names_in_an_archive_are_cut(tmp_path: Path) -> None:
     for read in (read_statistics, open_source):
         message = refused(read, tmp_path / "many.npz")
         assert message.endswith("and 288 more") and len(message) < 400
+
+
+@pytest.mark.parametrize("count", [10, 40, 2**40])
+def test_a_header_of_fewer_or_more_images_than_there_are_is_refused(
+    count: int, tmp_path: Path
+) -> None:
+    stream = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, 4, 4, 1)}
+    np.lib.format.write_array_header_1_0(stream, header)
+    data, path = stream.getvalue() + IMAGES.tobytes(), tmp_path / "a.npy"
+    path.write_bytes(data)
+    for read in (read_npy, lambda path: read_npy(path, mapped=True), open_source, read_labels):
+        message = refused(read, path)
+        assert f"shape ({count}, 4, 4, 1), {count * 16:,} bytes, where 320 are there" in message
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("arr_0.npy", data)
+    assert "a.npz: arr_0 has a header that tells of" in refused(open_source, tmp_path / "a.npz")
+
+
+def test_arrays_that_an_archive_holds_twice_are_refused(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    np.save(stream, IMAGES)
+    for first, second in (("arr_0.npy", "arr_0.npy"), ("arr_0", "arr_0.npy")):
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as made:
+            made.writestr(first, stream.getvalue())
+            with warnings.catch_warnings(action="ignore"):
+                made.writestr(second, stream.getvalue())
+        assert "it holds arr_0 2 times" in refused(open_source, tmp_path / "a.npz")
+        assert "it holds arr_0 2 times" in refused(
+            lambda path: read_npz(path, ("arr_0",)), tmp_path / "a.npz"
+        )
+
+
+def test_a_member_without_an_ending_is_read_as_numpy_reads_it(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    np.save(stream, IMAGES)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as made:
+        made.writestr("arr_0", stream.getvalue())
+    with np.load(tmp_path / "a.npz") as arrays:
+        wanted = arrays["arr_0"]
+    found = np.concatenate(list(open_source(tmp_path / "a.npz").batches(7)))
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_files_of_objects_are_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "objects.npy"
+    np.save(path, np.array([None]), allow_pickle=True)
+    for read in (read_npy, open_source, read_labels):
+        assert refused(read, path).endswith(
+            "holds Python objects, which are not read; save plain numbers"
+        )
+
+
+def test_labels_beyond_all_numbers_are_named_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "labels.npy"
+    np.save(path, np.array([0, 2**63 + 5], np.uint64))
+    assert f"holds {2**63 + 5}; labels are numbers of classes" in refused(read_labels, path)
+    np.save(path, np.array([0, 5], np.uint64))
+    assert read_labels(path).tolist() == [0, 5]
 
 
 @pytest.mark.parametrize("shape", [(), (20,), (4, 4), (20, 4, 4)])

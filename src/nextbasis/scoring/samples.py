@@ -101,24 +101,25 @@ def open_source(path: Path) -> Source:
 def _from_npz(path: Path) -> Source:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            names = list(dict.fromkeys(name.removesuffix(".npy") for name in archive.namelist()))
             if foreign := [name for name in FOREIGN if name in names]:
                 raise ValueError(
                     f"{path} holds {' and '.join(foreign)}: it is a file of statistics, or samples "
                     "that the official program would score by them; remove them from the samples"
                 )
-            if SAMPLE_ARRAY not in names:
+            member = _member(archive, path)
+            if member is None:
                 raise ValueError(f"{path} has no {SAMPLE_ARRAY}; it has {listed(names)}")
-            with archive.open(f"{SAMPLE_ARRAY}.npy") as stream:
-                shape, dtype = _header(stream, path)
+            with archive.open(member) as stream:
+                shape, dtype = _header(stream, path, member.file_size)
     except BROKEN as error:
         raise ValueError(f"{path} is not a complete .npz file ({error})") from error
 
     def read(size: int) -> Batches:
         # The archive is read in order, so that compressed files need no more memory.
         row = int(np.prod(shape[1:])) * dtype.itemsize
-        with zipfile.ZipFile(path) as archive, archive.open(f"{SAMPLE_ARRAY}.npy") as stream:
-            _header(stream, path)
+        with zipfile.ZipFile(path) as archive, archive.open(member.filename) as stream:
+            _header(stream, path, member.file_size)
             for start in range(0, shape[0], size):
                 count = min(size, shape[0] - start)
                 try:
@@ -139,9 +140,18 @@ def _from_npz(path: Path) -> Source:
     )
 
 
-def _header(stream: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype]:
+def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo | None:
     try:
-        return npy.read_header(stream)
+        return npy.find_member(archive, SAMPLE_ARRAY)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _header(stream: IO[bytes], path: Path, size: int) -> tuple[tuple[int, ...], np.dtype]:
+    try:
+        shape, dtype = npy.read_header(stream)
+        npy.check_size(shape, dtype, size - stream.tell())
+        return shape, dtype
     except ValueError as error:
         raise ValueError(f"{path}: {SAMPLE_ARRAY} {error}") from error
 
