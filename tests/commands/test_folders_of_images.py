@@ -75,9 +75,12 @@ def test_unpadded_names_score_as_the_array_does(capsys: pytest.CaptureFixture[st
     assert protocol["file_format"] == "npy" and plain_protocol["file_format"] == "PNG"
     assert plain_protocol["file_order"].startswith("natural") and "file_order" not in protocol
     natural = "files are read in natural order, numbers in names as numbers: 2.png comes where "
-    natural += "plain strings would put 10.png; labels, if given, are taken in this order"
+    natural += "plain strings would put 10.png; labels are taken in this order"
     assert natural in warnings_of(printed)
-    assert not any("natural" in text for text in warnings_of(quiet))
+    Path("same").symlink_to("plain")
+    _, _, unlabelled = score(capsys, "same")  # where no labels follow it, order is of no account
+    for told_otherwise in (quiet, unlabelled):
+        assert not any("natural" in text for text in warnings_of(told_otherwise))
 
 
 @pytest.mark.parametrize("command", ["score", "reference"])
@@ -131,13 +134,40 @@ def test_16_bits_are_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None
     assert "plain/7.png is of mode RGB with 16 bits; only 8-bit" in refused(capsys, *words)
 
 
+@pytest.mark.parametrize(
+    ("mode", "why"),
+    [
+        ("1", "its pixels have 1 bit"),
+        ("P", "its pixels are places in a palette"),
+        ("LA", "transparency would be lost silently"),
+        ("I;16", "16 bits would be lost silently"),
+    ],
+)
+def test_other_pixels_are_refused_for_what_they_are(
+    mode: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save("plain")
+    Image.new(mode, (32, 32)).save("plain/7.png")
+    capsys.readouterr()
+    error = refused(capsys, "score", "plain", "--reference", "ref", "--as", "x", *OPTIONS)
+    reasons = ("1 bit;", "palette", "transparency", "16 bits")
+    assert why in error and sum(reason in error for reason in reasons) == 1
+
+
 def test_a_reference_of_a_folder_is_that_of_the_array(capsys: pytest.CaptureFixture[str]) -> None:
     Path("folder").mkdir()
     for number, image in enumerate(np.load("real.npy")):
         Image.fromarray(image[..., 0]).save(f"folder/{number}.bmp")
     (Path("folder") / "cover.heic").touch()
-    printed = told(capsys, "reference", "folder", "again", "--computed-on", "a folder")
+    np.save("classes.npy", balanced(60))
+    printed = told(
+        capsys,
+        *("reference", "folder", "labelled", "--computed-on", "a folder"),
+        *("--labels", "classes.npy"),
+    )
     assert any("natural order" in text for text in warnings_of(printed))
+    printed = told(capsys, "reference", "folder", "again", "--computed-on", "a folder")
+    assert not any("natural order" in text for text in warnings_of(printed))
     assert any("not read: 1 (cover.heic)" in text for text in warnings_of(printed))
     with np.load("ref/statistics.npz") as one, np.load("again/statistics.npz") as two:
         assert one.files == two.files

@@ -130,8 +130,14 @@ def score(
     Raises: ValueError for bad images; all that can be known is checked before the first feature.
     """
     check_rounding(config, about["rounding"])
-    _warn(samples)
+    _warn(samples, labels is not None)
     found = score_images(samples, labels, reference, config, device())
+    if copies := found["protocol"]["duplicates"]:
+        warnings.warn(
+            f"{copies} of {len(samples)} images are exact copies of others: they count as often as "
+            "they are there",
+            stacklevel=2,
+        )
     found["protocol"] |= {
         "weights": UNKNOWN,
         "sampler": UNKNOWN,
@@ -195,7 +201,7 @@ def _compute(
     path: Path, config: EvaluationConfig, labels: np.ndarray | None, num_classes: int
 ) -> tuple[tuple[Statistics, Statistics | None, Tensor | None], dict[str, Any]]:
     images = open_source(path)
-    _warn(images)
+    _warn(images, labels is not None)
     if images.dtype != np.uint8 or len(images.shape) != 4 or images.shape[1] != images.shape[2]:
         raise ValueError(
             f"{path} must hold square uint8 images (N, H, W, C), got {images.dtype} {images.shape}"
@@ -222,6 +228,7 @@ def _compute(
     return summarise(images, subset, extractor, config.batch_size), about
 
 
-def _warn(source: Source) -> None:
-    for remark in source.remarks:
+def _warn(source: Source, with_labels: bool) -> None:
+    """Say what whoever brings images must know; of their order only where labels follow it."""
+    for remark in [*source.remarks, *(source.order if with_labels else ())]:
         warnings.warn(remark, stacklevel=3)

@@ -17,6 +17,11 @@ from nextbasis.support import npy
 from nextbasis.support.words import listed
 
 MODES = {"L": 1, "RGB": 3}  # kinds of image files that are read, and their channels
+KINDS = {  # others, and what to do about them
+    "1": "its pixels have 1 bit; write them as grey of 8",
+    "P": "its pixels are places in a palette; write their colours as RGB or grey",
+    "CMYK": "its colours are for print; write them as RGB",
+}
 ORDER = "natural: numbers in names as numbers"
 SAMPLE_ARRAY = "arr_0"  # as ADM's evaluation program names it
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last if encrypted
@@ -35,6 +40,7 @@ class Source:
     from_file: bool  # somebody's file or folder, whose order is kept
     stored: dict[str, str] = field(default_factory=dict)  # of somebody's: format and order of files
     remarks: list[str] = field(default_factory=list)  # what whoever brings them must know
+    order: list[str] = field(default_factory=list)  # the same, if there are labels in that order
 
     def __len__(self) -> int:
         """Number of images."""
@@ -186,6 +192,7 @@ def _from_folder(path: Path) -> Source:
         from_file=True,
         stored={"file_format": _told(formats), "file_order": ORDER},
         remarks=list(_remarks(listing, formats)),
+        order=list(_order(listing)),
     )
 
 
@@ -194,16 +201,15 @@ def _shape(file: Path, header: Header) -> tuple[int, int, int]:
 
     Raises: ValueError naming the file if its pixels are not 8-bit grey or RGB.
     """
-    kind = header.mode
-    if kind in MODES and header.is_transparent:
-        kind += " with a transparent colour"
-    if kind in MODES and header.bits > 8:
-        kind += f" with {header.bits} bits"
+    kind, why = header.mode, KINDS.get(header.mode, "convert it as it was meant")
+    if header.is_transparent:
+        why = "transparency would be lost silently"
+        kind += " with a transparent colour" if kind in MODES else ""
+    if header.bits > 8:
+        why = f"{header.bits} bits would be lost silently"
+        kind += f" with {header.bits} bits" if kind in MODES else ""
     if kind not in MODES:
-        raise ValueError(
-            f"{file} is of mode {kind}; only 8-bit grey (L) and RGB are scored: transparency and "
-            "16 bits would be lost silently"
-        )
+        raise ValueError(f"{file} is of mode {kind}; only 8-bit grey (L) and RGB are scored: {why}")
     return header.height, header.width, MODES[kind]
 
 
@@ -215,19 +221,23 @@ def _told(formats: Counter[str]) -> str:
 
 
 def _remarks(listing: Listing, formats: Counter[str]) -> Iterator[str]:
-    """What is not as one might think: files left out, another order, pixels that were changed."""
+    """What is not as one might think: files left out, pixels that were changed."""
     if text := listing.remark():
         yield text
-    plain = sorted(listing.files)
-    if swapped := [pair for pair in zip(listing.files, plain, strict=True) if pair[0] != pair[1]]:
-        ours, theirs = (file.relative_to(listing.folder) for file in swapped[0])
-        yield (
-            f"files are read in natural order, numbers in names as numbers: {ours} comes where "
-            f"plain strings would put {theirs}; labels, if given, are taken in this order"
-        )
     if lossy := sorted(formats.keys() & set(LOSSY)):
         count = sum(formats[name] for name in lossy)
         yield (
             f"{count} of {len(listing.files)} images are stored as {', '.join(lossy)}, which "
             "changes pixels and with them every score; score PNG files, .npy or .npz"
+        )
+
+
+def _order(listing: Listing) -> Iterator[str]:
+    """Where natural order is another than that of plain strings."""
+    plain = sorted(listing.files)
+    if swapped := [pair for pair in zip(listing.files, plain, strict=True) if pair[0] != pair[1]]:
+        ours, theirs = (file.relative_to(listing.folder) for file in swapped[0])
+        yield (
+            f"files are read in natural order, numbers in names as numbers: {ours} comes where "
+            f"plain strings would put {theirs}; labels are taken in this order"
         )
