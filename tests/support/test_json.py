@@ -8,7 +8,7 @@ import pytest
 
 from nextbasis.commands.geneval import KEYS, TAGS, read_results
 from nextbasis.commands.prompts import read_prompts
-from nextbasis.support.files import read_json, read_json_lines, write_json
+from nextbasis.support.files import read_json, read_json_lines, read_record, write_json
 
 FILE = Path("lines.jsonl")
 # Characters at which Python's str.splitlines cuts, though JSON may hold them.
@@ -79,3 +79,14 @@ def test_a_file_that_is_no_json_is_named(data: bytes) -> None:
     FILE.write_bytes(data)
     with pytest.raises(ValueError, match="^lines.jsonl is not valid JSON"):
         read_json(FILE)
+
+
+def test_only_what_the_pipeline_made_is_to_be_deleted() -> None:
+    for path in (FILE, FILE.absolute(), Path("results/cpu/a.json"), Path("scratch/a.json")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for text in ("{", "[]", "{}"):
+            path.write_text(text, encoding="utf-8")
+            with pytest.raises(ValueError) as error:
+                read_record(path, ("key",))
+            is_ours = path.parts[0] in ("results", "scratch")
+            assert ("delete it and rerun" in str(error.value)) == is_ours

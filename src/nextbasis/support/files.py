@@ -17,6 +17,7 @@ from nextbasis.support.words import listed
 CHUNK = 1 << 20  # bytes read at a time when hashing
 TEXT = "utf-8-sig"  # of what others wrote: a byte-order mark may stand first
 NUMBER = re.compile(r"[0-9]+")
+OURS = ("results", "scratch")  # the pipeline's folders, which it fills again
 
 
 def result_folder(scale: str, kind: str, key: str = "") -> Path:
@@ -94,7 +95,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding=TEXT))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); delete it and rerun") from error
+        raise ValueError(f"{path} is not valid JSON ({error}){_again(path)}") from error
 
 
 def read_record(path: Path, keys: Iterable[str]) -> dict[str, Any]:
@@ -104,10 +105,15 @@ def read_record(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     """
     record = read_json(path)
     if not isinstance(record, dict):
-        raise ValueError(f"{path} holds no keys and values; delete it and rerun")
+        raise ValueError(f"{path} holds no keys and values{_again(path)}")
     if lacking := [key for key in keys if key not in record]:
-        raise ValueError(f"{path} has no {listed(lacking)}; delete it and rerun")
+        raise ValueError(f"{path} has no {listed(lacking)}{_again(path)}")
     return record
+
+
+def _again(path: Path) -> str:
+    """What to do about a file that a stage has made; nothing of anybody's own."""
+    return "; delete it and rerun" if path.parts[0] in OURS else ""
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
