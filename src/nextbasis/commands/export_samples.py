@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nextbasis.commands.arguments import add_scale
+from nextbasis.commands.arguments import add_scale, read_path
 from nextbasis.commands.report import print_report
-from nextbasis.support.files import result_folder, sha256, write_atomic
+from nextbasis.support.files import check_new, result_folder, sha256, write_atomic
 
 EXAMPLE = "nextbasis export-samples xar_b_bar samples.npz"
 
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
         "by class.",
     )
     command.add_argument("key", metavar="EVALUATION", help="an entry of evals in the catalog")
-    command.add_argument("out", metavar="OUT", type=Path, help="file to write; must not exist")
+    command.add_argument("out", metavar="OUT", type=read_path, help="file to write; must not exist")
     add_scale(command)
     command.set_defaults(action=run)
 
@@ -40,8 +40,7 @@ def run(given: argparse.Namespace) -> int:
     from nextbasis.scoring.rules import permutation
 
     out, scale = given.out, given.scale
-    if out.exists():
-        raise ValueError(f"{out} exists already")
+    check_new(out)
     if out.suffix != ".npz":
         raise ValueError(f"{out} must end in .npz")
     images, labels = open_samples(result_folder(scale, "sample", given.key))

@@ -8,11 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from nextbasis.commands.arguments import add_scale
+from nextbasis.commands.arguments import add_scale, read_path
 from nextbasis.commands.report import print_report
 from nextbasis.pipeline.catalog import Catalog, catalog_file, load_catalog, section
 from nextbasis.scoring.facts import SCORES
-from nextbasis.support.files import result_folder, sha256, staged_folder, write_json
+from nextbasis.support.files import check_new, result_folder, sha256, staged_folder, write_json
 from nextbasis.support.words import nearest
 from nextbasis.tables.inputs import TEMPLATES
 from nextbasis.tables.numbers import measured_text
@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
         "numbers and licence notes, references and checksums into a new folder.",
     )
     command.add_argument("run", metavar="RUN", help="of the catalog, such as xar_b_bar")
-    command.add_argument("out", metavar="FOLDER", type=Path, help="to make; must not exist")
+    command.add_argument("out", metavar="FOLDER", type=read_path, help="to make; must not exist")
     add_scale(command)
     command.set_defaults(action=run)
 
@@ -59,8 +59,7 @@ def share(scale: str, run: str, out: Path) -> dict[str, str]:
     from nextbasis.families.common.checkpoint import CONFIG, MODEL
     from nextbasis.sampling.finding import trained_folder
 
-    if out.exists():
-        raise FileExistsError(f"{out} exists already; give a new folder")
+    check_new(out)
     catalog = load_catalog()
     part = section(catalog, scale)
     if run not in part["runs"]:

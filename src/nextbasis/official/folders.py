@@ -20,7 +20,7 @@ from nextbasis.official.imports import (
 )
 from nextbasis.official.names import check_family
 from nextbasis.official.sizes import complete, model_config
-from nextbasis.support.files import read_json, sha256, write_atomic
+from nextbasis.support.files import check_new, read_json, sha256, write_atomic
 from nextbasis.support.sections import Origin
 from nextbasis.support.weights import read_checkpoint
 from nextbasis.support.words import listed
@@ -45,7 +45,7 @@ def import_file(
 
     Raises: FileNotFoundError, FileExistsError, or ValueError naming the wrong tensors.
     """
-    _check_new(out)
+    check_new(out)
     if not CONFIG_FOLDER.is_dir():
         raise FileNotFoundError(f"no {CONFIG_FOLDER} here; run from the repository's root")
     if family in names():
@@ -61,7 +61,7 @@ def export_folder(folder: Path, out: Path) -> dict[str, str]:
 
     Raises: FileNotFoundError, FileExistsError or ValueError naming the file.
     """
-    _check_new(out)
+    check_new(out)
     if not (folder / CONFIG).is_file():
         raise FileNotFoundError(f"{folder} is no imported model: it has no {CONFIG}")
     if "network" in read_json(folder / CONFIG):
@@ -87,11 +87,6 @@ def _save(content: Any, path: Path) -> None:
     """The same bytes for the same content: torch would write a path's name into the file."""
     with path.open("wb") as stream:
         torch.save(content, stream)
-
-
-def _check_new(out: Path) -> None:
-    if out.exists():
-        raise FileExistsError(f"{out} exists; delete it or choose another name")
 
 
 def _import_backbone(

@@ -29,7 +29,7 @@ from nextbasis.scoring.rules import as_classes, check_rounding, find_rule
 from nextbasis.scoring.samples import SAMPLE_ARRAY, Source, from_array, open_source
 from nextbasis.scoring.score import score_images
 from nextbasis.scoring.statistics import Statistics
-from nextbasis.support.files import sha256, staged_folder
+from nextbasis.support.files import as_text, check_new, sha256, staged_folder
 from nextbasis.support.npy import read_npy, read_npz
 from nextbasis.support.provenance import device, record
 
@@ -160,10 +160,9 @@ def make_reference(
 ) -> dict[str, str]:
     """Write statistics.npz and index.json into the new folder `out`; what to print.
 
-    Raises: FileNotFoundError or ValueError naming the file or option.
+    Raises: FileNotFoundError, FileExistsError or ValueError naming the file or option.
     """
-    if out.exists():
-        raise ValueError(f"{out} exists already")
+    check_new(out)
     if holds_statistics(source):
         found = import_statistics(source, config, num_classes, computed_on)
         statistics, features, spatial = found.statistics, found.features, found.spatial

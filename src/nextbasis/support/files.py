@@ -31,6 +31,19 @@ def scratch_folder(scale: str, kind: str, key: str, identity: Sequence[str]) -> 
     return Path("scratch") / scale / kind / key / digest
 
 
+def check_new(path: Path) -> None:
+    """Nothing if a file or a folder can be made there, and the folders above it.
+
+    Raises: FileExistsError if something is there, such as a link that leads nowhere;
+    NotADirectoryError if a file is where a folder above it would be.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(f"{path} exists already; delete it or choose another name")
+    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if not above.is_dir():
+        raise NotADirectoryError(f"{path} cannot be made: {above} is no folder")
+
+
 def natural_order(path: PurePath | str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """A key that sorts names as people do, 2.png before 10.png; each folder of a path by its own.
 
