@@ -30,6 +30,11 @@ def test_missing_reference_says_how_to_make_it(tmp_path: Path) -> None:
         ({"mu": np.full(4, np.nan)}, "not finite"),
         ({"sigma": np.triu(np.ones((4, 4)))}, "not symmetric"),
         ({"sigma": -np.eye(4)}, "negative eigenvalue"),
+        ({"num_classes": "10"}, "index.json: num_classes must be a whole number above 0, got '10'"),
+        ({"num_classes": 0}, "num_classes must be a whole number above 0, got 0"),
+        ({"num_classes": None}, "num_classes must be .* got None"),
+        ({"image_size": "32"}, "image_size must be .* got '32'"),
+        ({"channels": 1.0}, "channels must be .* got 1.0"),
     ],
 )
 def test_foreign_or_damaged_reference_is_refused(

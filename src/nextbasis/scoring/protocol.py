@@ -10,6 +10,7 @@ from jaxtyping import Int
 from nextbasis.config import EvaluationConfig
 from nextbasis.scoring.rules import fid_name, find_rule
 from nextbasis.scoring.samples import Source
+from nextbasis.scoring.statistics import Statistics
 
 NOT_GIVEN = "labels not given"
 CAPTIONS = "labels are captions: not balanced"
@@ -120,10 +121,17 @@ def count_classes(
     return found
 
 
-def warn_about(all_alike: bool, num_images: int, dim: int) -> None:
+def warn_about(all_alike: bool, num_images: int, reference: Statistics) -> None:
     """Warn about images that are all alike, and about fewer images than feature dimensions."""
+    dim = len(reference.mu)
     if all_alike:
         warnings.warn("zero variance: all images have the same features", stacklevel=2)
+    if not reference.sigma.any():
+        warnings.warn(
+            "the reference's sigma is zero: all its images have the same features, or nobody "
+            "filled its file",
+            stacklevel=2,
+        )
     if num_images <= dim:
         warnings.warn(
             f"{num_images} images for {dim} feature dimensions: the covariance is singular and "

@@ -138,6 +138,7 @@ def load_reference(folder: Path, config: EvaluationConfig) -> Reference:
                 "scale=… evaluation=…`"
             )
     index, digest = read_index(folder, ORIGIN), sha256(path)
+    _check_sizes(folder / "index.json", index)
     _check_origin(path, index, digest, config)
     found = read_statistics(path)
     count = index["num_images"]
@@ -185,6 +186,14 @@ def read_statistics(path: Path) -> dict[str, np.ndarray]:
     for names in (("features", "radii"), ("test_features", "test_labels")):
         _check_features(path, *names, found)
     return {name: array.astype(DTYPES.get(name, np.float64)) for name, array in found.items()}
+
+
+def _check_sizes(path: Path, index: dict[str, Any]) -> None:
+    """Check what an index says of the images; their size may be unknown (null)."""
+    for key in ("num_classes", "image_size", "channels"):
+        value, unknown = index[key], key != "num_classes" and index[key] is None
+        if not unknown and (type(value) is not int or value < 1):
+            raise ValueError(f"{path}: {key} must be a whole number above 0, got {value!r}")
 
 
 def _check_origin(path: Path, index: dict[str, Any], digest: str, config: EvaluationConfig) -> None:

@@ -78,7 +78,7 @@ def measure(
 ) -> dict[str, float]:
     """The values of a score; some only where reference, labels or protocol allow them."""
     pooled, sample = features.pooled, features.statistics
-    warn_about(bool((pooled == pooled[0]).all()), len(pooled), pooled.shape[1])
+    warn_about(bool((pooled == pooled[0]).all()), len(pooled), reference.statistics)
     given = np.zeros(len(pooled), np.int64) if labels is None else np.asarray(labels)
     classes, _ = as_classes(given, reference.index["num_classes"], config)
     numbers = pooled.numpy()
