@@ -103,6 +103,28 @@ def test_prompts_are_laid_out_as_geneval_reads_them(monkeypatch: pytest.MonkeyPa
         assert np.abs(own[number].astype(int) - before[number]).max() <= 1
 
 
+def test_folders_of_other_prompts_or_numbers_of_images_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prompts, "_evaluation", lambda scale, key: pytest.fail("went on"))
+    lines = [{"prompt": "seven"}, {"prompt": "three"}]
+    out = Path("images")
+    prompts.check_made(out, lines, 2)
+    for number, line in enumerate(lines):
+        prompts._write(out / f"{number:05}", line, [np.zeros((8, 8, 1), np.uint8)] * 2)
+    prompts.check_made(out, lines, 2)
+    for given, count, message in (
+        (lines, 4, "00000 holds 2 images and --images is 4; name another OUT"),
+        (lines[::-1], 2, "00000/metadata.jsonl is not of the prompt 'three'"),
+        ([lines[0], lines[1] | {"tag": "colors"}], 2, "00001/metadata.jsonl is not of the prompt"),
+        (lines[:1], 2, "00001 is of no prompt: there are 1"),
+    ):
+        text = "".join(json.dumps(line) + "\n" for line in given)
+        Path("prompts.jsonl").write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            prompts.sample_prompts("test", "eval", Path("prompts.jsonl"), out, count)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("", "holds no prompt"), ("{}\n", "line 1 has no text"), ("seven\n", "line 1 is not JSON")],

@@ -32,7 +32,8 @@ def add(commands: Any) -> None:
         help="images of prompts from a file, laid out as GenEval's program reads them",
         description="Sample images of every prompt with an evaluation's model and sampler. OUT "
         "gets a folder of each prompt with metadata.jsonl and samples/0000.png and on; prompts "
-        "whose folder is there are left out.",
+        "whose folder is there are left out; folders of other prompts or of another number of "
+        "images are refused.",
         epilog=f"Example: {EXAMPLE}",
     )
     command.add_argument("key", metavar="EVALUATION", help="an entry of evals in the catalog")
@@ -57,7 +58,8 @@ def sample_prompts(scale: str, key: str, file: Path, out: Path, count: int) -> d
     Prompts whose folder is there are left out, so a killed command goes on; image j of prompt i
     depends on the evaluation's seed, i and j alone.
 
-    Raises: FileNotFoundError or ValueError naming file, line or key.
+    Raises: FileNotFoundError or ValueError naming file, line or key, or the folder of another
+    prompt or of another number of images.
     """
     from nextbasis.config import section
     from nextbasis.stages.sample import Sampler
@@ -67,6 +69,7 @@ def sample_prompts(scale: str, key: str, file: Path, out: Path, count: int) -> d
     lines = read_prompts(file)
     if count < 1:
         raise ValueError(f"--images must be above 0, got {count}")
+    check_made(out, lines, count)
     sampler = Sampler(_evaluation(scale, key))
     if sampler.texts is None:
         raise ValueError(f"evaluation {key} is of a model that was trained on classes, not text")
@@ -98,6 +101,24 @@ def read_prompts(file: Path) -> list[dict[str, Any]]:
     if not lines:
         raise ValueError(f"{file} holds no prompt")
     return lines
+
+
+def check_made(out: Path, lines: list[dict[str, Any]], count: int) -> None:
+    """Nothing if the folders that are there are of these prompts, with `count` images each.
+
+    Raises: ValueError naming one that is not.
+    """
+    for folder in sorted(out.glob("[0-9]" * 5)):
+        if int(folder.name) >= len(lines):
+            raise ValueError(f"{folder} is of no prompt: there are {len(lines)}; name another OUT")
+        line, path = lines[int(folder.name)], folder / "metadata.jsonl"
+        made = [each for _, each in read_json_lines(path)] if path.is_file() else []
+        if made != [line]:
+            raise ValueError(f"{path} is not of the prompt '{line['prompt']}'; name another OUT")
+        if (found := len(list(folder.glob("samples/*.png")))) != count:
+            raise ValueError(
+                f"{folder} holds {found} images and --images is {count}; name another OUT"
+            )
 
 
 def _evaluation(scale: str, key: str) -> "SampleStage":
