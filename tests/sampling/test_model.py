@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,36 @@ def test_bad_classes_and_settings_are_named() -> None:
         model.sample([0], cfg=3.0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"guidance": float("nan")}, "sampler.guidance must be finite, got nan"),
+        ({"guidance": float("inf")}, "sampler.guidance must be finite, got inf"),
+        ({"guidance": "1:30"}, "sampler.guidance: Value '1:30' .* could not be converted to Float"),
+        ({"guidance": True}, "sampler.guidance: Value 'True' .* could not be converted to Float"),
+        ({"guidance": None}, "sampler.guidance: "),
+        ({"guidance": 0.5}, "sampler.guidance must be at least 1"),
+        (
+            {"batch_size": 2.5},
+            "sampler.batch_size: Value '2.5' .* could not be converted to Integer",
+        ),
+        ({"batch_size": 0}, "sampler.batch_size must be above 0, got 0"),
+        ({"rounding": "up"}, "sampler.rounding must be one of round, truncate; got 'up'"),
+    ],
+)
+def test_settings_are_checked_as_those_of_stage_sample(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        trained().sample([0], **settings)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**70])
+def test_seeds_are_those_of_stage_sample(seed: int) -> None:
+    with pytest.raises(ValueError, match=rf"seed must lie in \[0, 4294967296\), got {seed}"):
+        trained().sample([0], seed=seed)
+
+
 def test_an_official_checkpoint_is_imported_and_sampled(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -135,4 +166,30 @@ def test_the_command_writes_a_picture_or_an_array(capsys: pytest.CaptureFixture[
     assert "--classes must be numbers or ranges" in refused(
         capsys, *line, "-o", "b.png", "--classes", "cat"
     )
+    for classes, message in (
+        ("3-1", "'3-1' counts down; write 1-3"),
+        ("0,3-1", "'3-1' counts down"),
+        ("0-99999999999", "--classes must lie in [0, 5), got '0-99999999999'"),
+        ("2²", "--classes must be numbers or ranges"),
+    ):
+        assert message in refused(capsys, *line, "-o", "b.png", "--classes", classes)
+    for words, message in (
+        (("guidance=1:30",), "sampler.guidance: Value '1:30'"),
+        (("guidance=yes",), "sampler.guidance: Value 'yes'"),
+        (("guidance=.nan",), "sampler.guidance must be finite"),
+        (("guidance=1e-1",), "sampler.guidance must be at least 1 (off), got 0.1"),
+        (("guidance=",), "sampler.guidance"),
+        (("batch_size=2.5",), "sampler.batch_size: Value '2.5'"),
+        (("guidance=1.0", "sampler.guidance=5.0"), "guidance is given twice, as 1.0 and as 5.0"),
+        (("=1",), "'=1' is no KEY=VALUE"),
+        (("--seed", "-1"), "seed must lie in [0, 4294967296), got -1"),
+        (("--seed", str(2**70)), "seed must lie in"),
+    ):
+        assert message in refused(capsys, *line, "-o", "b.png", *words)
     assert not Path("b.png").exists()
+    report = run(capsys, *line, "batch_size=010", "--each", 1, "--classes", "0", "-o", "b.png")
+    assert "batch_size=10 " in report["sampler"]
+    Path("file").touch()
+    assert "file is no folder" in refused(capsys, *line, "-o", "file/a.png")
+    Path("c.png").symlink_to("gone")
+    assert "c.png exists already" in refused(capsys, *line, "-o", "c.png")

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from nextbasis.pipeline.catalog import load_catalog, section
-from nextbasis.support.yamls import read_keys
+from nextbasis.support.yamls import parse_yaml, read_keys
 
 GRID = re.compile(r"(\d+)x(\d+)")
 
@@ -64,18 +64,45 @@ def read_grid(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def read_values(words: Sequence[str], example: str) -> dict[str, Any]:
-    """`key=value` by key, as YAML reads the value; `example` shows a user such a word.
+def read_path(text: str) -> Path:
+    """A file or folder that is named; an empty name would be the folder that one works in.
 
-    Raises: ValueError naming the word that is none.
+    Raises: argparse.ArgumentTypeError if the name is empty.
     """
-    values = {}
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name; name a file or a folder")
+    return Path(text)
+
+
+def check_text(option: str, text: str) -> None:
+    """Nothing if files can hold a text: bytes that are no UTF-8 come as halves of surrogates.
+
+    Raises: ValueError naming the option.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{option} must be UTF-8, got {ascii(text)}") from error
+
+
+def read_values(words: Sequence[str], example: str, *sections: str) -> dict[str, Any]:
+    """`key=value` by key, as YAML 1.2 reads the value; `example` shows a user such a word.
+
+    Keys may have one of the `sections` and a point in front, as on the command line of a stage.
+
+    Raises: ValueError naming the word that is none, or the key that is given twice.
+    """
+    values: dict[str, Any] = {}
     for word in words:
         name, separator, value = word.partition("=")
-        if not separator:
+        if not separator or not name:
             raise ValueError(f"'{word}' is no KEY=VALUE, such as {example}")
+        for part in sections:
+            name = name.removeprefix(f"{part}.")
+        if name in values:
+            raise ValueError(f"{name} is given twice, as {values[name]} and as {value}")
         try:
-            values[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            values[name] = parse_yaml(value)
+        except (ValueError, yaml.YAMLError) as error:
             raise ValueError(f"'{word}': the value is no YAML") from error
     return values

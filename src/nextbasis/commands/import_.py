@@ -1,10 +1,9 @@
 """`nextbasis import`: an official checkpoint becomes a model of this package."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from nextbasis.commands.arguments import read_grid, read_values
+from nextbasis.commands.arguments import read_grid, read_path, read_values
 from nextbasis.commands.report import print_report
 from nextbasis.families import names
 from nextbasis.tokenizers import kinds
@@ -58,8 +57,8 @@ def run(given: argparse.Namespace) -> int:
     from nextbasis.official.folders import import_file
 
     grid = read_grid(given.grid) if given.grid else None
-    words = read_values([*given.values, *given.late], "encoder_heads=12")
-    values = {name.rpartition(".")[2]: value for name, value in words.items()}  # model.dropout
+    words = [*given.values, *given.late]
+    values = read_values(words, "encoder_heads=12", "model", "tokenizer", "network")
     told = (given.family, given.checkpoint, given.out, values)
     print_report(import_file(*told, given.model, grid, given.section))
     return 0

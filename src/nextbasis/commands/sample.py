@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nextbasis.commands.arguments import read_values
+from nextbasis.commands.arguments import read_path, read_values
 from nextbasis.commands.report import print_report
 
 EXAMPLE = "nextbasis sample models/xar_b --tokenizer models/kl16 --classes 207,360 -o dogs.png"
@@ -25,7 +25,9 @@ def add(commands: Any) -> None:
         "three commands: nextbasis import kl16 kl16.ckpt models/kl16; nextbasis import xar "
         "xAR-B.pth models/xar_b; nextbasis sample models/xar_b --tokenizer models/kl16",
     )
-    command.add_argument("model", metavar="MODEL", help="a run, such as xar_b_bar, or a folder")
+    command.add_argument(
+        "model", metavar="MODEL", type=read_path, help="a run, such as xar_b_bar, or a folder"
+    )
     command.add_argument(
         "values",
         metavar="KEY=VALUE",
@@ -45,7 +47,7 @@ def add(commands: Any) -> None:
         "-o",
         "--out",
         metavar="FILE",
-        type=Path,
+        type=read_path,
         default=Path("samples.png"),
         help=".png: a row a class; .npz: arr_0 (N, H, W, C) and labels (samples.png)",
     )
@@ -69,19 +71,17 @@ def run(given: argparse.Namespace) -> int:
     from nextbasis.data.pictures import save_grid
     from nextbasis.sampling.model import load
     from nextbasis.stages import choose_algorithms
-    from nextbasis.support.files import sha256, write_atomic
+    from nextbasis.support.files import check_new, sha256, write_atomic
     from nextbasis.support.progress import Progress
 
     out = given.out
     if out.suffix not in (".png", ".npz"):
         raise ValueError(f"--out must end in .png or .npz, got {out}")
-    if out.exists():
-        raise FileExistsError(f"{out} exists; delete it or choose another name")
+    check_new(out)
     if given.each < 1:
         raise ValueError(f"--each must be at least 1, got {given.each}")
     choose_algorithms(reproducible=True)
-    given_values = read_values([*given.values, *given.late], "guidance=1.5")
-    settings = {name.removeprefix("sampler."): value for name, value in given_values.items()}
+    settings = read_values([*given.values, *given.late], "guidance=1.5", "sampler")
     model = load(given.model, scale=given.scale, tokenizer=given.tokenizer, sampler=given.sampler)
     classes = read_classes(given.classes, model.num_classes)
     labels = [label for label in classes for _ in range(given.each)]
@@ -113,7 +113,7 @@ def run(given: argparse.Namespace) -> int:
 def read_classes(text: str, count: int) -> list[int]:
     """Classes of a list of numbers and ranges, both ends included; without one, some of all.
 
-    Raises: ValueError naming the part that is neither.
+    Raises: ValueError naming the part that is neither, that counts down or that leaves [0, count).
     """
     if not text:
         return sorted({round(i * (count - 1) / max(1, SHOWN - 1)) for i in range(SHOWN)})
@@ -124,7 +124,12 @@ def read_classes(text: str, count: int) -> list[int]:
             raise ValueError(
                 f"--classes must be numbers or ranges such as 207,360 or 0-9; '{part}'"
             )
-        found += range(int(first), int(last if dash else first) + 1)
+        least, most = int(first), int(last if dash else first)
+        if most < least:
+            raise ValueError(f"--classes: '{part}' counts down; write {most}-{least}")
+        if most >= count:
+            raise ValueError(f"--classes must lie in [0, {count}), got '{part}'")
+        found += range(least, most + 1)
     return found
 
 

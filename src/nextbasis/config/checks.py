@@ -1,9 +1,12 @@
 """Checks of values that several sections share; each raises ValueError naming the key."""
 
 from collections.abc import Sequence
-from typing import Any
+from math import isfinite
+from typing import Any, get_args, get_origin
 
 from nextbasis.support.words import nearest
+
+SEEDS = 2**32  # PyTorch's CPU generator takes no more of a seed than 32 bits
 
 
 def choose(key: str, value: str, choices: Sequence[str]) -> None:
@@ -31,6 +34,26 @@ def check_file_name(key: str, name: str) -> None:
     is_plain = name.isprintable() and name == name.strip() and "/" not in name
     if not is_plain or name in ("", ".", ".."):
         raise ValueError(f"{key} must be a plain file name, without slashes; got {name!r}")
+
+
+def check_type(key: str, value: object, wanted: Any) -> None:
+    """A value of the type of a config's field, such as list[int]; numbers are finite."""
+    if get_origin(wanted) is list and isinstance(value, list):
+        for part in value:
+            check_type(f"a part of {key}", part, get_args(wanted)[0])
+        return
+    fitting = (int, float) if wanted is float else get_origin(wanted) or wanted
+    if not isinstance(value, fitting) or (isinstance(value, bool) and wanted is not bool):
+        name = wanted.__name__ if isinstance(wanted, type) else wanted
+        raise ValueError(f"{key} must be of type {name}, got {value!r}")
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{key} must be finite, got {value}")
+
+
+def check_seed(seed: int) -> None:
+    """A seed of PyTorch's generators."""
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"seed must lie in [0, {SEEDS}), got {seed}")
 
 
 def check_heads(model: Any, width: str, heads: str) -> None:

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from nextbasis.config.checks import choose
+from nextbasis.config.checks import check_seed, choose
 from nextbasis.config.overrides import check_name, check_overrides
 from nextbasis.config.stages import SCHEMAS, SECTIONS, SELECTORS
 from nextbasis.families import find, names
@@ -23,7 +23,6 @@ CONFIG_FOLDER = Path("config")
 SCALES = "scales"  # below it: a folder a scale
 UNFIT = (HydraException, OmegaConfBaseException, ValueError)  # what words raise that do not fit
 SHAPE = "the value is of another shape; a list stands in [ ], keys with their values in { }"
-SEEDS = 2**32  # PyTorch's CPU generator takes no more of a seed than 32 bits
 
 
 def compose(stage: str, overrides: Sequence[str], folder: Path = CONFIG_FOLDER) -> Any:
@@ -81,8 +80,8 @@ def _plain(name: str, kind: Any, raw: Any) -> Any:
         raise ValueError(f"{name}: {str(error).splitlines()[0]}") from error
     if kind is str:
         check_name(name, value)
-    if name == "seed" and not 0 <= value < SEEDS:
-        raise ValueError(f"seed must lie in [0, {SEEDS}), got {value}")
+    if name == "seed":
+        check_seed(value)
     return value
 
 

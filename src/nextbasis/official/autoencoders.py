@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nextbasis.config import as_dict
+from nextbasis.config.checks import check_type
 from nextbasis.families.common.checkpoint import CONFIG
 from nextbasis.official.names import check_family
 from nextbasis.official.sizes import Votes
@@ -62,9 +63,11 @@ def _infer(
 ) -> Any:
     votes = Votes(family, {name: tuple(tensor.shape) for name, tensor in state.items()}, given)
     schema, told = find(family).part("config").NETWORK, find(family).part("official").sizes(votes)
-    names = [field.name for field in fields(schema)]
-    if unknown := [name for name in given if name not in names]:
-        raise ValueError(f"{family} has no {listed(unknown)}; it has {listed(names)}")
+    types = {field.name: field.type for field in fields(schema)}
+    if unknown := [name for name in given if name not in types]:
+        raise ValueError(f"{family} has no {listed(unknown)}; it has {listed(types)}")
+    for name, value in given.items():
+        check_type(name, value, types[name])
     wrong = [
         f"{name} is given as {given[name]} and {value} in the checkpoint"
         for name, value in told.items()

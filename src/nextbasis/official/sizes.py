@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nextbasis.config import as_dict, section
+from nextbasis.config.checks import check_type
 from nextbasis.data.layout import Grid
 from nextbasis.families import find
 from nextbasis.families.common.spec import TokenSpec
@@ -193,7 +194,4 @@ def _check_types(family: str, given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if name not in types:
             raise ValueError(f"{family} has no model.{name}; it has {listed(types)}")
-        wanted = types[name]
-        assert isinstance(wanted, type)
-        if not isinstance(value, (int, float) if wanted is float else wanted):
-            raise ValueError(f"model.{name} must be of type {wanted.__name__}, got '{value}'")
+        check_type(f"model.{name}", value, types[name])

@@ -7,7 +7,7 @@ images = model.sample([0, 3, 3], seed=0)  # uint8 (3, 32, 32, 1)
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from nextbasis.config import SamplerBase
+from nextbasis.config import SamplerBase, as_dict, section
+from nextbasis.config.checks import check_seed
 from nextbasis.data.pictures import to_uint8
 from nextbasis.data.texts import load_texts
 from nextbasis.families.common.backbone import ReadsCodes
@@ -60,8 +61,9 @@ class Model:
     ) -> Iterator[UInt8[np.ndarray, "b h w c"]]:
         """The images of `sample` as they are made, `batch_size` of the sampler at a time.
 
-        Raises: ValueError naming the class or key, and what would be right.
+        Raises: ValueError naming the class, the seed or the key, and what would be right.
         """
+        check_seed(seed)
         sampler = self._settings(settings)
         labels = self._labels(classes)
         return self._made(labels, seed, sampler)
@@ -70,7 +72,7 @@ class Model:
         known = [field.name for field in fields(self.sampler)]
         if unknown := [name for name in settings if name not in known]:
             raise ValueError(f"the sampler has no {listed(unknown)}; it has {listed(known)}")
-        return replace(self.sampler, **settings)
+        return section("sampler", as_dict(self.sampler) | settings)
 
     def _labels(self, classes: Sequence[int]) -> Tensor:
         if not len(classes):
