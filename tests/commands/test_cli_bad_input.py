@@ -2,13 +2,14 @@
 
 import os
 import pickle
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from command import FILES, HEADS, ROOT, official_file, refused, run
+from command import FILES, HEADS, ROOT, assert_same, official_file, refused, run
 from fixtures_at_hand import fixture_path
 from nextbasis.commands.cli import main
 from nextbasis.support.weights import read_checkpoint
@@ -114,6 +115,85 @@ def test_sizes_of_a_tokenizer_may_not_contradict_its_file(
     assert "kl16 has no wings" in refused(capsys, *given, "wings=2")
     report = run(capsys, *given, "scale=0.5")
     assert report["config"].endswith("scale=0.5")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ('width="32"', "width must be of type int, got '32'"),
+        ("width=true", "width must be of type int, got True"),
+        ("multipliers=[1, x]", "a part of multipliers must be of type int, got 'x'"),
+        ("scale=.inf", "scale must be finite, got inf"),
+        ("scale=", "scale must be of type float, got None"),
+        ("scale=-1", "tokenizer.network.scale must be above 0, got -1"),
+    ],
+)
+def test_values_of_a_tokenizer_are_checked(
+    word: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("import", "kl16", fixture_path(FILES[3][1]), tmp_path / "out")
+    assert message in refused(capsys, *given, word)
+    assert "scale is given twice, as 1 and as 2" in refused(capsys, *given, "scale=1", "scale=2")
+    assert not (tmp_path / "out").exists()
+    report = run(capsys, *given, "scale=5e-1")
+    assert report["config"].endswith("scale=0.5")
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "values"), [("mar", FILES[0][1], HEADS), ("kl16", FILES[3][1], [])]
+)
+def test_tied_weights_are_imported_and_exported(
+    family: str,
+    name: str,
+    values: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    state, _ = read_checkpoint(fixture_path(name))
+    one, other = next(pair for pair in combinations(state, 2) if _fit(state, *pair))
+    state[other] = state[one]
+    torch.save(state, tmp_path / "tied.pth")
+    run(capsys, "import", family, tmp_path / "tied.pth", tmp_path / "out", *values)
+    run(capsys, "export", tmp_path / "out", tmp_path / "again.pth")
+    assert_same(read_checkpoint(tmp_path / "again.pth")[0], state)
+
+
+def _fit(state: dict[str, torch.Tensor], one: str, other: str) -> bool:
+    return one.endswith("weight") and state[one].shape == state[other].shape
+
+
+def test_outputs_that_cannot_be_made_are_told_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("gone")
+    given = ("import", "kl16", fixture_path(FILES[3][1]))
+    assert "file is no folder" in refused(capsys, *given, tmp_path / "file/out")
+    assert "link exists already" in refused(capsys, *given, tmp_path / "link")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("score", "", "--reference", "ref", "--as", "x"),
+        ("score", "samples.npz", "--reference", "", "--as", "x"),
+        ("score", "samples.npz", "--reference", "ref", "--as", "x", "--labels", ""),
+        ("reference", "", "out", "--computed-on", "x"),
+        ("reference", "images", "", "--computed-on", "x"),
+        ("import", "mar", "", "out"),
+        ("sample", ""),
+        ("prompts", "mar_b", "", "out"),
+        ("export", "", "out"),
+    ],
+)
+def test_an_empty_name_is_not_the_folder_one_works_in(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert "an empty name; name a file or a folder" in capsys.readouterr().err
 
 
 def test_elsewhere_the_missing_files_are_named(

@@ -33,7 +33,7 @@ def add_protocol(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--labels",
         metavar="FILE",
-        type=Path,
+        type=read_path,
         help=".npy, one class per image; of a folder in natural order, 2.png before 10.png",
     )
     command.add_argument(

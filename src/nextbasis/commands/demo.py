@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from nextbasis.commands.arguments import read_path
 from nextbasis.commands.report import print_report
 from nextbasis.commands.workspace import run_stage, workspace
 
@@ -30,7 +31,7 @@ def add(commands: Any) -> None:
         "training, digits of 8x8 pixels.",
     )
     command.add_argument(
-        "-o", "--out", metavar="FOLDER", type=Path, default=Path("demo"), help="to make (demo)"
+        "-o", "--out", metavar="FOLDER", type=read_path, default=Path("demo"), help="to make (demo)"
     )
     command.set_defaults(action=run)
 

@@ -1,8 +1,9 @@
 """`nextbasis diff`: what changed between two code versions, and what did it."""
 
 import argparse
-from pathlib import Path
 from typing import Any
+
+from nextbasis.commands.arguments import read_path
 
 EXAMPLE = "nextbasis diff HEAD~1 HEAD --html diff.html"
 BAD_INPUT = 2  # exit status, since 1 says that something moved
@@ -25,7 +26,9 @@ def add(commands: Any) -> None:
         "--threshold", type=float, default=2.0, help="in standard deviations over seeds (2)"
     )
     command.add_argument("--speeds", action="store_true", help="also those, never the same twice")
-    command.add_argument("--html", metavar="FILE", type=Path, help="write a page with pictures")
+    command.add_argument(
+        "--html", metavar="FILE", type=read_path, help="write a page with pictures"
+    )
     command.add_argument("--json", action="store_true", help="all of it, for programs")
     command.set_defaults(action=run, bad_input=BAD_INPUT)
 

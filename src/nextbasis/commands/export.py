@@ -1,9 +1,9 @@
 """`nextbasis export`: an imported model goes back into the official layout."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from nextbasis.commands.arguments import read_path
 from nextbasis.commands.report import print_report
 
 EXAMPLE = "nextbasis export models/xar_b xAR-B-again.pth"
@@ -17,8 +17,10 @@ def add(commands: Any) -> None:
         description="Write what `nextbasis import` made as a PyTorch file that the official code "
         "reads; the tensors are those imported, bit for bit.",
     )
-    command.add_argument("folder", metavar="FOLDER", type=Path, help="made by nextbasis import")
-    command.add_argument("out", metavar="OUT", type=Path, help="file to write; must not exist")
+    command.add_argument(
+        "folder", metavar="FOLDER", type=read_path, help="made by nextbasis import"
+    )
+    command.add_argument("out", metavar="OUT", type=read_path, help="file to write; must not exist")
     command.set_defaults(action=run)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from nextbasis.commands.arguments import add_scale
+from nextbasis.commands.arguments import add_scale, read_path
 from nextbasis.commands.report import print_report
 from nextbasis.pipeline.catalog import evaluation_of, load_catalog
 from nextbasis.support.files import read_json_lines, result_folder, sha256, write_json
@@ -41,7 +41,9 @@ def add(commands: Any) -> None:
         "of JSON an image) and write the share of correct images of each tag and their mean, the "
         "overall score, to results/SCALE/geneval/EVALUATION/score.json.",
     )
-    command.add_argument("results", metavar="RESULTS", type=Path, help="that program's --outfile")
+    command.add_argument(
+        "results", metavar="RESULTS", type=read_path, help="that program's --outfile"
+    )
     command.add_argument(
         "--run",
         metavar="EVALUATION",

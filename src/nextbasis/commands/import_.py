@@ -26,8 +26,12 @@ def add(commands: Any) -> None:
         "tokenizer.weights. Example: nextbasis import mar checkpoint-last.pth models/mar_b",
     )
     command.add_argument("family", metavar="FAMILY", choices=FAMILIES, help=", ".join(FAMILIES))
-    command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="the official file")
-    command.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist")
+    command.add_argument(
+        "checkpoint", metavar="CHECKPOINT", type=read_path, help="the official file"
+    )
+    command.add_argument(
+        "out", metavar="OUT", type=read_path, help="folder to make; must not exist"
+    )
     command.add_argument(
         "values", metavar="KEY=VALUE", nargs="*", help="values of the config, such as dropout=0.1"
     )

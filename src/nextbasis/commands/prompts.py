@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nextbasis.commands.arguments import add_scale
+from nextbasis.commands.arguments import add_scale, read_path
 from nextbasis.commands.report import print_report
 from nextbasis.pipeline.catalog import evaluation_of, load_catalog
 from nextbasis.pipeline.stagelist import load_stages, stage_name
@@ -38,9 +38,11 @@ def add(commands: Any) -> None:
     )
     command.add_argument("key", metavar="EVALUATION", help="an entry of evals in the catalog")
     command.add_argument(
-        "file", metavar="FILE", type=Path, help="one JSON object a line, each with a prompt"
+        "file", metavar="FILE", type=read_path, help="one JSON object a line, each with a prompt"
     )
-    command.add_argument("out", metavar="OUT", type=Path, help="folder to make or to go on with")
+    command.add_argument(
+        "out", metavar="OUT", type=read_path, help="folder to make or to go on with"
+    )
     command.add_argument("--images", type=int, default=4, help="of each (4: GenEval's)")
     add_scale(command, "t2i")
     command.set_defaults(action=run)

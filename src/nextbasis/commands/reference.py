@@ -1,10 +1,9 @@
 """`nextbasis reference`: a folder of reference statistics from images or from another's file."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from nextbasis.commands.arguments import add_protocol, num_classes
+from nextbasis.commands.arguments import add_protocol, check_text, num_classes, read_path
 from nextbasis.commands.report import collected_warnings, print_report
 
 EXAMPLE = 'nextbasis reference images/ statistics/ --computed-on "ImageNet train"'
@@ -20,8 +19,10 @@ def add(commands: Any) -> None:
         "sigma, mu_s, sigma_s, arr_0) or MAR (mu, sigma). The result is a folder for `nextbasis "
         "score --reference`.",
     )
-    command.add_argument("source", metavar="SOURCE", type=Path)
-    command.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist")
+    command.add_argument("source", metavar="SOURCE", type=read_path)
+    command.add_argument(
+        "out", metavar="OUT", type=read_path, help="folder to make; must not exist"
+    )
     command.add_argument(
         "--computed-on",
         required=True,
@@ -36,6 +37,7 @@ def run(given: argparse.Namespace) -> int:
     """Write the new folder and print how many images it is of."""
     from nextbasis.scoring.brought import choose_evaluation, make_reference, read_labels
 
+    check_text("--computed-on", given.computed_on)
     config = choose_evaluation(given.scale, given.protocol, given.weights)
     labels = read_labels(given.labels)
     with collected_warnings() as warned:

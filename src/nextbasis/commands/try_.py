@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from nextbasis.commands.arguments import read_path
 from nextbasis.commands.compare import THESE_ALONE, by_noise, of_one_pair
 from nextbasis.commands.report import collected_warnings, print_report
 from nextbasis.commands.workspace import run_stage, workspace
@@ -41,7 +42,11 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--scale", default="", help="a folder of config/scales (the default one)")
     command.add_argument(
-        "-o", "--out", metavar="FOLDER", type=Path, help="(scratch/RUN-…, the same for the same)"
+        "-o",
+        "--out",
+        metavar="FOLDER",
+        type=read_path,
+        help="(scratch/RUN-…, the same for the same)",
     )
     command.set_defaults(action=run, takes=lambda word: True)
 
