@@ -11,6 +11,7 @@ from command import ROOT, refused
 from nextbasis.commands import compare as module
 from nextbasis.commands.cli import main
 from nextbasis.commands.compare import check_pair
+from nextbasis.commands.score import _tables
 from nextbasis.pipeline.catalog import load_catalog
 from nextbasis.scoring.brought import choose_evaluation, import_statistics
 from nextbasis.scoring.extractor import Extractor, load_extractor
@@ -264,3 +265,154 @@ def test_compare_of_two_trainings_is_decided_by_their_seeds(
 
 def test_names_are_compared_without_signs() -> None:
     assert slug("VAR-d30 (re)") == slug("var_d30_re") != slug("VAR-d30")
+    assert slug("MAR-B + BAR") == slug("mar_b_bar")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("VAR-d30+", "vard30+"),
+        ("Café 2", "café2"),
+        ("Cafe\u0301", "café"),
+        ("模型-Ⅸ", "模型ix"),
+        ("Модель", "модель"),
+        ("x²", "x2"),
+    ],
+)
+def test_a_plus_and_letters_of_any_script_are_compared(name: str, wanted: str) -> None:
+    assert slug(name) == wanted
+
+
+def test_a_plus_makes_another_row(capsys: pytest.CaptureFixture[str]) -> None:
+    make_reference()
+    assert main(score(name="VAR-d30+")) == 0
+    assert main(score(name="VAR-d30")) == 0
+    rows = read_rows()
+    assert list(rows) == ["VAR-d30+", "VAR-d30"]
+    assert rows["VAR-d30+"]["score"] != rows["VAR-d30"]["score"]
+
+
+def test_names_that_files_cannot_hold_are_refused_before_scoring(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_reference()
+    capsys.readouterr()
+    before = Path("config/external.yaml").read_bytes()
+    monkeypatch.setattr(Extractor, "features", lambda *_: pytest.fail("computed features"))
+    for words, message in (
+        (score(name="caf\udce9"), "--as: 'caf\\udce9' must be a name"),
+        (score("--source", "caf\udce9"), "--source must be UTF-8, got 'caf\\udce9'"),
+        (score(name="a" * 300), "--as must be a name of at most 200 bytes, got 300"),
+        (score(name="猫" * 80), "at most 200 bytes, got 240"),
+        (score(name="\ufdfa" * 10), "at most 200 bytes, got 300"),  # 15 letters each if compared
+        (
+            ["reference", "real.npz", "new", "--computed-on", "caf\udce9", "--scale", "cpu"],
+            "--computed-on must be UTF-8",
+        ),
+    ):
+        assert message in refused(capsys, *words)
+    assert Path("config/external.yaml").read_bytes() == before
+    assert not Path("results").exists() and not Path("new").exists()
+
+
+def test_a_path_that_is_not_utf8_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    make_reference()
+    shutil.copy("samples.npz", os.fsdecode(b"caf\xe9.npz"))
+    words = score()
+    words[1] = os.fsdecode(b"caf\xe9.npz")
+    assert main(words) == 0
+    row = read_rows()["DiT"]
+    assert row["source"] == r"caf\xe9.npz"
+    assert read_json(Path(row["score"]))["protocol"]["samples"] == r"caf\xe9.npz"
+
+
+def test_texts_that_look_like_numbers_stay_texts(capsys: pytest.CaptureFixture[str]) -> None:
+    make_reference()
+    assert main(score("--source", "010", name="1e5")) == 0
+    assert read_rows()["1e5"]["source"] == "010"
+
+
+def test_rows_that_yaml_cannot_hold_are_not_written() -> None:
+    before = Path("config/external.yaml").read_bytes()
+    with pytest.raises(ValueError, match="cannot be written as YAML"):
+        add_row("x", {"source": "caf\udce9"})
+    assert Path("config/external.yaml").read_bytes() == before
+
+
+def test_copies_among_samples_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    make_reference()
+    with np.load("samples.npz") as file:
+        images = file["arr_0"]
+    capsys.readouterr()
+    assert main(score()) == 0
+    assert "exact copies" not in capsys.readouterr().out
+    images[7], images[9] = images[3], images[3]
+    np.savez("samples.npz", images)
+    assert main(score("--replace")) == 0
+    assert "2 of 300 images are exact copies of others" in capsys.readouterr().out
+    assert read_json(Path(read_rows()["DiT"]["score"]))["protocol"]["duplicates"] == 2
+
+
+def test_classes_of_another_number_than_the_references_are_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_reference()
+    capsys.readouterr()
+    error = refused(capsys, *score("--classes", "7"))
+    assert "--classes is 7, and the reference is of 10 classes" in error
+    assert not Path("results").exists()
+
+
+def test_statistics_of_zeros_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("zeros.npz", mu=np.zeros(128), sigma=np.zeros((128, 128)))
+    assert main(score(reference="zeros.npz")) == 0
+    assert "the reference's sigma is zero" in capsys.readouterr().out
+
+
+def test_the_last_line_shows_the_row(capsys: pytest.CaptureFixture[str]) -> None:
+    make_reference()
+    capsys.readouterr()
+    assert main(score(name="MAR-B")) == 0
+    *_, long, last = capsys.readouterr().out.splitlines()
+    assert "snakemake --cores 2 --config scale=cpu" in long
+    assert last.endswith("  python -m nextbasis.tables --scale cpu --outside")
+
+
+@pytest.mark.parametrize("scale", ["cpu", "emoji"])
+def test_only_tables_of_the_scale_are_named(scale: str) -> None:
+    """A row of its own stands in every table of the scale that has rows of other people's."""
+    add_row("Nobody's", {"scale": scale, "score": "s.json", "source": "x", "sha256": "0"})
+    write_json(Path("s.json"), {"values": {}, "protocol": {}})
+    named = _tables("Nobody's", scale).split(", ")
+    catalog = load_catalog()
+    systems = {entry["system"] for entry in catalog[scale]["evals"].values()}
+    systems |= {name for name, same in catalog[scale].get("same", {}).items()}
+    for table, entry in catalog["tables"].items():
+        is_made = any(row.get("system") in systems for row in entry["rows"])
+        others = any("system" not in row and "published" in row for row in entry["rows"])
+        assert (table in named) == (is_made and others and entry["kind"] == "systems"), table
+
+
+def test_outputs_of_reference_that_cannot_be_made_are_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Extractor, "features", lambda *_: pytest.fail("computed features"))
+    Path("link").symlink_to("gone")
+    Path("file").touch()
+    for out, message in (
+        ("link", "link exists already"),
+        ("file", "file exists already"),
+        ("file/below/it", "file is no folder"),
+    ):
+        words = ("reference", "real.npz", out, "--computed-on", "x", "--scale", "cpu")
+        assert message in refused(capsys, *words)
+
+
+def test_endings_in_capitals_are_of_the_same_files() -> None:
+    config = choose_evaluation("cpu", "", "")
+    stats = gaussian(128, 0)
+    np.savez("mar.npz", mu=stats.mu, sigma=stats.sigma)
+    shutil.move("mar.npz", "MAR.NPZ")
+    words = ("reference", "MAR.NPZ", "in", "--computed-on", "x", "--scale", "cpu")
+    assert main(words) == 0
+    np.testing.assert_array_equal(load_reference(Path("in"), config).statistics.sigma, stats.sigma)

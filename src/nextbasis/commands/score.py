@@ -56,9 +56,11 @@ def run(given: argparse.Namespace) -> int:
     config = brought.choose_evaluation(given.scale, given.protocol, given.weights)
     labels = brought.read_labels(given.labels)
     _check_name(given.name, given.replace)
+    check_text("--source", given.source)
     samples = open_source(given.samples)
     reference = brought.open_reference(given.reference, config, num_classes(given))
-    about = {"rounding": given.rounding, "source": given.source or str(given.samples)}
+    _check_classes(given.classes, reference.index["num_classes"])
+    about = {"rounding": given.rounding, "source": given.source or as_text(given.samples)}
     with collected_warnings() as warned:
         score = brought.score(samples, given.samples, labels, reference, config, about)
     target = _write_row(given.name, given.scale, score)
@@ -68,8 +70,8 @@ def run(given: argparse.Namespace) -> int:
         "score": str(target),
         "row": given.name,
         "tables": _tables(given.name, given.scale),
-        "table of its own": f"python -m nextbasis.tables --scale {given.scale} --outside",
-        "next": f"snakemake --cores 2 --config scale={given.scale}",
+        "all of the scale": f"snakemake --cores 2 --config scale={given.scale}",
+        "the row alone": f"python -m nextbasis.tables --scale {given.scale} --outside",
     }
     print_report(shown)
     return 0
@@ -91,18 +93,29 @@ def _check_name(name: str, replace: bool) -> None:
         )
 
 
+def _check_classes(given: int, found: int) -> None:
+    """Check that `--classes`, where it is given, is the reference's number.
+
+    Raises: ValueError naming both.
+    """
+    if given not in (0, found):
+        raise ValueError(f"--classes is {given}, and the reference is of {found} classes")
+
+
 def _tables(name: str, scale: str) -> str:
-    """Which tables of a scale show the row."""
+    """Which tables that are made of a scale show the row."""
     from nextbasis.pipeline.catalog import load_catalog
     from nextbasis.tables.external import load, place
+    from nextbasis.tables.inputs import tables_of
 
     catalog, own = load_catalog(), [row for row in load(scale) if row.name == name]
+    tables = {table: catalog["tables"][table] for table in tables_of(catalog, scale, extra=True)}
     shown = [
         table
-        for table, entry in catalog["tables"].items()
+        for table, entry in tables.items()
         if entry["kind"] == "systems" and any(place(catalog, scale, entry, own))
     ]
-    return ", ".join(shown) or "none: a row of that name is measured at this scale"
+    return ", ".join(shown) or "none of this scale's has room for a row of that name"
 
 
 def _write_row(name: str, scale: str, score: dict[str, Any]) -> Path:
