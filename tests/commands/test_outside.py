@@ -1,5 +1,6 @@
 """Samples from outside become rows, samples leave permuted, samplers are compared in pairs."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from nextbasis.scoring.reference import load_reference
 from nextbasis.scoring.score import score_images
 from nextbasis.support.files import read_json, sha256, write_json
 from nextbasis.tables import measured
-from nextbasis.tables.external import read_rows, slug
+from nextbasis.tables.external import add_row, read_rows, slug
 from scoring import CPU, balanced, gaussian, pictures, statistics
 
 

@@ -5,13 +5,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nextbasis.commands.arguments import add_protocol, num_classes
+from nextbasis.commands.arguments import add_protocol, check_text, num_classes, read_path
 from nextbasis.commands.report import collected_warnings, print_report
-from nextbasis.support.files import result_folder, write_json
+from nextbasis.support.files import as_text, result_folder, write_json
 from nextbasis.tables.inputs import EXTERNAL
 
 EXAMPLE = 'nextbasis score samples.npz --reference statistics.npz --as "VAR-d30"'
 NAME = re.compile(r"[\w][\w .+/()-]*")
+LONGEST = 200  # bytes of a name, which is a folder's too
 NOT_RECORDED = "not recorded"
 
 
@@ -27,11 +28,11 @@ def add(commands: Any) -> None:
         "own. Everything that can be known is checked before the first image is scored.",
         epilog=f"Example: {EXAMPLE}",
     )
-    command.add_argument("samples", metavar="SAMPLES", type=Path)
+    command.add_argument("samples", metavar="SAMPLES", type=read_path)
     command.add_argument(
         "--reference",
         metavar="PATH",
-        type=Path,
+        type=read_path,
         required=True,
         help="file with mu and sigma (of ADM or MAR), or a folder with statistics.npz",
     )
@@ -86,6 +87,8 @@ def _check_name(name: str, replace: bool) -> None:
 
     if not NAME.fullmatch(name) or not slug(name):
         raise ValueError(f"--as: '{name}' must be a name such as VAR-d30")
+    if (size := max(len(text.encode()) for text in (name, slug(name)))) > LONGEST:
+        raise ValueError(f"--as must be a name of at most {LONGEST} bytes, got {size}")
     taken = [other for other in read_rows() if slug(other) == slug(name)]
     if taken and not replace:
         raise ValueError(

@@ -63,6 +63,8 @@ def read_labels(path: Path | None) -> Int64[np.ndarray, " n"] | None:
         labels = read_npy(path)
     except ValueError as error:
         raise ValueError(f"--labels: {error}") from error
+    if labels.dtype.kind == "u" and labels.size and labels.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"--labels: {path} holds {labels.max()}; labels are numbers of classes")
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"--labels: {path} must hold one integer per image, got {labels.dtype} {labels.shape}"
@@ -141,7 +143,7 @@ def score(
     found["protocol"] |= {
         "weights": UNKNOWN,
         "sampler": UNKNOWN,
-        "samples": path.name,
+        "samples": as_text(Path(path.name)),
         "samples_file_sha256": sha256(path) if path.is_file() else "a folder; see samples_sha256",
         **samples.stored,
         **about,
@@ -177,7 +179,7 @@ def make_reference(
 
 def holds_statistics(path: Path) -> bool:
     """Whether a file is an .npz archive with mu and sigma."""
-    if not (path.is_file() and path.suffix == ".npz" and zipfile.is_zipfile(path)):
+    if not (path.is_file() and path.suffix.lower() == ".npz" and zipfile.is_zipfile(path)):
         return False
     with zipfile.ZipFile(path) as archive:
         return {"mu.npy", "sigma.npy"} <= set(archive.namelist())

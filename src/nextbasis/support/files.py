@@ -59,6 +59,11 @@ def _as_number(digits: re.Match[str]) -> str:
     return f"0{chr(len(number))}{number}"
 
 
+def as_text(path: Path) -> str:
+    """A path as files can hold it: bytes that are no UTF-8 are escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     digest = hashlib.sha256()

@@ -2,18 +2,17 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nextbasis.pipeline.catalog import Catalog, evals_of
 from nextbasis.scoring.facts import METRICS
 from nextbasis.support.files import read_json, write_text
 from nextbasis.support.words import listed
-from nextbasis.support.yamls import check_keys, read_yaml
+from nextbasis.support.yamls import check_keys, read_yaml, write_yaml
 from nextbasis.tables.inputs import EXTERNAL
 from nextbasis.tables.measured import ANALYTIC, PROTOCOL, Estimate
 
@@ -53,8 +52,12 @@ class External:
 
 
 def slug(name: str) -> str:
-    """A name without anything but lower-case letters and digits."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    """What of a name is compared: lower-case letters and digits of any script, and a plus.
+
+    A plus between blanks only joins two names, as other signs do.
+    """
+    joined = re.sub(r"\s\+\s", " ", unicodedata.normalize("NFKC", name).lower())
+    return "".join(sign for sign in joined if sign.isalnum() or sign == "+")
 
 
 def read_rows(path: Path = EXTERNAL) -> dict[str, dict[str, str]]:
@@ -75,10 +78,12 @@ def read_rows(path: Path = EXTERNAL) -> dict[str, dict[str, str]]:
 
 
 def add_row(name: str, row: dict[str, str], path: Path = EXTERNAL) -> None:
-    """Add a row, or replace the one of that name."""
+    """Add a row, or replace the one of that name.
+
+    Raises: ValueError if the file could not be read again; it is left as it was then.
+    """
     rows = {other: old for other, old in read_rows(path).items() if slug(other) != slug(name)}
-    text = HEAD + yaml.safe_dump({"rows": rows | {name: row}}, allow_unicode=True, sort_keys=False)
-    write_text(path, text)
+    write_text(path, HEAD + write_yaml({"rows": rows | {name: row}}))
 
 
 def load(scale: str) -> list[External]:
