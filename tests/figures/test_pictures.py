@@ -66,12 +66,23 @@ def test_strips_are_drawn(tmp_path: Path) -> None:
     from nextbasis.figures.plots import save
 
     rows = [
-        ("one", np.zeros((3, 4, 4, 1), np.uint8)),
-        ("two", np.full((3, 4, 4, 3), 200, np.uint8)),
+        pictures.Row("one", np.zeros((3, 4, 4, 1), np.uint8)),
+        pictures.Row("two", np.full((3, 4, 4, 3), 200, np.uint8), learned=True),
     ]
     save({"a.png": lambda: pictures.strips(rows, ["1", "2", "all"], "title")}, tmp_path)
     with Image.open(tmp_path / "a.png") as image:
         assert np.asarray(image.convert("L")).std() > 5
+
+
+def test_nothing_touches_the_edge_and_learned_rows_are_bold() -> None:
+    names = {"raster order": False, "principal components (KLT)": False, "learned by A": True}
+    rows = [pictures.Row(n, np.zeros((5, 4, 4, 1), np.uint8), bold) for n, bold in names.items()]
+    figure = pictures.strips(rows, ["1", "2", "4", "8", "all"], "A title of the picture")
+    figure.draw_without_rendering()
+    labels = [axis.yaxis.label for axis in figure.axes if axis.get_ylabel()]
+    assert [label.get_fontweight() == "bold" for label in labels] == list(names.values())
+    texts = [text.get_window_extent() for text in (figure._suptitle, *labels)]
+    assert min(box.x0 for box in texts) > 2 and max(box.y1 for box in texts) < figure.bbox.y1 - 2
 
 
 def test_a_scale_without_pairs_says_so(capsys: pytest.CaptureFixture[str]) -> None:

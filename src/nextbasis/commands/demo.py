@@ -71,15 +71,15 @@ def _draw(path: Path) -> None:
     import numpy as np
 
     from nextbasis.data.arrays import Dataset, open_samples
-    from nextbasis.figures.pictures import strips
+    from nextbasis.figures.pictures import Row, strips
     from nextbasis.support.files import result_folder, write_atomic
 
     data, rows = Dataset(result_folder(SCALE, "dataset")), []
     for label, run in RUNS.items():
         images, labels = open_samples(result_folder(SCALE, "sample", run))
-        rows.append((label, np.asarray(images)))
+        rows.append(Row(label, np.asarray(images)))
     real = np.array(data.test_labels)
     chosen = [np.flatnonzero(real == label)[i % 2] for i, label in enumerate(labels)]
-    rows.insert(0, ("real digits", np.asarray(data.test_images[chosen])))
+    rows.insert(0, Row("real digits", np.asarray(data.test_images[chosen])))
     figure = strips(rows, [str(label) for label in labels], "a column: one class, one noise")
     write_atomic(path, lambda temporary: figure.savefig(temporary, dpi=150))

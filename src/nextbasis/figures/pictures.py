@@ -5,6 +5,7 @@ A plain rule, not a DVC stage. It reads samples, trained bases and a tokenizer.
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,18 @@ NAMED = {  # bases of the papers that are the same for every model: title to nam
 }
 TRAINING_IMAGES = 10_000  # that the KLT is measured on
 CELL = 0.5  # inches of a picture
+FIRST = "Two test images from their first coefficients, the others zero; bold: learned here"
+SAME = "A column: one class, the same noise; bold: with a learned basis"
+EDGE = 0.01  # of the width, left empty on both sides
 
-Row = tuple[str, UInt8[np.ndarray, "k h w c"]]  # label and pictures from left to right
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures from left to right; the label of a row of a learned basis is bold."""
+
+    label: str
+    pictures: UInt8[np.ndarray, "k h w c"]
+    learned: bool = False
 
 
 def evenly(count: int, wanted: int) -> list[int]:
@@ -53,9 +64,10 @@ def samples(scale: str, pairs: Sequence[Pair]) -> Iterator[Row]:
     Raises: FileNotFoundError or ValueError naming the file.
     """
     for pair in pairs:
-        for label, key in ((pair.label, pair.baseline), (f"{pair.label} + BAR", pair.system)):
+        for ending, key in (("", pair.baseline), (" + BAR", pair.system)):
             images, _ = open_samples(result_folder(scale, "sample", key))
-            yield label, np.asarray(images[evenly(len(images), SHOWN)])
+            shown = np.asarray(images[evenly(len(images), SHOWN)])
+            yield Row(pair.label + ending, shown, learned=key == pair.system)
 
 
 class Prefixes:
@@ -114,31 +126,34 @@ def prefixes(scale: str, pairs: Sequence[Pair]) -> tuple[list[Row], list[str]]:
     rows: list[Row] = []
     for title, name in NAMED.items():
         try:
-            rows.append((title, shown.pictures(*shown.named(name))))
+            rows.append(Row(title, shown.pictures(*shown.named(name))))
         except ValueError:  # the grid has no such basis
             continue
     for pair in (pair for pair in pairs if pair.tokens == pairs[0].tokens):
         folder = result_folder(scale, "train", pair.run)
-        rows.append((f"learned by {pair.label}", shown.pictures(*shown.learned(folder))))
+        made = shown.pictures(*shown.learned(folder))
+        rows.append(Row(f"learned by {pair.label}", made, learned=True))
     return rows, [*map(str, shown.lengths), "all"] * IMAGES
 
 
 def strips(rows: Sequence[Row], captions: Sequence[str], title: str) -> Figure:
     """Rows of pictures under one line of captions."""
-    columns = max(len(pictures) for _, pictures in rows)
+    columns = max(len(row.pictures) for row in rows)
     size = (CELL * columns + 2.0, CELL * len(rows) + 0.5)
-    layout = ConstrainedLayoutEngine(w_pad=0.005, h_pad=0.005, wspace=0, hspace=0)
+    inside = (EDGE, 0, 1 - 2 * EDGE, 1)
+    layout = ConstrainedLayoutEngine(w_pad=0.005, h_pad=0.03, wspace=0, hspace=0, rect=inside)
     figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout=layout)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, x=EDGE, ha="left", fontsize=9)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
         axis.spines[:].set_visible(False)
     for axis, caption in zip(axes[0], captions, strict=False):
         axis.set_title(caption, fontsize=7, pad=2)
-    for line, (label, pictures) in zip(axes, rows, strict=True):
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
-        for axis, image in zip(line, pictures, strict=False):
+    for line, row in zip(axes, rows, strict=True):
+        line[0].set_ylabel(row.label, rotation=0, ha="right", va="center", fontsize=8)
+        line[0].yaxis.label.set_fontweight("bold" if row.learned else "normal")
+        for axis, image in zip(line, row.pictures, strict=False):
             axis.imshow(image[..., 0] if image.shape[2] == 1 else image, "gray", vmin=0, vmax=255)
     return figure
 
@@ -154,10 +169,18 @@ def draw(catalog: Catalog, scale: str, folder: Path) -> None:
 
     def first_coefficients() -> Figure:
         rows, captions = prefixes(scale, pairs)
-        return strips(rows, captions, "test images from their first coefficients, others zero")
+        return strips(
+            rows,
+            captions,
+            FIRST,
+        )
 
     def same_noise() -> Figure:
-        return strips(list(samples(scale, pairs)), [], "a column: one class, the same noise")
+        return strips(
+            list(samples(scale, pairs)),
+            [],
+            SAME,
+        )
 
     save(dict(zip(MODEL_FIGURES, (same_noise, first_coefficients), strict=True)), folder)
 
