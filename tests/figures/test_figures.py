@@ -115,6 +115,8 @@ def test_missing_diagnosis_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 def test_forest_draws_the_interval_that_decides_and_the_published_margin() -> None:
     table = stage.read_comparisons("small")
     figure = forest.forest(table)
+    assert list(forest.shown_of(table)["claim"]) == ["a", "b"]
+    assert forest.shown_of(table.assign(verdict="not measured")).empty
     axis = figure.axes[0]
     row = table[table["claim"] == "a"].iloc[0]
     bars = [bar for bar in axis.patches if bar.get_width() == pytest.approx(2 * row["margin"])]

@@ -55,10 +55,19 @@ def test_the_held_out_loss_has_a_panel_where_the_table_has_it(catalog: dict[str,
     assert panel.lines[0].values == [0.5] and panel.lines[1].values == [0.125]
 
 
+def test_a_caption_says_what_is_drawn_over_what(catalog: dict[str, Any]) -> None:
+    table = catalog["tables"]["strengths"]
+    table["rows"] = [*ROWS, {"group": "never run", "label": "4", "system": "elsewhere"}]
+    text = "T: FID by strength of guidance, a line each for without, with."
+    assert lines.caption(catalog, "small", "strengths") == text
+    table["metrics"] = ["fid", "held_out"]
+    assert lines.caption(catalog, "small", "strengths").startswith("T: FID and held-out loss by ")
+
+
 @pytest.mark.parametrize(("varies", "scale"), [("iterations", "log"), ("guidance", "linear")])
 def test_axes_have_a_tick_at_every_point(catalog: dict[str, Any], varies: str, scale: str) -> None:
     axis = lines.draw(lines.read(catalog, "small", "strengths"), varies).axes[0]
-    assert (axis.get_xscale(), axis.get_xlabel()) == (scale, varies)
+    assert (axis.get_xscale(), axis.get_xlabel()) == (scale, lines.AXES[varies][0])
     assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2.5", "8"]
     legend = axis.get_legend()
     assert legend is not None

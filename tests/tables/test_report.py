@@ -157,9 +157,33 @@ def test_the_page_opens_with_the_answer_and_needs_nothing_else(
         assert hidden and not hidden[0].is_displayed()
         page.execute_script("document.querySelector('#bar_main + p + label input').click()")
         assert hidden[0].is_displayed() or size == PHONE
-        for link in page.find_elements(By.CSS_SELECTOR, "nav a"):
+        for link in page.find_elements(By.CSS_SELECTOR, "nav a, .tile a"):
             target = link.get_attribute("href").rpartition("#")[2]
             assert page.find_elements(By.ID, target), target
+        sections = [part.get_attribute("id") for part in page.find_elements(By.TAG_NAME, "section")]
+        assert sections[:3] == ["answer", "tables", "pictures"]
+        assert not page.find_elements(By.CSS_SELECTOR, "#answer img")  # no claim is tested here
+
+
+@pytest.mark.slow
+def test_a_row_that_is_published_only_shows_the_published_number(report: Path) -> None:
+    with opened(report.parent / "results/tiny/report.html") as page:
+        for table, row in (("headline", "RAR-L 1.70 (published)"), ("bar_gains", "MAR-L")):
+            rows = page.find_elements(By.CSS_SELECTOR, f"#{table} + p + label + .scroll tbody tr")
+            (text,) = [one.text for one in rows if one.text.startswith(row)]
+            assert text.count("(published)") == (1 if table == "headline" else 3)
+
+
+@pytest.mark.slow
+def test_a_picture_is_enlarged_by_a_click_and_closed_by_another(report: Path) -> None:
+    with opened(report.parent / "results/tiny/report.html", PHONE) as page:
+        picture = page.find_element(By.CSS_SELECTOR, "#training .enlarge")
+        small = picture.find_element(By.TAG_NAME, "img").rect["width"]
+        page.execute_script("arguments[0].click()", picture)
+        large = page.find_element(By.CSS_SELECTOR, "dialog img")
+        assert large.rect["width"] > 2 * small and overflow(page) <= 0
+        large.click()
+        assert not page.find_element(By.TAG_NAME, "dialog").is_displayed()
 
 
 @pytest.mark.slow

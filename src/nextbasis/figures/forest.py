@@ -14,6 +14,16 @@ OPEN = "0.45"  # colour of what is not decided
 NOTHING = "no difference of FID was measured at this scale"
 
 
+def shown_of(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons that are drawn: measured differences of FID that the scale speaks about."""
+    return comparisons[
+        (comparisons["metric"] == "fid")
+        & (comparisons["effect_is"] == "difference")
+        & comparisons["effect"].notna()
+        & (comparisons["verdict"] != "not measured")
+    ]
+
+
 def forest(comparisons: pd.DataFrame) -> Figure:
     """Differences of FID with the intervals that decide, one line a comparison, grouped by claim.
 
@@ -21,12 +31,7 @@ def forest(comparisons: pd.DataFrame) -> Figure:
     effect, in per cent of the baseline measured here. A comparison without an interval has a hollow
     point. Claims that the scale does not speak about are left out.
     """
-    shown = comparisons[
-        (comparisons["metric"] == "fid")
-        & (comparisons["effect_is"] == "difference")
-        & comparisons["effect"].notna()
-        & (comparisons["verdict"] != "not measured")
-    ].iloc[::-1]
+    shown = shown_of(comparisons).iloc[::-1]
     numbers = shown[["effect", "low_deciding", "high_deciding", "margin"]].to_numpy(float)
     colours = [COLOURS.get(verdict, OPEN) for verdict in shown["verdict"]]
     figure, axis = plt.subplots(figsize=(9, 0.27 * max(4, len(shown)) + 1.3), layout="constrained")

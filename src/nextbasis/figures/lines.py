@@ -18,15 +18,16 @@ from nextbasis.pipeline.checks import check_table
 from nextbasis.scoring.facts import METRICS
 from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import result_folder
+from nextbasis.support.words import listed
 from nextbasis.tables import sofar
 from nextbasis.tables.inputs import table_evals
 from nextbasis.tables.measured import check_budgets, collect, estimate, read_score
 
 AXES = {  # what a table varies: label of the axis, and whether it is logarithmic
-    "iterations": ("iterations", True),
-    "guidance": ("guidance", False),
+    "iterations": ("iterations of sampling", True),
+    "guidance": ("strength of guidance", False),
     "budget": ("steps of training", True),
-    "cells": ("cells", False),
+    "cells": ("cells of the grid", False),
 }
 SHOWN = ("fid", "held_out")  # a panel each; the first always, the second where the table has it
 
@@ -82,6 +83,15 @@ def read(catalog: Catalog, scale: str, table: str) -> list[Panel]:
             floors = _floors(catalog, scale, table) if metric == "fid" else {}
             panels.append(Panel(metric, lines, floors))
     return panels
+
+
+def caption(catalog: Catalog, scale: str, table: str) -> str:
+    """What the figure of a table shows, in words that need no other text."""
+    entry = table_of(catalog, table)
+    made = [row["group"] for row in entry["rows"] if evals_made(catalog, scale, row["system"])]
+    metrics = " and ".join(METRICS[name].label for name in SHOWN if name in entry["metrics"])
+    words = f"{metrics} by {AXES[entry['varies']][0]}, a line each for"
+    return f"{entry['title']}: {words} {listed(dict.fromkeys(made))}."
 
 
 def _floors(catalog: Catalog, scale: str, table: str) -> dict[str, float]:

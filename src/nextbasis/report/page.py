@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from nextbasis.pipeline.catalog import Catalog, standard_evals, table_of
+from nextbasis.figures import lines
+from nextbasis.figures.forest import shown_of
+from nextbasis.pipeline.catalog import Catalog, standard_evals
 from nextbasis.report.answer import answers, tiles
+from nextbasis.report.captions import FOREST, SECTIONS, VARIED
 from nextbasis.support.files import read_json, result_folder
 from nextbasis.tables.__main__ import build
 from nextbasis.tables.header import warning
@@ -25,39 +28,13 @@ from nextbasis.tables.inputs import (
     tables_of,
     varying_tables_of,
 )
-from nextbasis.tables.layout import Layout
+from nextbasis.tables.layout import NOTHING, PUBLISHED_ONLY, Cell, Layout
 from nextbasis.tables.measured import check_made
 
 GLOSSARY = Path("docs/glossary.md")
 WIDEST = 1_600  # pixels of a picture; wider ones are made smaller
 QUALITY = 85  # of WebP
 ALWAYS = ("system", "group", "verdict", "difference")  # columns that are shown without the switch
-VARIED = "Settings"  # the section of figures of tables that vary one
-SECTIONS = {  # of figures: title, and what is in it with its caption
-    "Pictures": {
-        "same_noise.png": "Samples without and with a learned basis. A column has one class and "
-        "one noise.",
-        "contact_sheet.png": "Samples of every system, with its FID.",
-        "neighbours.png": "Samples with their nearest training images: is anything memorised?",
-    },
-    "Bases": {
-        "first_coefficients.png": "Test images from their first coefficients, the others zero.",
-        "basis_maps.png": "Rows of each learned A as maps, beside their difference from the "
-        "identity.",
-        "energy_profile.png": "How much energy the first coefficients hold. The KLT is the bound "
-        "of orthogonal bases.",
-        "singular_values.png": "Singular values of A in training.",
-        "smuggling.png": "Coefficients that give later ones away.",
-        "klt_overlap.png": "How near the first rows of A are to the KLT's.",
-    },
-    VARIED: {},
-    "Training": {
-        "loss_curves.png": "Losses. Those of different families, or of an A of another scale, do "
-        "not compare.",
-        "fid_overview.png": "FID of every system and seed, beside the published one of ImageNet.",
-        "features_pca.png": "Samples and real images on the principal axes of the features.",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -89,13 +66,16 @@ def render(catalog: Catalog, scale: str, extra: bool) -> str:
     for name in names:
         evals |= table_evals(catalog, scale, name)
     check_made(scale, evals)
-    ledger = pd.read_csv(_existing(result_folder(scale, "claims") / "claims.csv", scale))
+    ledger, comparisons = (
+        pd.read_csv(_existing(result_folder(scale, "claims") / name, scale))
+        for name in ("claims.csv", "comparisons.csv")
+    )
     claims: list[dict[str, Any]] = ledger.to_dict("records")  # type: ignore[assignment]
     layouts = [build(catalog, scale, name) for name in names]
     made = [*FIGURES, *FEATURE_FIGURES, *model_figures_of(catalog, scale)]
     varied = varying_tables_of(catalog, scale, extra)
-    lines = {f"{name}.png": f"{table_of(catalog, name)['title']}." for name in varied}
-    sections = SECTIONS | {VARIED: lines}
+    drawn = {f"{name}.png": lines.caption(catalog, scale, name) for name in varied}
+    sections = SECTIONS | {VARIED: drawn}
     dataset = read_json(_existing(result_folder(scale, "dataset") / "index.json", scale))
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES / "report"),
@@ -111,18 +91,14 @@ def render(catalog: Catalog, scale: str, extra: bool) -> str:
         subtitle=_subtitle(catalog, scale, layouts),
         answers=answers(claims),
         tiles=tiles(claims),
-        forest=_picture(
-            scale,
-            "claims.png",
-            "Every measured difference of FID: the point, the "
-            "interval that decides, and in grey as far as the published effect.",
-        ),
+        forest=None if shown_of(comparisons).empty else _picture(scale, "claims.png", FOREST),
         figures=[
-            Figures(title, list(_pictures(scale, names, [*made, *lines])))
+            Figures(title, list(_pictures(scale, names, [*made, *drawn])))
             for title, names in sections.items()
         ],
         tables=[
-            (layout, [_is_shown(layout, name) for name in layout.columns]) for layout in layouts
+            (layout, _rows(layout), [_is_shown(layout, name) for name in layout.columns])
+            for layout in layouts
         ],
         claims=claims,
         facts=layouts[0].header if layouts else [],
@@ -149,6 +125,23 @@ def _is_shown(layout: Layout, column: str) -> bool:
     """Whether a column is shown without the switch: names, the first metric, what decides."""
     first = next((name for name in layout.columns if name[-1] in "↓↑"), "")
     return column in ALWAYS or column == first or column.startswith("+ BAR ↓")
+
+
+def _rows(layout: Layout) -> list[list[Cell]]:
+    """The rows; where one is published only, its published numbers stand in the shown columns."""
+    places = {name: place for place, name in enumerate(layout.columns)}
+    beside = {
+        places[name]: places[published]
+        for name in layout.columns
+        if _is_shown(layout, name) and (published := f"{name.rstrip(' ↓↑')}, published") in places
+    }
+    rows = [list(row) for row in layout.rows]
+    for row in rows:
+        if any(cell.text == PUBLISHED_ONLY for cell in row):
+            for place, other in beside.items():
+                if row[other].text != NOTHING:
+                    row[place] = replace(row[other], text=f"{row[other].text} (published)")
+    return rows
 
 
 def _pictures(scale: str, names: dict[str, str], made: Sequence[str]) -> Iterator[Picture]:
