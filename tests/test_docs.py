@@ -67,6 +67,21 @@ def test_snakemake_takes_its_settings_apart_from_its_targets(line: str) -> None:
     assert not any("=" in word for word in given.targets), given.targets
 
 
+def test_costs_on_the_page_of_clusters_are_those_of_the_plan() -> None:
+    docs = TESTS.parent / "docs"
+    text = (docs / "how-to/cluster.md").read_text(encoding="utf-8").partition("\n\n")[0]
+    plan = (docs / "paper-scale.md").read_text(encoding="utf-8")
+    steps = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in re.findall(r"^\| \d+\. .*", plan, re.MULTILINE)
+    ]
+    first, last = steps[1], steps[-1]
+    assert "xAR-B with and without" in first[0]
+    wanted = [*first[3:5], *last[5:7]]  # A100 and H100, of the step and of all
+    assert re.findall(r"[\d,]*\d(?= (?:GPU-hours|on H100))", text) == wanted
+    assert f"step {first[0].split('.')[0]} of" in text and f"All {len(steps)} steps" in text
+
+
 def test_settings_of_snakemake_and_stages_that_pages_name_exist() -> None:
     catalog = load_catalog(TESTS.parent)
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
