@@ -40,11 +40,12 @@ def test_the_table_of_the_readme_is_the_committed_one(label: str, claim: str) ->
             f"{float(table[name]['measured']):.2f} ± {float(table[name]['spread']):.2f}"
             for name in (label, f"{label} + BAR")
         ),
-        f"{signed(said['effect'])}, {signed(said['low_deciding'])} to "
-        f"{signed(said['high_deciding'])}: {said['verdict']}",
-        signed(said["published_effect"]),
+        f"{signed(said['effect'])} ({signed(said['published_effect'])})",
     ]
     assert f"| {' | '.join(cells)} |" in README
+    interval = f"({signed(said['low_deciding'])} to {signed(said['high_deciding'])})"
+    assert f"{label} by {signed(said['effect'])} {interval}" in README
+    assert said["verdict"] == "undecided" and "BAR is undecided" in README
 
 
 def test_pictures_of_the_readme_are_small() -> None:

@@ -55,6 +55,7 @@ def test_claims_that_wait_count_among_the_tested_ones(tree: dict[str, Any]) -> N
     assert half["b"]["reason"] == "not run yet: b_bar against b"
     page = Path("results/small/claims/claims.md").read_text(encoding="utf-8")
     assert "Half done: 3 of 4 systems of this scale are made" in page
+    assert "The 1 that could be tested and the 1 that wait for results are judged together" in page
 
 
 def test_tables_say_what_was_not_run_yet(tree: dict[str, Any]) -> None:

@@ -80,10 +80,12 @@ def _caption(findings: Sequence[Finding], alpha: float) -> str:
         "measured numbers and hold for this scale only: whether a claim holds at the paper's scale "
         "is another question."
     )
+    waiting = sum(finding.waits and not finding.tested for finding in findings)
     if tested:
+        together = f" and the {waiting} that wait for results" if waiting else ""
         text += (
-            f" The {tested} that could be tested are judged together: the chance that any of them "
-            f"is judged falsely is at most {alpha:.0%} (Holm)."
+            f" The {tested} that could be tested{together} are judged together: the chance that "
+            f"any of them is judged falsely is at most {alpha:.0%} (Holm)."
         )
     return text
 
