@@ -19,7 +19,7 @@ FORBIDDEN = {
 }
 WITH_CARE = {"torch.load", "yaml.load", "np.load", "numpy.load"}  # only as `objections` says
 RENAMED = {"numpy": "np", "pandas": "pd"}  # under another name no rule would know them
-SAFE_LOADERS = {"SafeLoader", "CSafeLoader", "Strict"}  # the last is ours, a safe one
+SAFE_LOADERS = {"SafeLoader", "CSafeLoader", "Core", "Strict"}  # the last two are ours, safe
 TEXT_METHODS = (".read_text", ".write_text")
 OTHER_OPENERS = {"Image", "tarfile", "zipfile", "gzip", "os", "archive", "webbrowser"}
 
