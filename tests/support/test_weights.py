@@ -286,7 +286,7 @@ def test_safetensors_are_known_by_name_or_content(name: str, tmp_path: Path) -> 
         ("page.safetensors", b"\n<!DOCTYPE html><title>Sign in</title>", "a page of the web"),
         ("model.safetensors.index.json", b'{"weight_map": {}}', "JSON text"),
         ("model-00001-of-00003.safetensors", b"", "one of 3 files that hold the weights together"),
-        ("a.pth.gz", gzip.compress(b"PK"), "compressed by gzip; `gunzip` it first"),
+        ("a.pth.gz", gzip.compress(b"PK", mtime=0), "compressed by gzip; `gunzip` it first"),
         ("b.pth", bz2.compress(b"PK"), "compressed by bzip2"),
         ("c.pth", lzma.compress(b"PK"), "compressed by xz"),
         ("d.pth", pickle.dumps({"a": [0.5] * 99}), "a plain pickle, not a file of torch.save"),
