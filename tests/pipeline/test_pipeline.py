@@ -521,3 +521,13 @@ def _has_code(module: str) -> bool:
     path = Path("src", *module.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return not all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body)
+
+
+@pytest.mark.parametrize(
+    ("scale", "lock"), [("cpu", "dvc.lock"), ("emoji", "config/scales/emoji/dvc.lock")]
+)
+def test_extractors_that_are_shipped_stand_in_the_locks(scale: str, lock: str) -> None:
+    """DVC asks a frozen stage without an entry for all that it was made of, before that is made."""
+    stages = yaml.safe_load(Path(lock).read_text(encoding="utf-8"))["stages"]
+    extractors = CATALOG[scale]["extractors"]
+    assert extractors and {f"extractor@{key}" for key in extractors} <= set(stages)
