@@ -7,7 +7,7 @@ from pathlib import Path
 from nextbasis.claims.evaluate import evaluate
 from nextbasis.claims.inputs import CLAIMS, SUMMARY, check_claims, claim_evals, load_claims
 from nextbasis.claims.ledger import claims_layout, comparisons_layout
-from nextbasis.pipeline.catalog import Catalog, load_catalog, section
+from nextbasis.pipeline.catalog import Catalog, section
 from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import result_folder, write_text
 from nextbasis.tables import header, measured, published, render, sofar
@@ -47,17 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and do it; bad input ends in one line and status 1."""
     parser = argparse.ArgumentParser(prog="python -m nextbasis.claims", description=__doc__)
     parser.add_argument("--scale", default="cpu", help="a folder of config/scales")
-    parser.add_argument("--so-far", action="store_true", help=sofar.HELP)
+    sofar.add_so_far(parser)
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/claims")
     options = parser.parse_args(arguments)
     with in_one_line():
         folder = options.out or result_folder(options.scale, "claims")
-        catalog = load_catalog()
-        write(
-            sofar.so_far(catalog, options.scale) if options.so_far else catalog,
-            options.scale,
-            folder,
-        )
+        write(sofar.chosen_catalog(options), options.scale, folder)
 
 
 if __name__ == "__main__":

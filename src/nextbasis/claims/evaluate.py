@@ -12,7 +12,6 @@ from nextbasis.claims.runs import reading, readings_tried
 from nextbasis.claims.verdict import Region, holm
 from nextbasis.pipeline.catalog import Catalog, scales
 from nextbasis.scoring.facts import METRICS
-from nextbasis.tables.layout import AWAITED
 from nextbasis.tables.published import Numbers
 
 
@@ -52,9 +51,10 @@ def _with_rates(findings: Sequence[Finding], alpha: float) -> list[Finding]:
     is decided before they come is decided at a rate that holds with them, too.
     """
     tested = {finding.name: finding.levels().least for finding in findings if finding.tested}
-    waiting = [1.0 for finding in findings if finding.waits and not finding.tested]
-    rates = dict(zip(tested, holm([*tested.values(), *waiting], alpha), strict=False))
-    return [replace(finding, rate=rates.get(finding.name, math.nan)) for finding in findings]
+    waiting = sum(finding.waits for finding in findings)
+    rates = holm([*tested.values(), *[1.0] * waiting], alpha)[: len(tested)]
+    rate_of = dict(zip(tested, rates, strict=True))
+    return [replace(finding, rate=rate_of.get(finding.name, math.nan)) for finding in findings]
 
 
 def _compare(
@@ -62,7 +62,6 @@ def _compare(
 ) -> Comparison:
     kind, pair = claim["kind"], measurements.published(entry)
     effect = measurements.effect(entry, kind == "ratio")
-    waits = effect is None and measurements.waits(entry)
     published, share = None, 0.0
     if pair is not None:
         one, other = (number.value for number in pair)
@@ -77,7 +76,7 @@ def _compare(
         share=share,
         margin=share * measurements.baseline(entry) if effect is not None else 0.0,
         same_run=effect is not None and measurements.same_run(entry),
-        hindrance=AWAITED if waits else measurements.hindrance(entry, effect, kind),
+        hindrance=measurements.hindrance(entry, effect, kind),
         num_images=measurements.num_images(entry),
         reading=name,
     )

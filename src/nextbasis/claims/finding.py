@@ -127,10 +127,9 @@ class Finding:
 
     @property
     def waits(self) -> bool:
-        """Whether it is one that this scale will test, and a comparison waits for results."""
-        return not self.obstacle and any(
-            each.effect is None and each.hindrance for each in self.comparisons
-        )
+        """Whether it cannot be tested before results come that a comparison waits for."""
+        awaited = any(each.effect is None and each.hindrance for each in self.comparisons)
+        return awaited and not self.obstacle and not self.tested
 
     def levels(self, seeds: int | None = None) -> Levels:
         """What all parts say together; with so many seeds, if all else stayed what it is."""

@@ -80,7 +80,7 @@ def _caption(findings: Sequence[Finding], alpha: float) -> str:
         "measured numbers and hold for this scale only: whether a claim holds at the paper's scale "
         "is another question."
     )
-    waiting = sum(finding.waits and not finding.tested for finding in findings)
+    waiting = sum(finding.waits for finding in findings)
     if tested:
         together = f" and the {waiting} that wait for results" if waiting else ""
         text += (

@@ -11,6 +11,7 @@ from nextbasis.claims.inputs import Claims, claimed_systems, systems_of
 from nextbasis.claims.runs import ANYTHING
 from nextbasis.pipeline.catalog import Catalog, is_awaited
 from nextbasis.scoring.facts import METRICS, SCORES
+from nextbasis.tables.layout import AWAITED
 from nextbasis.tables.measured import collect
 from nextbasis.tables.published import Number, Numbers, look_up
 
@@ -44,10 +45,6 @@ class Measurements:
             other = sides[1]
         effect = difference(sides[0], other)
         return exact(effect.value) if METRICS[metric].varies == "never" else effect
-
-    def waits(self, entry: Entry) -> bool:
-        """Whether a side that this scale has waits for results."""
-        return any(is_awaited(self._catalog, self._scale, system) for system in systems_of(entry))
 
     def check_budgets(self, name: str, entry: Entry, named: list[str]) -> None:
         """Check that both sides of a claim's comparison were trained alike, unless it names that.
@@ -89,12 +86,15 @@ class Measurements:
         return float(np.mean(list(self._values(entry["than"], entry["metric"], False).values())))
 
     def hindrance(self, entry: Entry, effect: Effect | None, kind: str) -> str:
-        """Why the effect cannot decide, whatever its interval; empty if it can.
+        """Why the effect cannot decide, whatever its interval, or waits; empty if it can decide.
 
         A score that fewer images raise, such as FID, can decide between unequal numbers of them
         only where the side with fewer is the smaller one all the same.
         """
-        counts = [self._images(system) for system in systems_of(entry)]
+        systems = systems_of(entry)
+        if effect is None and any(is_awaited(self._catalog, self._scale, name) for name in systems):
+            return AWAITED
+        counts = [self._images(system) for system in systems]
         if effect is None or len(counts) < 2 or counts[0] == counts[1]:
             return ""
         change = METRICS[entry["metric"]].few_images

@@ -29,7 +29,7 @@ HIDDEN = frozenset(  # what systems put beside images, as they do names that sta
     ("#recycle", "$recycle.bin", "@eadir", "__macosx", "lost+found", "system volume information")
 )
 
-Identity = tuple[int, int]  # device and number of a folder, whatever its path
+Identity = tuple[int, int]  # device and number of a file or folder, whatever its path
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _walk(
     folder: Path, above: frozenset[Identity], folders: dict[Identity, list[Path]]
 ) -> Iterator[tuple[Path, bool]]:
     """Every file that looks like an image, and whether it is read; `folders` takes their paths."""
-    identity = _identity(folder)
+    identity = identity_of(folder)
     above |= {identity}
     folders.setdefault(identity, []).append(folder)
     with os.scandir(folder) as entries:
@@ -125,7 +125,7 @@ def _walk(
         if is_hidden(entry.name):
             yield from ((each, False) for each in _hidden_images(path))
         elif _is(entry.is_dir):
-            if _identity(path) not in above:
+            if identity_of(path) not in above:
                 yield from _walk(path, above, folders)
         elif _is(entry.is_file):
             if is_image(entry.name):
@@ -138,8 +138,9 @@ def _walk(
             yield path, False
 
 
-def _identity(folder: Path) -> Identity:
-    status = folder.stat()
+def identity_of(path: Path) -> Identity:
+    """What is the same for all paths of a file or a folder, those by links included."""
+    status = path.stat()
     return status.st_dev, status.st_ino
 
 

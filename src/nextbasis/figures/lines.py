@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nextbasis.figures.plots import save
-from nextbasis.pipeline.catalog import Catalog, evals_made, load_catalog, table_of
+from nextbasis.pipeline.catalog import Catalog, evals_made, table_of
 from nextbasis.pipeline.checks import check_table
 from nextbasis.scoring.facts import METRICS
 from nextbasis.support.endings import in_one_line
@@ -136,12 +136,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--table", required=True, help="a table with `varies` in config/tables.yaml"
     )
-    parser.add_argument("--so-far", action="store_true", help=sofar.HELP)
+    sofar.add_so_far(parser)
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/figures")
     options = parser.parse_args(arguments)
     with in_one_line():
-        catalog = load_catalog()
-        catalog = sofar.so_far(catalog, options.scale) if options.so_far else catalog
+        catalog = sofar.chosen_catalog(options)
         panels = read(catalog, options.scale, options.table)
         varies = table_of(catalog, options.table)["varies"]
         folder = options.out or result_folder(options.scale, "figures")

@@ -169,18 +169,10 @@ def draw(catalog: Catalog, scale: str, folder: Path) -> None:
 
     def first_coefficients() -> Figure:
         rows, captions = prefixes(scale, pairs)
-        return strips(
-            rows,
-            captions,
-            FIRST,
-        )
+        return strips(rows, captions, FIRST)
 
     def same_noise() -> Figure:
-        return strips(
-            list(samples(scale, pairs)),
-            [],
-            SAME,
-        )
+        return strips(list(samples(scale, pairs)), [], SAME)
 
     save(dict(zip(MODEL_FIGURES, (same_noise, first_coefficients), strict=True)), folder)
 

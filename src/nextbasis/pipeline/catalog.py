@@ -107,15 +107,20 @@ def evaluation_of(catalog: Catalog, scale: str, key: str) -> dict[str, Any]:
 
 def evals_of(catalog: Catalog, scale: str, system: str) -> Evals:
     """The evaluations of one system at one scale, one a seed; none where it is not run there."""
-    part = section(catalog, scale)
-    name = part.get("same", {}).get(system, system)
+    name, part = _own_name(catalog, scale, system), section(catalog, scale)
     return {key: entry for key, entry in part["evals"].items() if entry["system"] == name}
+
+
+def _own_name(catalog: Catalog, scale: str, system: str) -> str:
+    """The name that a system's evaluations have, of one that may be named otherwise in tables."""
+    found: str = section(catalog, scale).get("same", {}).get(system, system)
+    return found
 
 
 def is_awaited(catalog: Catalog, scale: str, system: str) -> bool:
     """Whether a system waits for results, at a scale that is shown half done (`tables.sofar`)."""
-    part = section(catalog, scale)
-    return part.get("same", {}).get(system, system) in part.get("awaited", ())
+    awaited = section(catalog, scale).get("awaited", ())
+    return _own_name(catalog, scale, system) in awaited
 
 
 def evals_made(catalog: Catalog, scale: str, system: str) -> Evals:

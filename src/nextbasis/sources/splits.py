@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from nextbasis.config import DatasetConfig
+from nextbasis.data.image_folders import identity_of
 from nextbasis.support.words import listed
 
 AHEAD = 256  # photographs decoded ahead of the one that is asked for
@@ -78,16 +79,11 @@ def check_apart(train: Iterable[Path], test: Iterable[Path]) -> None:
 
     Raises: ValueError naming it.
     """
-    known = {_identity(path): path for path in train}
+    known = {identity_of(path): path for path in train}
     for path in test:
-        if same := known.get(_identity(path)):
+        if same := known.get(identity_of(path)):
             told = f"{path} is named for both" if path == same else f"{path} is the same as {same}"
             raise ValueError(f"test images must not be training images, but {told}")
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
 
 
 def captioned(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nextbasis.claims.pairs import judge
-from nextbasis.pipeline.catalog import Catalog, load_catalog, systems_of, table_of
+from nextbasis.pipeline.catalog import Catalog, systems_of, table_of
 from nextbasis.pipeline.checks import check_table
 from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import result_folder, write_text
@@ -69,15 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="render the samples that `nextbasis score` scored, alone; needs no other result",
     )
     choice.add_argument("--print", dest="shown", help="rendered table to print as Markdown")
-    parser.add_argument("--so-far", action="store_true", help=sofar.HELP)
+    sofar.add_so_far(parser)
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/tables")
     options = parser.parse_args(arguments)
     with in_one_line():
-        catalog = load_catalog()
+        catalog = sofar.chosen_catalog(options)
         if options.shown:
             print(show(catalog, options.scale, options.shown))
         else:
-            catalog = sofar.so_far(catalog, options.scale) if options.so_far else catalog
             folder = options.out or result_folder(options.scale, "tables")
             write(catalog, options.scale, options.table, folder)
 

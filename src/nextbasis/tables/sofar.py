@@ -1,11 +1,26 @@
 """A scale that is shown half done: systems that lack results are named, not left out silently."""
 
+import argparse
 from pathlib import Path
 
-from nextbasis.pipeline.catalog import Catalog, section
+from nextbasis.pipeline.catalog import Catalog, load_catalog, section
 from nextbasis.tables.inputs import result_inputs
 
-HELP = "show a scale half done: what was not run yet is said, and counts among the tested claims"
+
+def add_so_far(parser: argparse.ArgumentParser) -> None:
+    """Add the option --so-far to a command line that has --scale."""
+    parser.add_argument(
+        "--so-far",
+        action="store_true",
+        help="show a scale half done: what was not run yet is said, and counts among the tested "
+        "claims",
+    )
+
+
+def chosen_catalog(options: argparse.Namespace) -> Catalog:
+    """The catalog; with --so-far that of the scale half done."""
+    catalog = load_catalog()
+    return so_far(catalog, options.scale) if options.so_far else catalog
 
 
 def so_far(catalog: Catalog, scale: str) -> Catalog:
