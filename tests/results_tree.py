@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from nextbasis.support.files import write_json
+from nextbasis.tables import layout
 
 REPOSITORY = Path(__file__).parents[1]
 PROTOCOL = {
@@ -253,3 +254,9 @@ def _pictures(
         save_file(tensors, str(train / "model.safetensors"))
     grid = rng.integers(0, 255, (64, 80), dtype=np.uint8)
     Image.fromarray(grid).save(folder / "sample" / key / "grid.png")
+
+
+def row_of(ready: layout.Layout, label: str) -> dict[str, layout.Cell]:
+    position = ready.columns.index("system")
+    row = next(row for row in ready.rows if row[position].text == label)
+    return dict(zip(ready.columns, row, strict=True))

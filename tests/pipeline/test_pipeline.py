@@ -1,4 +1,4 @@
-"""dvc.yaml and the catalog agree with DVC, with the code and with the configs."""
+"""dvc.yaml, as the pipeline reads it, agrees with DVC, with the code and with the configs."""
 
 import ast
 import json
@@ -10,13 +10,11 @@ from functools import cache
 from pathlib import Path
 
 import grimp
-import jsonschema
 import pytest
 import yaml
 from pathspec import GitIgnoreSpec
 
 from nextbasis.pipeline.catalog import load_catalog, scales
-from nextbasis.pipeline.checks import check_references, headline
 from nextbasis.pipeline.schedule import Stages
 from nextbasis.pipeline.stagelist import Stage, load_stages, with_followers
 
@@ -244,203 +242,6 @@ def test_params_are_the_configs_that_the_command_chooses() -> None:
         assert all(Path(path).exists() for path in stage.params), stage.name
 
 
-def test_configs_that_have_not_changed_are_composed_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stages = Stages("tiny")
-    stages.root = _root(tmp_path)
-    stages.check_configs()
-    monkeypatch.setattr("nextbasis.config.compose", None)
-    stages.check_configs()
-    (tmp_path / "dvc.yaml").unlink()
-    (tmp_path / "dvc.yaml").write_text("")
-    with pytest.raises(TypeError):
-        stages.check_configs()
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["config/model.py", "families/xar/config.py", "families/xar/recipes/model/small/xar_b.yaml"],
-)
-def test_a_schema_or_recipe_that_has_changed_is_composed_again(
-    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "nextbasis"
-    shutil.copytree("src/nextbasis", package, ignore=IGNORED)
-    monkeypatch.setattr("nextbasis.pipeline.schedule.PACKAGE", package)
-    stages = Stages("tiny")
-    before = stages._digest_of_configs()
-    with (package / path).open("a", encoding="utf-8") as file:
-        file.write("# edited\n")
-    assert stages._digest_of_configs() != before
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ("basis.projektion=hard", "projektion"),
-        ("basis.delta=two", "delta"),
-        ("sampler=tiny/xar", "sampler"),
-    ],
-)
-def test_wrong_overrides_name_stage_and_key(overrides: str, message: str, tmp_path: Path) -> None:
-    stages = Stages("tiny")
-    stages.catalog["tiny"]["runs"]["xar_b_bar"]["overrides"] = overrides
-    stages.root = _root(tmp_path)
-    stages.stages = [
-        stage for stage in load_stages(stages.catalog) if stage.name == "train-tiny@xar_b_bar"
-    ]
-    with pytest.raises(ValueError, match=f"train-tiny@xar_b_bar.*{message}"):
-        stages.check_configs()
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("family", "mar", "tiny: train xar_b: family is 'mar' but model 'small/xar_b'"),
-        ("construction", "tokens", "construction is 'tokens' but basis.init=identity is made in"),
-    ],
-)
-def test_entries_say_what_their_recipes_say(
-    key: str, value: str, message: str, tmp_path: Path
-) -> None:
-    stages = Stages("tiny")
-    for group in ("runs", "evals"):
-        stages.section[group]["xar_b"][key] = value
-    stages.root = _root(tmp_path)
-    with pytest.raises(ValueError, match=message):
-        stages.check_configs()
-
-
-def test_a_tokenizer_s_entry_says_its_kind(tmp_path: Path) -> None:
-    stages = Stages("tiny")
-    stages.section["tokenizers"]["vq"]["coder"] = "kl"
-    stages.root = _root(tmp_path)
-    with pytest.raises(ValueError, match="tokenizer vq: coder is 'kl' but tokenizer 'vq_digits'"):
-        stages.check_configs()
-
-
-@pytest.mark.parametrize(
-    ("where", "value", "message"),
-    [
-        ("tiny.runs.xar_b.tokens", "tiles", "tiny.runs.xar_b: no tokens 'tiles'"),
-        ("tiny.evals.xar_b.run", "xarb", "tiny.evals.xar_b: no run 'xarb'"),
-        ("tiny.evals.xar_b.family", "mar", "family is 'mar' but run 'xar_b' has 'xar'"),
-        ("tiny.diagnoses.xar_b_bar.run", "xarb", "tiny.diagnoses.xar_b_bar: no run 'xarb'"),
-        ("tiny.diagnoses.xar_b_bar.tokens", "vq", "tokens is 'vq' but run 'xar_b_bar' has"),
-        (
-            "tiny.diagnoses.rar_b",
-            CATALOG["tiny"]["runs"]["rar_b"],
-            "tiny.diagnoses.rar_b: RAR models",
-        ),
-        ("tiny.runs.xar_b.family", "nosuch", "tiny.runs.xar_b: no family 'nosuch'; choose one of"),
-        ("tiny.runs.xar_b.captions", "words", "tiny.runs.xar_b: no captions 'words'"),
-        ("tiny.runs.xar_b.run", "mar_b", "tiny.runs.xar_b: run must be the entry's own name"),
-        ("tiny.rebased.vq_klt.parent", "vqq", "no parent 'vqq'"),
-        ("tiny.rebased.vq", {"parent": "vq", "coder": "vq"}, "a tokenizer's already"),
-        ("tiny.rebased.vq_klt.coder", "kl", "vq_klt: coder is 'kl' but parent 'vq' has 'vq'"),
-        ("tiny.tokenizers.vq.coder", "vae", "tiny.tokenizers.vq: no coder 'vae'; choose one of kl"),
-        ("tiny.runs.rar_b.coder", "kl", "runs.rar_b: coder is 'kl' but tokens 'vq' has 'vq'"),
-        ("tiny.evals.rar_b.coder", "kl", "evals.rar_b: coder is 'kl' but run 'rar_b' has 'vq'"),
-        ("tiny.same.rar_b", "xar_b", "evaluations have this system already"),
-        ("tiny.same.other", "nobody", "no system 'nobody'"),
-        ("tables.bar_main.metrics", ["fid", "kdi"], r"tables.bar_main.metrics .* got 'kdi'"),
-        ("tables.bar_main.rows", [{"label": "x", "system": "nobody"}], "system 'nobody'"),
-    ],
-)
-def test_names_that_lead_nowhere_are_named(where: str, value: object, message: str) -> None:
-    catalog = _changed(where, value)
-    with pytest.raises(ValueError, match=message):
-        check_references(catalog)
-
-
-@pytest.mark.parametrize(
-    ("where", "value"),
-    [
-        ("tiny.runs.xar_b.sed", 0),
-        ("tiny.runs.xar_b.seed", "zero"),
-        ("tiny.runs.xar_b.family", "v ar"),
-        ("tiny.runs.xar_b.overrides", "basis.delta = 0.5"),
-        ("tiny.runs.x@r", {}),
-        ("tiny.evals.xar_b.images", 0),
-        ("tiny.evals.xar_b.headline", "yes please"),
-        ("tiny.diagnoses.rar_b", {"run": "rar_b"}),
-        ("tiny.rums", {}),
-    ],
-)
-def test_schema_refuses(where: str, value: object) -> None:
-    with pytest.raises(jsonschema.ValidationError):
-        _validate(_changed(where, value))
-
-
-@pytest.mark.parametrize(
-    ("where", "value"),
-    [
-        ("tables.bar_main.metric", ["fid"]),
-        ("tables.bar_main.metrics", []),
-        ("tables.bar_main.kind", "system"),
-        ("tables.bar_main.rows", [{"label": "x"}]),
-        ("tables.bar_main.rows", [{"label": "x", "published": "BAR/main"}]),
-        ("tables.bar_main.rows", [{"label": "x", "baseline": "mar_b", "published": "a/b/c"}]),
-        ("tables.bar_main.varies", "sampler"),
-        ("tables.bar_main.varies", "guidance"),  # rows without groups
-        ("tables.bar_gains.varies", "budget"),  # pairs
-        ("tables.mar_steps.rows", [{"group": "g", "label": "x", "system": "mar_b"}]),
-    ],
-)
-def test_schema_refuses_tables(where: str, value: object) -> None:
-    with pytest.raises(jsonschema.ValidationError):
-        _validate(_changed(where, value))
-
-
-def test_schemas_take_the_catalog() -> None:
-    _validate(CATALOG)
-
-
-@pytest.mark.parametrize("scale", STAGES)
-def test_headline_rows_come_first_and_finish_early(scale: str) -> None:
-    def priority(kind: str, key: str) -> int:
-        return stages.priority(kind)({"scale": scale, "key": key})
-
-    stages = STAGES[scale]
-    needed = headline(CATALOG[scale])
-    others = [key for key in stages.keys("score") if key not in needed["score"]]
-    assert needed["score"] and others
-    for key in needed["score"]:
-        assert priority("score", key) > priority("sample", key)
-        assert priority("sample", key) > max(priority("train", run) for run in needed["train"])
-    late = max(priority(kind, key) for kind in ("train", "score") for key in others)
-    late = max(late, *(priority("diagnose", key) for key in stages.keys("diagnose")))
-    assert late < min(priority("train", run) for run in needed["train"])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"scale": "cpu"}, "tiny/catalog.yaml: scale must be the folder's name, tiny; got 'cpu'"),
-        ({"rank": "first"}, "tiny/catalog.yaml: rank must be a whole number; got 'first'"),
-        ({"evals": None}, "tiny/catalog.yaml: evals must be entries by name; got 'None'"),
-    ],
-)
-def test_a_folder_that_is_no_scale_is_named(
-    change: dict[str, object], message: str, tmp_path: Path
-) -> None:
-    shutil.copytree("config", tmp_path / "config", symlinks=True)
-    path = tmp_path / "config/scales/tiny/catalog.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
-    with pytest.raises(ValueError, match=message):
-        load_catalog(tmp_path)
-
-
-def test_unknown_placeholder_is_named() -> None:
-    catalog = _changed("tiny.runs.xar_b", {"model": "small/xar_b"})
-    missing = (
-        r"\$\{item.\w+\} of stage 'train-tiny@xar_b' is not in config/scales/tiny/catalog.yaml"
-    )
-    with pytest.raises(ValueError, match=missing):
-        load_stages(catalog)
-
-
 def test_parsing_needs_no_torch() -> None:
     program = (
         "import nextbasis.pipeline.schedule, sys; assert not {'torch', 'hydra'} & set(sys.modules)"
@@ -448,34 +249,21 @@ def test_parsing_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.parametrize(
+    ("scale", "lock"), [("cpu", "dvc.lock"), ("emoji", "config/scales/emoji/dvc.lock")]
+)
+def test_extractors_that_are_shipped_stand_in_the_locks(scale: str, lock: str) -> None:
+    """DVC asks a frozen stage without an entry for all that it was made of, before that is made."""
+    stages = yaml.safe_load(Path(lock).read_text(encoding="utf-8"))["stages"]
+    extractors = CATALOG[scale]["extractors"]
+    assert extractors and {f"extractor@{key}" for key in extractors} <= set(stages)
+
+
 class _Wildcards:
     def __init__(self, stage: Stage) -> None:
         self.scale = stage.scale
         if stage.key:
             self.key = stage.key
-
-
-def _validate(catalog: dict[str, object]) -> None:
-    for name, part in catalog.items():
-        schema = SCHEMAS / ("tables.schema.yaml" if name == "tables" else "catalog.schema.yaml")
-        jsonschema.validate(part, yaml.safe_load(schema.read_text()))
-
-
-def _root(folder: Path) -> Path:
-    """A root that has this repository's configs, but where no check has passed yet."""
-    for name in ("config", "dvc.yaml", "catalog.yaml"):
-        (folder / name).symlink_to(Path(name).resolve())
-    return folder
-
-
-def _changed(where: str, value: object) -> dict[str, object]:
-    catalog = json.loads(json.dumps(load_catalog()))  # entries are objects of their own
-    *parts, last = where.split(".")
-    inner = catalog
-    for part in parts:
-        inner = inner[part]
-    inner[last] = value
-    return catalog
 
 
 def _family(stage: Stage) -> str:
@@ -521,13 +309,3 @@ def _has_code(module: str) -> bool:
     path = Path("src", *module.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return not all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body)
-
-
-@pytest.mark.parametrize(
-    ("scale", "lock"), [("cpu", "dvc.lock"), ("emoji", "config/scales/emoji/dvc.lock")]
-)
-def test_extractors_that_are_shipped_stand_in_the_locks(scale: str, lock: str) -> None:
-    """DVC asks a frozen stage without an entry for all that it was made of, before that is made."""
-    stages = yaml.safe_load(Path(lock).read_text(encoding="utf-8"))["stages"]
-    extractors = CATALOG[scale]["extractors"]
-    assert extractors and {f"extractor@{key}" for key in extractors} <= set(stages)
