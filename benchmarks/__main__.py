@@ -191,7 +191,17 @@ def pages(result: dict[str, Any]) -> str:
 
 
 def with_earlier(result: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
-    """The result and, of rows and parts that it did not measure, what an earlier one has."""
+    """The result and, of rows and parts that it did not measure, what an earlier one has.
+
+    Rates of different machines never stand on one page: an earlier result of another processor,
+    instruction set, torch or number of threads is dropped, which stderr tells.
+    """
+    told = ("processor", "instructions", "torch", "threads")
+    then, now = earlier.get("machine"), result["machine"]
+    if then and any(then[name] != now[name] for name in told):
+        was = ", ".join(str(then[name]) for name in told)
+        print(f"dropped what was measured before on another machine: {was}", file=sys.stderr)
+        return result
     merged = earlier | result
     for part in ("rows", "scoring", "loader"):
         by_key = {row["key"]: row for row in [*earlier.get(part, []), *result[part]]}

@@ -139,21 +139,35 @@ def test_page_of_a_shows_shares_and_verdict() -> None:
 def test_writing_keeps_what_was_not_measured_now() -> None:
     nothing: dict[str, Any] = {"steps": [], "rows": []}
     row, basis = {"key": "a", "ratio": 1.0}, {"steps": [{}], "rows": [{"tokens": 64}]}
-    earlier = {"machine": "old", "rows": [row, {"key": "b"}], "scoring": [], "basis": nothing}
+    old = {"processor": "p", "instructions": "i", "torch": "t", "threads": 1, "gflops": 1.0}
+    new = old | {"gflops": 2.0}
+    earlier = {"machine": old, "rows": [row, {"key": "b"}], "scoring": [], "basis": nothing}
     earlier["loader"] = []
     later = with_earlier(
-        {"machine": "new", "rows": [], "scoring": [], "basis": basis, "loader": []}, earlier
+        {"machine": new, "rows": [], "scoring": [], "basis": basis, "loader": []}, earlier
     )
     assert later == earlier | {"basis": basis}
-    again = {"machine": "new", "rows": [row | {"ratio": 2.0}], "scoring": [], "basis": nothing}
+    again = {"machine": new, "rows": [row | {"ratio": 2.0}], "scoring": [], "basis": nothing}
     again["loader"] = [{"key": "c"}]
     assert with_earlier(again, later) == {
-        "machine": "new",
+        "machine": new,
         "rows": [row | {"ratio": 2.0}, {"key": "b"}],
         "scoring": [],
         "basis": basis,
         "loader": [{"key": "c"}],
     }
+
+
+@pytest.mark.parametrize("name", ["processor", "instructions", "torch", "threads"])
+def test_what_another_machine_measured_is_dropped(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = {"processor": "p", "instructions": "i", "torch": "t", "threads": 1}
+    parts = {"scoring": [], "basis": {"steps": [], "rows": []}, "loader": []}
+    earlier = {"machine": machine, "rows": [{"key": "a"}], **parts}
+    result = {"machine": machine | {name: "other"}, "rows": [{"key": "b"}], **parts}
+    assert with_earlier(result, earlier) == result
+    assert "on another machine: p, i, t, 1" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")

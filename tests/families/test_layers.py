@@ -1,10 +1,13 @@
 """Attention against dense masked attention; dropout by its statistics; odd inputs."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nextbasis.families.common import linear as products
 from nextbasis.families.common.attention import Attention, KVCache, grid_rotation, rotate
 from nextbasis.families.common.dropout import Dropout
 from nextbasis.families.common.linear import Linear, linear
@@ -214,3 +217,31 @@ def test_linear_takes_no_rows_and_no_memory(device: str) -> None:
 def test_linear_takes_views() -> None:
     x, weight = torch.randn(6, 4).t(), torch.randn(9, 12)[2:5, ::2]
     torch.testing.assert_close(linear(x, weight, None), x @ weight.t())
+
+
+@pytest.mark.parametrize(
+    ("processor", "held", "ahead"),
+    [
+        ("Intel(R) Xeon(R) Processor", False, True),
+        ("Intel(R) Xeon(R) Processor", True, False),
+        ("AMD EPYC 7763", False, False),
+        ("NVIDIA H200", False, False),
+    ],
+)
+def test_mkl_multiplies_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch, processor: str, held: bool, ahead: bool
+) -> None:
+    """What MKL gives is torch's own product to the bit; oneDNN's is near it."""
+    monkeypatch.setattr(products, "processor", lambda: processor)
+    monkeypatch.delenv("MKL_CBWR", raising=False)
+    if held:
+        monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    products._mkl_is_ahead.cache_clear()
+    multiply = Mock(wraps=products._multiply)
+    monkeypatch.setattr(products, "_multiply", multiply)
+    try:
+        layer, x = Linear(7, 5), torch.randn(3, 7)
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+    finally:
+        products._mkl_is_ahead.cache_clear()
+    assert multiply.called != ahead
