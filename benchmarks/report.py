@@ -17,7 +17,7 @@ repeats), wall s the least elapsed time, img/CPU s images per CPU second.
 
 GFLOP/s is this machine's fp32 rate of torch's own [{rows}, {inner}] x [{inner}, {columns}] product,
 measured between the repeats of the row: where it is lower than in the head of this page, other work
-was slowing the machine down. This package's linear layers use another library than torch's in fp32.
+was slowing the machine down. Where MKL is slower, this package's linear layers use oneDNN in fp32.
 """
 
 PAIRED_NOTE = """\
