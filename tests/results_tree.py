@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 from PIL import Image
 from safetensors.numpy import save_file
 
 from nextbasis.support.files import write_json
-from nextbasis.tables import layout
+from nextbasis.tables import header, layout
 
 REPOSITORY = Path(__file__).parents[1]
 PROTOCOL = {
@@ -78,6 +79,19 @@ def write_catalog(root: Path, catalog: dict[str, Any]) -> None:
         content = part if scale == "tables" else part | {"scale": scale, "rank": rank}
         path.write_text(yaml.safe_dump(content, sort_keys=False))
     (root / "catalog.yaml").write_text("scale: another\n")
+
+
+def small_repository(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Made-up results at `small`, in a folder that is the working one from here on; the catalog."""
+    catalog = small_catalog()
+    build(root, catalog, "small")
+    write_claims(root, small_claims())
+    write_catalog(root, catalog)
+    (root / "workflow").mkdir()
+    (root / "workflow/templates").symlink_to(REPOSITORY / "workflow/templates")
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(header, "commit", lambda: "commit 0123456789ab")
+    return catalog
 
 
 def small_claims() -> dict[str, Any]:

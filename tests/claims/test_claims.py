@@ -27,8 +27,8 @@ from nextbasis.claims.verdict import (
 from nextbasis.claims.words import verdict_text
 from nextbasis.pipeline import catalog as catalogs
 from nextbasis.support.files import read_json, write_json
-from nextbasis.tables import header, inputs, published
-from results_tree import build, small_catalog, small_claims, write_catalog, write_claims
+from nextbasis.tables import inputs, published
+from results_tree import build, small_repository
 
 REPOSITORY = Path(__file__).parents[2]
 CATALOG = catalogs.load_catalog(REPOSITORY)
@@ -47,15 +47,7 @@ def claim(kind: str = "below", scale: str = "small", **rest: Any) -> dict[str, A
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Made-up results in a temporary folder; the catalog."""
-    catalog = small_catalog()
-    build(tmp_path, catalog, "small")
-    write_claims(tmp_path, small_claims())
-    write_catalog(tmp_path, catalog)
-    (tmp_path / "workflow").mkdir()
-    (tmp_path / "workflow/templates").symlink_to(REPOSITORY / "workflow/templates")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(header, "commit", lambda: "commit 0123456789ab")
-    return catalog
+    return small_repository(tmp_path, monkeypatch)
 
 
 def set_score(values: dict[str, list[float]], images: int = 2000, metric: str = "fid") -> None:

@@ -7,21 +7,10 @@ import pytest
 
 from nextbasis.support.files import write_json
 from nextbasis.tables import __main__ as stage
-from nextbasis.tables import external, header, inputs
+from nextbasis.tables import external, inputs
 from nextbasis.tables.layout import Cell, Layout
 from nextbasis.tables.measured import ANALYTIC
-from results_tree import PROTOCOL, build, small_catalog, small_claims, write_catalog, write_claims
-
-
-@pytest.fixture
-def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    catalog = small_catalog()
-    build(tmp_path, catalog, "small")
-    write_claims(tmp_path, small_claims())
-    write_catalog(tmp_path, catalog)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(header, "commit", lambda: "commit 0123456789ab")
-    return catalog
+from results_tree import PROTOCOL
 
 
 def add(row: str, scale: str = "small", **changes: Any) -> Path:
