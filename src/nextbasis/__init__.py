@@ -16,7 +16,7 @@ pin()  # before anything imports torch
 def load(
     model: str | Path, *, scale: str = "", tokenizer: str | Path = "", sampler: str = ""
 ) -> "Model":
-    """A run, or the folder of an imported or shared model, that makes images; `models.model.load`.
+    """A run, or the folder of an imported or shared model, that makes images: see `sampling.load`.
 
     Raises: FileNotFoundError or ValueError naming what is missing and how to give it.
     """

@@ -56,7 +56,7 @@ def test_samples_become_a_row_with_all_that_makes_it_comparable(
     make_reference()
     assert main(score("--source", "the authors", "--rounding", "round")) == 0
     out = capsys.readouterr().out
-    assert "fid" in out and "bar_main" in out and "--config scale=cpu" in out
+    assert "fid" in out and "bar_main" in out
     row = read_rows()["DiT"]
     assert row["source"] == "the authors" and row["scale"] == "cpu"
     found = read_json(Path(row["score"]))
@@ -195,9 +195,12 @@ def test_exported_samples_are_permuted_and_score_the_same(
     capsys.readouterr()
     assert "out.npz exists already" in refused(capsys, "export-samples", "mar_b", "out.npz")
     assert "must end in .npz" in refused(capsys, "export-samples", "mar_b", "out.npy")
-    assert "results/cpu/sample/mar_x/samples.npy" in refused(
-        capsys, "export-samples", "mar_x", "b.npz"
-    )
+    for words, wanted in (
+        (["xar_b"], "results/cpu/sample/xar_b/samples.npy"),
+        (["mar_x"], "no evaluation 'mar_x' at scale cpu; choose among mar_"),
+        (["mar_b", "--scale", "tinny"], "scale must be one of tiny, "),
+    ):
+        assert wanted in refused(capsys, "export-samples", words[0], "b.npz", *words[1:])
 
 
 def test_paired_error_is_the_spread_of_differences_over_noise() -> None:
@@ -374,24 +377,28 @@ def test_the_last_line_shows_the_row(capsys: pytest.CaptureFixture[str]) -> None
     make_reference()
     capsys.readouterr()
     assert main(score(name="MAR-B")) == 0
-    *_, long, last = capsys.readouterr().out.splitlines()
-    assert "snakemake --cores 2 --config scale=cpu" in long
-    assert last.endswith("  python -m nextbasis.tables --scale cpu --outside")
+    out = capsys.readouterr().out
+    assert "  python -m nextbasis.tables --scale cpu --outside\n" in out
+    *_, last = out.splitlines()
+    assert last.startswith("tables ") and "are to be made first" in last  # nothing else is here
 
 
 @pytest.mark.parametrize("scale", ["cpu", "emoji"])
 def test_only_tables_of_the_scale_are_named(scale: str) -> None:
     """A row of its own stands in every table of the scale that has rows of other people's."""
     add_row("Nobody's", {"scale": scale, "score": "s.json", "source": "x", "sha256": "0"})
-    write_json(Path("s.json"), {"values": {}, "protocol": {}})
-    named = _tables("Nobody's", scale).split(", ")
+    write_json(Path("s.json"), {"values": {"fid": 1.0}, "protocol": {}})
+    told = _tables("Nobody's", scale)
+    assert "all of the scale" not in told  # which would train what is not made here
+    named = told["tables"].partition(";")[0].split(", ")
     catalog = load_catalog()
     systems = {entry["system"] for entry in catalog[scale]["evals"].values()}
     systems |= {name for name, same in catalog[scale].get("same", {}).items()}
     for table, entry in catalog["tables"].items():
         is_made = any(row.get("system") in systems for row in entry["rows"])
         others = any("system" not in row and "published" in row for row in entry["rows"])
-        assert (table in named) == (is_made and others and entry["kind"] == "systems"), table
+        shows = entry["kind"] == "systems" and "fid" in entry["metrics"]
+        assert (table in named) == (is_made and others and shows), table
 
 
 def test_outputs_of_reference_that_cannot_be_made_are_told_at_once(

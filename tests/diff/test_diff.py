@@ -15,7 +15,7 @@ from nextbasis.commands.cli import main
 from nextbasis.diff.causes import Causes, flatten
 from nextbasis.diff.history import WorkingTree
 from nextbasis.diff.numbers import _machines
-from nextbasis.diff.unseen import unseen
+from nextbasis.diff.unseen import edited, unseen
 from results_tree import write_catalog
 
 MAKE = """
@@ -254,9 +254,23 @@ def test_what_was_edited_and_not_run_again_is_told(
         main(["diff", "two", "--json"])
         (told,) = json.loads(capsys.readouterr().out)["unseen"]
         assert "params.json, train.lr: " in told and "→ 0.75" in told
-        assert "nothing was run with it since" in told
+        assert (
+            "(not run since: score-small-a, score-small-a_s1, score-small-a_s2 and 1 more)" in told
+        )
     finally:
         (repository / "params.json").write_text(before)
+
+
+def test_what_ran_since_it_was_edited_is_not_said_to_lag_behind(tmp_path: Path) -> None:
+    tree = WorkingTree(tmp_path, "here")
+    (tmp_path / "lr.yaml").write_text("lr: 3\n")
+    ran = {name: {"params": {"lr.yaml": {"lr": lr}}} for name, lr in (("a", 3), ("b", 2))}
+    (told,) = edited(tree, {f"train-tiny@{name}": stage for name, stage in ran.items()})
+    assert told == (
+        "edited: lr.yaml, lr: 2 → 3 (not run since: train-tiny@b); "
+        "`snakemake --cores 2 --config scale=SCALE` runs what depends on it"
+    )
+    assert not edited(tree, {"train-tiny@a": ran["a"]})
 
 
 def test_scales_of_one_version_are_told() -> None:

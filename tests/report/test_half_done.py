@@ -9,6 +9,7 @@ from nextbasis.claims import __main__ as claims
 from nextbasis.figures import __main__ as figures
 from nextbasis.report import __main__ as report
 from nextbasis.tables import __main__ as tables
+from nextbasis.tables.sofar import half_done, so_far
 from results_tree import build, small_catalog, small_claims, write_catalog, write_claims
 
 
@@ -55,6 +56,7 @@ def test_what_is_made_on_request_only_is_asked_for_so(capsys: pytest.CaptureFixt
     for table in catalog["tables"].values():
         table["extra"] = True
     write_catalog(Path(), catalog)
+    assert half_done(so_far(catalog, "small"), "small").startswith("Half done: ")
     with pytest.raises(SystemExit):
         report.main(["--scale", "small", "--extra"])
     assert "`snakemake --cores 2 --config scale=small extra=true`" in capsys.readouterr().err

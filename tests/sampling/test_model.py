@@ -63,8 +63,12 @@ def test_images_of_a_gpu_are_those_of_the_cpu(gpu: Gpu) -> None:
 
 def test_bad_classes_and_settings_are_named() -> None:
     model = trained()
-    with pytest.raises(ValueError, match=r"classes must lie in \[0, 5\), got 5, -1"):
-        model.sample([0, 5, -1])
+    for wrong in ([5, -1], [0.5], ["a"], [[1]]):
+        told = ", ".join(map(repr, wrong))
+        with pytest.raises(ValueError) as raised:
+            model.sample([0, *wrong])
+        assert str(raised.value) == f"classes must be whole numbers in [0, 5), got {told}"
+    assert len(model.sample(np.array([0, 4]), num_steps=3)) == 2
     with pytest.raises(ValueError, match="no classes were given"):
         model.sample([])
     with pytest.raises(ValueError, match=r"the sampler has no cfg; it has family, .*guidance"):

@@ -7,7 +7,7 @@ import pytest
 
 from nextbasis.support.files import write_json
 from nextbasis.tables import __main__ as stage
-from nextbasis.tables import external, inputs
+from nextbasis.tables import external, inputs, sofar
 from nextbasis.tables.layout import Cell, Layout
 from nextbasis.tables.measured import ANALYTIC
 from results_tree import PROTOCOL
@@ -61,6 +61,21 @@ def test_what_the_pipeline_measures_is_not_replaced(catalog: dict[str, Any]) -> 
     add("A & co")
     add("VAR-d30", scale="large")
     assert stage.build(catalog, "small", "systems").rows == before
+
+
+def test_what_is_not_measured_yet_has_room(catalog: dict[str, Any]) -> None:
+    for path in Path("results/small/score").glob("a*/score.json"):
+        path.unlink()
+    add("A & co")
+    row = row_of(stage.build(sofar.so_far(catalog, "small"), "small", "systems"), "A & co")
+    assert row["FID ↓"].text == "3.25 ± 0.03 SE (1)"
+
+
+def test_a_table_of_other_metrics_has_no_row_for_it(catalog: dict[str, Any]) -> None:
+    rows = len(stage.build(catalog, "small", "systems").rows)
+    catalog["tables"]["systems"]["metrics"] = ["images_per_second"]
+    add("VAR-d30")
+    assert len(stage.build(catalog, "small", "systems").rows) == rows
 
 
 def test_other_protocols_cannot_stand_in_the_table(catalog: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The command line: which commands there are, and what becomes of what they were told."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -83,7 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(given.late) < len(rest):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        return given.action(given)
+        status = given.action(given)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return STOPPED + signal.SIGPIPE
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return given.bad_input

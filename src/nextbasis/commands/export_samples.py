@@ -31,16 +31,18 @@ def run(given: argparse.Namespace) -> int:
     In the seeded order in which the pipeline scores them, never in order of class: ADM's program
     splits a file for IS as it stands, and parts of few classes each would score far too low.
 
-    Raises: FileNotFoundError or ValueError naming the file.
+    Raises: FileNotFoundError or ValueError naming the file, the evaluation or the scale.
     """
     import numpy as np
 
     from nextbasis.config import compose
     from nextbasis.data.arrays import open_samples
+    from nextbasis.pipeline.catalog import evaluation_of, load_catalog
     from nextbasis.scoring.rules import permutation
 
     out, scale = given.out, given.scale
     check_new(out)
+    evaluation_of(load_catalog(), scale, given.key)
     if out.suffix != ".npz":
         raise ValueError(f"{out} must end in .npz")
     images, labels = open_samples(result_folder(scale, "sample", given.key))

@@ -35,9 +35,11 @@ def add(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Write the new folder and print how many images it is of."""
+    from nextbasis.pipeline.catalog import load_catalog, section
     from nextbasis.scoring.brought import choose_evaluation, make_reference, read_labels
 
     check_text("--computed-on", given.computed_on)
+    section(load_catalog(), given.scale)
     config = choose_evaluation(given.scale, given.protocol, given.weights)
     labels = read_labels(given.labels)
     with collected_warnings() as warned:

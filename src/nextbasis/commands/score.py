@@ -51,9 +51,11 @@ def add(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Score, then write the score file and the row of config/external.yaml; nothing if it fails."""
+    from nextbasis.pipeline.catalog import load_catalog, section
     from nextbasis.scoring import brought
     from nextbasis.scoring.samples import open_source
 
+    section(load_catalog(), given.scale)
     config = brought.choose_evaluation(given.scale, given.protocol, given.weights)
     labels = brought.read_labels(given.labels)
     _check_name(given.name, given.replace)
@@ -70,10 +72,9 @@ def run(given: argparse.Namespace) -> int:
         "fid is": score["protocol"]["fid_is"],
         "score": str(target),
         "row": given.name,
-        "tables": _tables(given.name, given.scale),
-        "all of the scale": f"snakemake --cores 2 --config scale={given.scale}",
         "the row alone": f"python -m nextbasis.tables --scale {given.scale} --outside",
     }
+    shown |= _tables(given.name, given.scale)
     print_report(shown)
     return 0
 
@@ -105,11 +106,12 @@ def _check_classes(given: int, found: int) -> None:
         raise ValueError(f"--classes is {given}, and the reference is of {found} classes")
 
 
-def _tables(name: str, scale: str) -> str:
-    """Which tables that are made of a scale show the row."""
-    from nextbasis.pipeline.catalog import load_catalog
+def _tables(name: str, scale: str) -> dict[str, str]:
+    """Which tables of a scale show the row, and how to make them, unless that trains something."""
+    from nextbasis.pipeline.catalog import load_catalog, section
     from nextbasis.tables.external import load, place
     from nextbasis.tables.inputs import tables_of
+    from nextbasis.tables.sofar import half_done, so_far
 
     catalog, own = load_catalog(), [row for row in load(scale) if row.name == name]
     tables = {table: catalog["tables"][table] for table in tables_of(catalog, scale, extra=True)}
@@ -118,7 +120,16 @@ def _tables(name: str, scale: str) -> str:
         for table, entry in tables.items()
         if entry["kind"] == "systems" and any(place(catalog, scale, entry, own))
     ]
-    return ", ".join(shown) or "none of this scale's has room for a row of that name"
+    if not shown:
+        return {"tables": "none of this scale's has room for a row of that name"}
+    whole = so_far(catalog, scale)
+    if half_done(whole, scale):
+        waiting = len(section(whole, scale)["awaited"])
+        return {
+            "tables": f"{', '.join(shown)}; {waiting} systems of the scale are to be made first"
+        }
+    command = f"snakemake --cores 2 --config scale={scale}"
+    return {"tables": ", ".join(shown), "all of the scale": command}
 
 
 def _write_row(name: str, scale: str, score: dict[str, Any]) -> Path:

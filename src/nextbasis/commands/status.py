@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         description="Count what stages have made, name what is missing, show what is running, and "
         "estimate the rest from how long stages of the same kind and family took here. Outputs "
         "older than what they are made of count as missing; whether code or parameters changed, "
-        "`snakemake -n --quiet` tells.",
+        "`snakemake -n --quiet rules` tells. What only `extra=true` asks for is left out.",
     )
     command.add_argument("--scale", default="", help="a folder of config/scales (the default one)")
     command.add_argument(
@@ -50,7 +50,7 @@ def run(given: argparse.Namespace) -> int:
     scale = given.scale or default_scale()
     catalog = load_catalog()
     part = section(catalog, scale)
-    stages = [stage for stage in load_stages(catalog, only=[scale]) if not stage.frozen]
+    stages = wanted(load_stages(catalog, only=[scale]), part)
     left = [stage for stage in stages if not is_made(stage)]
     seconds = durations(part)
     print(f"scale {scale}: {len(stages) - len(left)} of {len(stages)} stages are made")
@@ -65,6 +65,13 @@ def run(given: argparse.Namespace) -> int:
         print(f"running: {stage.address}  {last_line(stage)}".rstrip())
     print(time_left(left, part, seconds, given.cores))
     return 0
+
+
+def wanted(stages: Iterable[Stage], part: dict[str, Any]) -> list[Stage]:
+    """The stages that `make tables` runs: none that is frozen, none of what is marked extra."""
+    entries = [*part["runs"].items(), *part["evals"].items()]
+    extra = {key for key, entry in entries if entry.get("extra")}
+    return [stage for stage in stages if not stage.frozen and stage.key not in extra]
 
 
 def is_made(stage: Stage) -> bool:

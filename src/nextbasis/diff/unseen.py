@@ -1,7 +1,6 @@
 """What a comparison cannot see: scales that one version lacks, edits that nothing ran with."""
 
 from pathlib import Path
-from typing import Any
 
 from nextbasis.diff.causes import Stages, flatten
 from nextbasis.diff.history import Version, WorkingTree
@@ -10,6 +9,7 @@ from nextbasis.support.words import listed
 from nextbasis.support.yamls import parse_yaml
 
 SHOWN = 8  # keys that are named
+NAMED = 3  # stages that are named with each
 
 
 def unseen(old: Version, new: Version, stages: tuple[Stages, Stages], root: Path) -> list[str]:
@@ -36,25 +36,25 @@ def scales(stages: Stages) -> set[str]:
 
 
 def edited(tree: WorkingTree, stages: Stages) -> list[str]:
-    """Parameters that differ from those which the results here were made with."""
-    recorded: dict[str, dict[str, Any]] = {}
-    for stage in stages.values():
+    """Parameters that differ from those which results here were made with, and whose results."""
+    paths = {path for stage in stages.values() for path in stage.get("params") or {}}
+    now = {path: flatten(parse_yaml(text) or {}) for path, text in tree.read(paths).items()}
+    behind: dict[str, list[str]] = {}  # stages by what was changed since they ran
+    for name, stage in stages.items():
         for path, values in (stage.get("params") or {}).items():
-            recorded.setdefault(path, {}).update(flatten(values))
-    changes = []
-    for path, text in tree.read(recorded).items():
-        now = flatten(parse_yaml(text) or {})
-        changes += [
-            f"{path}, {key}: {value} → {now.get(key, 'none')}"
-            for key, value in recorded[path].items()
-            if now.get(key) != value
-        ]
-    if not changes:
+            for key, value in flatten(values).items() if path in now else ():
+                if (new := now[path].get(key, "none")) != value:
+                    behind.setdefault(f"{path}, {key}: {value} → {new}", []).append(name)
+    if not behind:
         return []
+    changes = [
+        f"{change} (not run since: {listed(sorted(names), most=NAMED)})"
+        for change, names in behind.items()
+    ]
     rest = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
     return [
-        f"edited, and nothing was run with it since: {'; '.join(changes[:SHOWN])}{rest}; "
-        "`snakemake --cores 2` runs what depends on it"
+        f"edited: {'; '.join(changes[:SHOWN])}{rest}; `snakemake --cores 2 --config scale=SCALE` "
+        "runs what depends on it"
     ]
 
 
@@ -68,6 +68,6 @@ def changed_code(root: Path) -> list[str]:
         return []
     files = [line[3:] for line in lines]
     return [
-        f"{len(files)} files of src are not as in the last commit ({listed(files)}); whether "
-        "results were made with them, `snakemake -n --quiet` tells"
+        f"not as in the last commit: {listed(files)}; whether results were made with it, "
+        "`snakemake -n --quiet rules` tells"
     ]

@@ -8,6 +8,7 @@ images = model.sample([0, 3, 3], seed=0)  # uint8 (3, 32, 32, 1)
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,11 @@ class Model:
     def _labels(self, classes: Sequence[int]) -> Tensor:
         if not len(classes):
             raise ValueError("no classes were given: name at least one, such as [0]")
-        if wrong := [label for label in classes if not 0 <= label < self.num_classes]:
+        whole = [isinstance(label, Integral) and 0 <= label < self.num_classes for label in classes]
+        if wrong := [label for label, fits in zip(classes, whole, strict=True) if not fits]:
             raise ValueError(
-                f"classes must lie in [0, {self.num_classes}), got {listed(map(str, wrong))}"
+                f"classes must be whole numbers in [0, {self.num_classes}), got "
+                f"{listed(map(repr, wrong))}"
             )
         return torch.tensor([int(label) for label in classes])
 

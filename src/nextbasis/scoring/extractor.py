@@ -35,7 +35,7 @@ OBTAIN = {
     EMOJI: SHIPPED,
     INCEPTION: "download weights-inception-2015-12-05-6726825d.pth from release v0.2.0 "
     "of toshas/torch-fidelity on GitHub (96 MB; it is never fetched for you) and save it there, "
-    "or pass evaluation.weights=PATH",
+    "or name yours: --weights PATH of `nextbasis score`, evaluation.weights=PATH of a stage",
 }
 
 

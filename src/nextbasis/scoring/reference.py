@@ -134,8 +134,8 @@ def load_reference(folder: Path, config: EvaluationConfig) -> Reference:
     for needed in (path, folder / "index.json"):
         if not needed.is_file():
             raise FileNotFoundError(
-                f"{needed} is missing: make it with `python -m nextbasis.stages.reference "
-                "scale=… evaluation=…`"
+                f"{needed} is missing: `nextbasis reference` makes one of a folder of images, "
+                "`dvc repro config/scales/SCALE/dvc.yaml:reference` that of a scale"
             )
     index, digest = read_index(folder, ORIGIN), sha256(path)
     _check_sizes(folder / "index.json", index)

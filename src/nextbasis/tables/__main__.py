@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nextbasis.claims.pairs import judge
-from nextbasis.pipeline.catalog import Catalog, systems_of, table_of
+from nextbasis.pipeline.catalog import Catalog, section, systems_of, table_of
 from nextbasis.pipeline.checks import check_table
 from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import result_folder, write_text
@@ -49,6 +49,7 @@ def show(catalog: Catalog, scale: str, table: str) -> str:
     Raises: FileNotFoundError naming the command that renders it.
     """
     table_of(catalog, table)
+    section(catalog, scale)
     path = result_folder(scale, "tables") / f"{table}.md"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; `snakemake --cores 2 {path}` makes it")

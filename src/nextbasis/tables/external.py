@@ -10,7 +10,7 @@ from typing import Any
 
 from nextbasis.pipeline.catalog import Catalog, evals_of
 from nextbasis.scoring.facts import METRICS
-from nextbasis.support.files import read_json, write_text
+from nextbasis.support.files import read_json, result_folder, write_text
 from nextbasis.support.words import listed
 from nextbasis.support.yamls import check_keys, read_yaml, write_yaml
 from nextbasis.tables.inputs import EXTERNAL
@@ -133,8 +133,8 @@ def place(
 ) -> tuple[dict[int, External], list[External]]:
     """Which external row fills which row (by position) of a table, and which stand for themselves.
 
-    Filled are rows that the scale does not measure. A name that fits no row of any table stands for
-    itself in every table that has rows of other people's systems.
+    Filled are rows that the scale has not measured. A name that fits no row of any table stands for
+    itself in every table that has rows of other people's systems and one of its metrics.
     """
     filled = {
         position: external
@@ -152,10 +152,15 @@ def place(
     alone = [
         external
         for external in externals
-        if others and not any(fits(external, entry) for entry in known)
+        if others
+        and external.values.keys() & table["metrics"]
+        and not any(fits(external, entry) for entry in known)
     ]
     return filled, alone
 
 
 def _is_measured(catalog: Catalog, scale: str, entry: dict[str, Any]) -> bool:
-    return "system" in entry and bool(evals_of(catalog, scale, entry["system"]))
+    """Whether the scale has scored the system of a table's row."""
+    evals = evals_of(catalog, scale, entry["system"]) if "system" in entry else {}
+    scores = [result_folder(scale, "score", key) / "score.json" for key in evals]
+    return any(path.is_file() for path in scores)

@@ -40,9 +40,9 @@ def so_far(catalog: Catalog, scale: str) -> Catalog:
 def half_done(catalog: Catalog, scale: str) -> str:
     """A sentence that says how much of the scale is made; empty where it is not shown half done."""
     part = section(catalog, scale)
-    if not (waiting := part.get("awaited")):
-        return ""
     systems = {entry["system"] for entry in part["evals"].values() if not entry.get("extra")}
+    if not (waiting := systems & part.get("awaited", frozenset())):
+        return ""
     return (
         f"Half done: {len(systems - waiting)} of {len(systems)} systems of this scale are made, "
         "each with all of its seeds. Claims about the others count among the tested ones, so a "

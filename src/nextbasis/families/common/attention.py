@@ -30,10 +30,7 @@ class KVCache:
         The dtype is that of `like`, or the one that autocast computes in.
         """
         shape = (num_layers, 2, batch, num_heads, length, head_dim)
-        device, dtype = like.device, like.dtype
-        if torch.is_autocast_enabled(device.type):
-            dtype = torch.get_autocast_dtype(device.type)
-        self.memory = torch.empty(shape, dtype=dtype, device=device)
+        self.memory = torch.empty(shape, dtype=compute_dtype(like), device=like.device)
         self.length = 0
 
     def layers(self) -> Iterator["LayerCache"]:
@@ -159,8 +156,11 @@ class Attention(nn.Module):
 
         On CPUs it knows no dropout, and is slow for one query and for gradients in half precision.
         """
-        slow = q.shape[2] == 1 or (q.dtype == torch.bfloat16 and torch.is_grad_enabled())
-        return q.device.type != "cpu" or not (self.attn_drop.active or slow)
+        if q.device.type != "cpu":
+            return True
+        half = compute_dtype(q) == torch.bfloat16
+        slow = q.shape[2] == 1 or (half and torch.is_grad_enabled())
+        return not (self.attn_drop.active or slow)
 
     def _fused_mix(
         self,
@@ -172,6 +172,12 @@ class Attention(nn.Module):
     ) -> Tensor:
         dropout = self.attn_drop.probability if self.attn_drop.active else 0.0
         return F.scaled_dot_product_attention(q, k, v, attend, dropout, is_causal)
+
+
+def compute_dtype(like: Tensor) -> torch.dtype:
+    """The dtype that products of such a tensor are computed in: its own, or autocast's."""
+    device = like.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else like.dtype
 
 
 def future(count: int, total: int, like: Tensor) -> Float[Tensor, "m n"]:
