@@ -56,6 +56,7 @@ def test_a_schema_or_recipe_that_has_changed_is_composed_again(
         ("basis.projektion=hard", "projektion"),
         ("basis.delta=two", "delta"),
         ("sampler=tiny/xar", "sampler"),
+        ("basis.init=file:nope.npy", "basis.init=file:nope.npy: no such file"),
     ],
 )
 def test_wrong_overrides_name_stage_and_key(overrides: str, message: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nextbasis.basis.registry import construction_of
+from nextbasis.basis.registry import construction_of, is_brought
 from nextbasis.pipeline.catalog import SCALES, load_catalog, section
 from nextbasis.pipeline.checks import check_references, headline
 from nextbasis.pipeline.records import Records
@@ -197,6 +197,8 @@ class Stages:
             done.add((kind, *given))
             try:
                 config = compose(kind, [*given, "key=any", *_names(kind)], self.root / "config")
+                if kind in ("train", "rebase") and is_brought(config.basis.init):
+                    _check_brought(config.basis.init)
             except ValueError as error:
                 raise ValueError(f"{stage.name}: {error}") from error
             self._check_entry(stage, config)
@@ -281,6 +283,16 @@ class Stages:
                     f"{where}: construction is '{given}' but basis.init={config.basis.init} is "
                     f"made in constructions/{made}.py"
                 )
+
+
+def _check_brought(init: str) -> None:
+    """Nothing if the file of a basis that somebody brings is there, and is the one it is to be.
+
+    Raises: ValueError naming basis.init and the file.
+    """
+    from nextbasis.basis.brought import source_hash  # torch, which few catalogs need here
+
+    source_hash(init)
 
 
 def _names(kind: str) -> list[str]:
