@@ -15,7 +15,7 @@ from scoring import NUM_CLASSES, balanced, evaluation, gaussian, pictures, write
 
 
 def test_missing_reference_says_how_to_make_it(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nextbasis.stages.reference"):
+    with pytest.raises(FileNotFoundError, match="`nextbasis reference` makes one"):
         load_reference(tmp_path, evaluation())
 
 
