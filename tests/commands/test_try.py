@@ -83,6 +83,9 @@ def test_without_samples_of_the_run_its_score_is_not_paired(
 ) -> None:
     make_results(of_the_run=False)
     capsys.readouterr()
+    wrong = refused(capsys, "try", "xar_b", "--scale", "tiny", "sampler.num_images=2")
+    assert "sampler.num_images must be a multiple of the 10 classes, got 2" in wrong
+    assert not list(Path("scratch").glob("xar_b-*"))
     shown = attempt(capsys, "basis=bar", "train.steps=1", "sampler.num_steps=3")
     assert "basis.learned: False → True" in shown[0]
     (line,) = (line for line in shown if line.startswith("not paired"))

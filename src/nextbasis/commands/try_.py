@@ -73,6 +73,7 @@ def run(given: argparse.Namespace) -> int:
     configs = {kind: compose(kind, told[kind]) for kind in STAGES}
     check(configs)
     check_inputs(stages, own)
+    check_images(scale, runs[given.run], configs["sample"].sampler.num_images)
     identity = _identity(configs, runs[given.run]["coder"], own)
     folder = given.out or Path("scratch") / f"{given.run}-{identity[:8]}"
     _claim(folder, identity)
@@ -154,6 +155,23 @@ def check_inputs(stages: Sequence[Stage], own: Mapping[str, Stage]) -> None:
         raise FileNotFoundError(
             f"{missing[0]} is missing; `dvc pull {missing[0]}` fetches what was shared, "
             f"`dvc repro {' '.join(addresses)}` makes all that is missing"
+        )
+
+
+def check_images(scale: str, run: Mapping[str, Any], number: int) -> None:
+    """Nothing if so many images can be shared equally among the classes of a run, if it has some.
+
+    Raises: ValueError naming the key, the value and the number of classes.
+    """
+    from nextbasis.data.texts import CLASSES
+
+    if read_json(result_folder(scale, "text", run["captions"]) / "index.json")["kind"] != CLASSES:
+        return
+    tokens = result_folder(scale, "tokens", run["tokens"])
+    classes = read_json(tokens / "index.json")["num_classes"]
+    if number % classes or not number:
+        raise ValueError(
+            f"sampler.num_images must be a multiple of the {classes} classes, got {number}"
         )
 
 
