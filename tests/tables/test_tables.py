@@ -110,6 +110,18 @@ def test_system_of_no_scale_is_an_error(
     assert message.startswith("error: tables.systems: no scale evaluates the system 'nobody'")
 
 
+def test_a_row_without_a_label_is_named(
+    catalog: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog["tables"]["systems"]["rows"].append({"labl": "?", "system": "nobody"})
+    write_catalog(Path(), catalog)
+    with pytest.raises(SystemExit, match="1"):
+        stage.main(["--scale", "small", "--table", "systems"])
+    (line,) = capsys.readouterr().err.splitlines()
+    wanted = "tables.systems in config/tables.yaml: a row has no label, only labl, system"
+    assert line == f"error: {wanted}"
+
+
 def test_unknown_metric_is_an_error_before_anything_is_read(
     catalog: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,12 +59,16 @@ def check_references(catalog: Catalog) -> None:
 
 
 def check_table(catalog: Catalog, name: str) -> None:
-    """Check that a table's metrics exist, and that each of its systems is evaluated at one scale at
-    least, and not as an extra unless the table is one; of one that varies a setting its lines, too.
+    """Check that a table's rows have labels and its metrics exist, and that each of its systems is
+    evaluated at one scale at least, and not as an extra unless the table is one; of a table that
+    varies a setting its lines, too.
 
     Raises: ValueError naming table and metric, row or system.
     """
     table = table_of(catalog, name)
+    for row in table["rows"]:
+        if "label" not in row:
+            raise ValueError(f"tables.{name} in {TABLES}: a row has no label, only {listed(row)}")
     for metric in table["metrics"]:
         if metric not in METRICS:
             raise ValueError(
