@@ -1,6 +1,8 @@
 """The command line: official files go in and come back as they were."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +171,15 @@ def test_help_is_there_and_imports_no_large_library() -> None:
     usages = [line.split()[2] for line in lines if line.startswith("usage: nextbasis")]
     assert usages == ["[-h]", *NAMES]
     assert last == "imported:"
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_quietly() -> None:
+    command = [sys.executable, "-m", "nextbasis", "bases", "--grid", "4x4"]
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` does
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(command, cwd=ROOT, stdout=closed, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 def test_the_package_runs_as_a_module() -> None:

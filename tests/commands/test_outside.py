@@ -23,6 +23,7 @@ from nextbasis.scoring.score import score_images
 from nextbasis.support.files import read_json, sha256, write_json
 from nextbasis.tables import measured
 from nextbasis.tables.external import add_row, read_rows, slug
+from nextbasis.tables.inputs import result_inputs
 from scoring import CPU, balanced, gaussian, pictures, statistics
 
 
@@ -381,6 +382,18 @@ def test_the_last_line_shows_the_row(capsys: pytest.CaptureFixture[str]) -> None
     assert "  python -m nextbasis.tables --scale cpu --outside\n" in out
     *_, last = out.splitlines()
     assert last.startswith("tables ") and "are to be made first" in last  # nothing else is here
+
+
+def test_where_all_is_made_the_scale_s_own_command_is_named() -> None:
+    catalog = load_catalog()
+    for path in result_inputs(catalog, "cpu", catalog["cpu"]["evals"], []):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+    add_row("Nobody's", {"scale": "cpu", "score": "s.json", "source": "x", "sha256": "0"})
+    write_json(Path("s.json"), {"values": {"fid": 1.0}, "protocol": {}})
+    told = _tables("Nobody's", "cpu")
+    assert told["all of the scale"] == "snakemake --cores 2 --config scale=cpu"
+    assert told["tables"] == "rar_main"  # of the scale's tables the one with other people's rows
 
 
 @pytest.mark.parametrize("scale", ["cpu", "emoji"])

@@ -35,16 +35,13 @@ def add(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Write the new folder and print how many images it is of."""
-    from nextbasis.pipeline.catalog import load_catalog, section
     from nextbasis.scoring.brought import choose_evaluation, make_reference, read_labels
 
     check_text("--computed-on", given.computed_on)
-    section(load_catalog(), given.scale)
+    classes = num_classes(given)  # first: it knows the scale
     config = choose_evaluation(given.scale, given.protocol, given.weights)
     labels = read_labels(given.labels)
     with collected_warnings() as warned:
-        report = make_reference(
-            given.source, given.out, config, labels, num_classes(given), given.computed_on
-        )
+        report = make_reference(given.source, given.out, config, labels, classes, given.computed_on)
     print_report(report | warned)
     return 0

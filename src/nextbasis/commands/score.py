@@ -51,17 +51,16 @@ def add(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Score, then write the score file and the row of config/external.yaml; nothing if it fails."""
-    from nextbasis.pipeline.catalog import load_catalog, section
     from nextbasis.scoring import brought
     from nextbasis.scoring.samples import open_source
 
-    section(load_catalog(), given.scale)
+    classes = num_classes(given)  # first: it knows the scale
     config = brought.choose_evaluation(given.scale, given.protocol, given.weights)
     labels = brought.read_labels(given.labels)
     _check_name(given.name, given.replace)
     check_text("--source", given.source)
     samples = open_source(given.samples)
-    reference = brought.open_reference(given.reference, config, num_classes(given))
+    reference = brought.open_reference(given.reference, config, classes)
     _check_classes(given.classes, reference.index["num_classes"])
     about = {"rounding": given.rounding, "source": given.source or as_text(given.samples)}
     with collected_warnings() as warned:
@@ -108,10 +107,10 @@ def _check_classes(given: int, found: int) -> None:
 
 def _tables(name: str, scale: str) -> dict[str, str]:
     """Which tables of a scale show the row, and how to make them, unless that trains something."""
-    from nextbasis.pipeline.catalog import load_catalog, section
+    from nextbasis.pipeline.catalog import load_catalog
     from nextbasis.tables.external import load, place
     from nextbasis.tables.inputs import tables_of
-    from nextbasis.tables.sofar import half_done, so_far
+    from nextbasis.tables.sofar import so_far, waiting
 
     catalog, own = load_catalog(), [row for row in load(scale) if row.name == name]
     tables = {table: catalog["tables"][table] for table in tables_of(catalog, scale, extra=True)}
@@ -122,14 +121,13 @@ def _tables(name: str, scale: str) -> dict[str, str]:
     ]
     if not shown:
         return {"tables": "none of this scale's has room for a row of that name"}
-    whole = so_far(catalog, scale)
-    if half_done(whole, scale):
-        waiting = len(section(whole, scale)["awaited"])
-        return {
-            "tables": f"{', '.join(shown)}; {waiting} systems of the scale are to be made first"
-        }
-    command = f"snakemake --cores 2 --config scale={scale}"
-    return {"tables": ", ".join(shown), "all of the scale": command}
+    names = ", ".join(shown)
+    if first := waiting(so_far(catalog, scale), scale):
+        return {"tables": f"{names}; {len(first)} systems of the scale are to be made first"}
+    return {
+        "tables": names,
+        "all of the scale": f"snakemake --cores 2 --config scale={scale}",
+    }
 
 
 def _write_row(name: str, scale: str, score: dict[str, Any]) -> Path:

@@ -37,14 +37,24 @@ def so_far(catalog: Catalog, scale: str) -> Catalog:
     return catalog | {scale: part | {"awaited": frozenset(lacking)}}
 
 
+def waiting(catalog: Catalog, scale: str) -> frozenset[str]:
+    """The systems that a scale shown half done awaits, but for those that are made on request."""
+    return _systems(catalog, scale) & section(catalog, scale).get("awaited", frozenset())
+
+
+def _systems(catalog: Catalog, scale: str) -> frozenset[str]:
+    """The systems of a scale that have an evaluation which is not marked extra."""
+    evals = section(catalog, scale)["evals"].values()
+    return frozenset(entry["system"] for entry in evals if not entry.get("extra"))
+
+
 def half_done(catalog: Catalog, scale: str) -> str:
     """A sentence that says how much of the scale is made; empty where it is not shown half done."""
-    part = section(catalog, scale)
-    systems = {entry["system"] for entry in part["evals"].values() if not entry.get("extra")}
-    if not (waiting := systems & part.get("awaited", frozenset())):
+    if not (lacking := waiting(catalog, scale)):
         return ""
+    systems = _systems(catalog, scale)
     return (
-        f"Half done: {len(systems - waiting)} of {len(systems)} systems of this scale are made, "
+        f"Half done: {len(systems - lacking)} of {len(systems)} systems of this scale are made, "
         "each with all of its seeds. Claims about the others count among the tested ones, so a "
         "verdict that stands now is not loosened by what comes."
     )
