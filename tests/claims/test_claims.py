@@ -19,7 +19,7 @@ from nextbasis.claims.ledger import claims_layout
 from nextbasis.claims.verdict import (
     CONTRADICTED,
     NO_EFFECT,
-    NOT_MEASURED,
+    NOT_TESTED,
     REPRODUCED,
     SAME_RUN,
     UNDECIDED,
@@ -158,14 +158,14 @@ def test_claim_of_every_kind(tree: dict[str, Any]) -> None:
 def test_what_this_scale_cannot_test_is_no_verdict(tree: dict[str, Any]) -> None:
     set_score({"a": [5.0, 6.0, 4.0], "a_bar": [4.0, 5.01, 2.99]})
     large = found(tree, claim(scale="large"))
-    assert (large.verdict, large.reasons) == (NOT_MEASURED, ["decidable from scale large"])
+    assert (large.verdict, large.reasons) == (NOT_TESTED, ["decidable from scale large"])
     assert large.comparisons[0].effect.value == pytest.approx(-1) and large.decisive is None
     needs = found(tree, claim() | {"compare": [], "needs": "text"})
-    assert (needs.verdict, needs.reasons) == (NOT_MEASURED, ["needs text"])
+    assert (needs.verdict, needs.reasons) == (NOT_TESTED, ["needs text"])
     both = claim() | {"differ": ["system"]}
     both["compare"] += [against("elsewhere", "a")]
     partly = found(tree, both)
-    assert (partly.verdict, partly.reasons) == (NOT_MEASURED, ["elsewhere against a"])
+    assert (partly.verdict, partly.reasons) == (NOT_TESTED, ["elsewhere against a"])
     set_score({"a_bar": [6.0, 7.01, 4.99]})  # one comparison is enough to contradict
     assert found(tree, both).verdict == CONTRADICTED
     speed = claim("above")
@@ -311,7 +311,7 @@ def test_kid_is_compared_whatever_the_numbers_of_images(tree: dict[str, Any]) ->
     """Its expectation does not depend on them; it may be below zero, so it has no ratios."""
     one = claim()
     one["compare"] = [{"metric": "kid", "system": "a_bar", "than": "a"}]
-    assert found(tree, one).verdict == NOT_MEASURED  # the made-up scores have none
+    assert found(tree, one).verdict == NOT_TESTED  # the made-up scores have none
     set_score({"a": [0.002, 0.003, 0.001]}, images=2000, metric="kid")
     set_score({"a_bar": [-0.001, 1e-5, -0.00201]}, images=5000, metric="kid")
     finding = found(tree, one)
@@ -359,11 +359,11 @@ def test_claims_without_a_verdict_come_last(tree: dict[str, Any]) -> None:
     layout = claims_layout(all_found(tree, claims), ALPHA, ([], ""))
     assert [row["claim"] for row in layout.tidy] == ["one", "lone", "far"]
     assert layout.caption.startswith(
-        "3 claims, 2 of them with a verdict: 1 reproduced, 1 undecided; without: 1 not measured."
+        "3 claims, 2 of them with a verdict: 1 reproduced, 1 undecided; without: 1 not tested."
     )
     assert "The 1 that could be tested are judged together" in layout.caption
     none = claims_layout(all_found(tree, {"far": claim(scale="large")}), ALPHA, ([], ""))
-    assert none.caption.startswith("1 claims, 0 of them with a verdict; without: 1 not measured. V")
+    assert none.caption.startswith("1 claims, 0 of them with a verdict; without: 1 not tested. V")
 
 
 def test_stage_renders_every_format_from_its_declared_inputs(tree: dict[str, Any]) -> None:
@@ -373,7 +373,7 @@ def test_stage_renders_every_format_from_its_declared_inputs(tree: dict[str, Any
     folder = Path("results/small/claims")
     assert len(list(folder.iterdir())) == 9
     page = (folder / "claims.html").read_text()
-    assert "2 claims, 1 of them with a verdict: 1 undecided; without: 1 not measured." in page
+    assert "2 claims, 1 of them with a verdict: 1 undecided; without: 1 not tested." in page
     assert "decidable from scale large" in page
     rows = list(csv.DictReader((folder / "comparisons.csv").read_text().splitlines()))
     assert rows[0]["reading"] == "r0 of constant weight" and rows[0]["readings_tried"] == "1"

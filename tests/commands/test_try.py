@@ -24,7 +24,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A repository whose xar_b of the scale tiny trains for three steps; no results."""
     shutil.copytree(ROOT / "config", tmp_path / "config")
     monkeypatch.chdir(tmp_path)
-    for name in ("src", "catalog.yaml", "dvc.yaml"):
+    for name in ("src", "workflow", "catalog.yaml", "dvc.yaml"):
         Path(name).symlink_to(ROOT / name)
     text = CATALOG.read_text(encoding="utf-8")
     assert RUN in text
@@ -109,6 +109,15 @@ def test_wrong_values_are_refused_before_anything_is_looked_for(
 ) -> None:
     assert message in refused(capsys, "try", "xar_b", "--scale", "tiny", *words)
     assert not Path("scratch").exists()
+
+
+def test_a_misspelt_key_of_the_catalog_is_no_run_of_other_values(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = CATALOG.read_text(encoding="utf-8")
+    CATALOG.write_text(text.replace(f"{RUN}, overrides", f"{RUN}, overides"), encoding="utf-8")
+    error = refused(capsys, "try", "xar_b", "--scale", "tiny")
+    assert "runs.xar_b: " in error and "'overides' was unexpected" in error
 
 
 def test_what_is_missing_is_named_with_the_command_that_makes_it(

@@ -116,7 +116,7 @@ def test_forest_draws_the_interval_that_decides_and_the_published_margin() -> No
     table = stage.read_comparisons("small")
     figure = forest.forest(table)
     assert list(forest.shown_of(table)["claim"]) == ["a", "b"]
-    assert forest.shown_of(table.assign(verdict="not measured")).empty
+    assert forest.shown_of(table.assign(verdict="not tested")).empty
     axis = figure.axes[0]
     row = table[table["claim"] == "a"].iloc[0]
     bars = [bar for bar in axis.patches if bar.get_width() == pytest.approx(2 * row["margin"])]

@@ -24,7 +24,6 @@ NEUTRAL = re.compile(
     r"nextbasis(\.config(\..+)?|\.stages|\.pipeline(\..+)?|\.families(\.family)?"
     r"|\.tokenizers(\.kinds)?|\.support\.(files|folders|progress|provenance|words|yamls))?"
 )
-SCHEMAS = Path("workflow/schemas")
 IGNORED = shutil.ignore_patterns("__pycache__", "dvc.lock")
 GROUPS = {
     **{"train": "runs", "sample": "evals", "score": "evals"},

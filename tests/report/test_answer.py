@@ -28,7 +28,7 @@ def row(verdict: str, source: str = "BAR, gains", **changes: Any) -> dict[str, A
     ],
 )
 def test_the_word_is_what_the_verdicts_have_in_common(verdicts: list[str], word: str) -> None:
-    (answer,) = answers([*map(row, verdicts), row("not measured"), row("same run")])
+    (answer,) = answers([*map(row, verdicts), row("not tested"), row("same run")])
     assert (answer.paper, answer.word) == ("BAR", word)
     assert len(answer.sentences) == len(verdicts)
 
@@ -38,7 +38,7 @@ def test_a_sentence_has_the_effect_and_the_interval_that_decided() -> None:
         row("undecided"),
         row("contradicted", "RAR, speed", effect_is="log ratio", effect=math.log(2), n_seeds=1.0)
         | {"low_deciding": math.nan, "high_deciding": math.nan, "metric": "images_per_second"},
-        row("not measured", "RAR, main"),
+        row("not tested", "RAR, main"),
     ]
     bar, rar = answers(rows)
     assert bar.sentences == [
@@ -48,11 +48,11 @@ def test_a_sentence_has_the_effect_and_the_interval_that_decided() -> None:
 
 
 def test_tiles_count_every_claim_once() -> None:
-    rows = [row(v) for v in ["reproduced"] * 5 + ["undecided", "not measured", "same run"]]
+    rows = [row(v) for v in ["reproduced"] * 5 + ["undecided", "not tested", "same run"]]
     made = tiles(rows)
     assert [tile.number for tile in made] == [5, 0, 0, 1, 2]
     assert len(made[0].statements) == 3
 
 
 def test_a_scale_without_measured_claims_has_no_answer() -> None:
-    assert answers([row("not measured")]) == []
+    assert answers([row("not tested")]) == []

@@ -193,7 +193,7 @@ def test_report_opens_with_the_ledger_on_top(report: Path) -> None:
             wait(page, "document.querySelector('.ledger tbody tr')")
             heading = page.find_element(By.CSS_SELECTOR, ".ledger h2")
             assert heading.is_displayed() and heading.rect["y"] < size[1]
-            assert "not measured" in page.find_element(By.CSS_SELECTOR, ".ledger tbody").text
+            assert "not tested" in page.find_element(By.CSS_SELECTOR, ".ledger tbody").text
             assert overflow(page) <= 0
             assert (max(background(page)) < 60) == dark
             wait(page, "document.querySelector('#rulegraph svg, #rulegraph canvas')")
@@ -224,7 +224,7 @@ def test_report_shows_every_result_and_its_links_resolve(report: Path) -> None:
         frame = wait(page, "document.querySelector('iframe')")
         page.switch_to.frame(frame)
         press(page, "verdict")
-        assert column(page, "verdict at this scale")[0].startswith("not measured")
+        assert column(page, "verdict at this scale")[0].startswith("not tested")
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def test_claims_that_wait_count_among_the_tested_ones(tree: dict[str, Any]) -> N
     half = ledger("--so-far")
     assert float(half["a"]["confidence_deciding"]) == 1 - 0.05 / 2
     assert half["a"]["effect"] == whole["a"]["effect"]
-    assert half["b"]["verdict"] == "not measured" and not half["b"]["effect"]
+    assert half["b"]["verdict"] == "not tested" and not half["b"]["effect"]
     assert half["b"]["reason"] == "not run yet: b_bar against b"
     page = Path("results/small/claims/claims.md").read_text(encoding="utf-8")
     assert "Half done: 3 of 4 systems of this scale are made" in page

@@ -2,9 +2,10 @@
 import sys
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
-from nextbasis.pipeline.catalog import default_scale
+from nextbasis.pipeline.catalog import TABLES as TABLES_FILE
+from nextbasis.pipeline.catalog import catalog_file, default_scale
+from nextbasis.pipeline.checks import check_shape
 from nextbasis.pipeline.partitions import check_job, partitions
 from nextbasis.pipeline.requests import check_settings, check_targets
 from nextbasis.pipeline.schedule import Stages, prepare_environment
@@ -16,8 +17,8 @@ try:
     SCALE = config.get("scale", default_scale())
     STAGES = Stages(SCALE)
     check_targets(sys.argv[1:], SCALE, STAGES.catalog)
-    validate(STAGES.section, "../schemas/catalog.schema.yaml")
-    validate(STAGES.catalog["tables"], "../schemas/tables.schema.yaml")
+    check_shape(STAGES.section, "catalog", catalog_file(SCALE))
+    check_shape(STAGES.catalog["tables"], "tables", TABLES_FILE)
     STAGES.check_references()
     # Jobs parse this file too; the verdict of the main process holds for them, and a
     # `dvc status` on another host would break the locks of jobs running here.

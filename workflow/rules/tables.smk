@@ -1,5 +1,6 @@
 # Tables, claims and figures of one scale: not DVC stages, because what they read follows the catalog.
 from nextbasis.claims.inputs import (
+    CLAIMS,
     check_claims,
     claim_inputs,
     claim_outputs,
@@ -40,8 +41,8 @@ if WORD not in ("true", "false"):
     raise WorkflowError(f"--config extra must be true or false, got '{WORD}'")
 EXTRA = WORD == "true"
 LEDGER = load_claims()
-validate(LEDGER, "../schemas/claims.schema.yaml")
 try:
+    check_shape(LEDGER, "claims", CLAIMS)
     check_claims(LEDGER, STAGES.catalog)
 except ValueError as error:
     raise WorkflowError(str(error)) from error

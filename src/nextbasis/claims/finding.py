@@ -9,7 +9,7 @@ from nextbasis.claims.effects import ALIKE, ONE_SEED, Effect, with_seeds
 from nextbasis.claims.measure import Entry
 from nextbasis.claims.verdict import (
     NO_EFFECT,
-    NOT_MEASURED,
+    NOT_TESTED,
     SAME_RUN,
     UNDECIDED,
     Levels,
@@ -142,14 +142,14 @@ class Finding:
         if found != UNDECIDED:
             return found
         if self.obstacle or any(part.comparisons[0].effect is None for part in self.parts):
-            return NOT_MEASURED
+            return NOT_TESTED
         return SAME_RUN if any(part.best.same_run for part in self.parts) else UNDECIDED
 
     @property
     def reasons(self) -> list[str]:
         """Why there is no verdict, or an open one."""
         found, compared = self.verdict, self.comparisons
-        if found == NOT_MEASURED:
+        if found == NOT_TESTED:
             missing = [
                 f"{each.hindrance}: {each.label}" if each.hindrance else each.label
                 for each in compared

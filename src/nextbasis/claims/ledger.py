@@ -7,7 +7,7 @@ from typing import Any
 
 from nextbasis.claims.effects import half_width
 from nextbasis.claims.finding import Comparison, Finding, Part
-from nextbasis.claims.verdict import NOT_MEASURED, SAME_RUN, VERDICTS
+from nextbasis.claims.verdict import NOT_TESTED, SAME_RUN, VERDICTS
 from nextbasis.claims.words import effect_text, interval_text, verdict_text
 from nextbasis.scoring.facts import METRICS
 from nextbasis.tables.layout import NOTHING, Cell, Layout, letters
@@ -73,7 +73,7 @@ def _caption(findings: Sequence[Finding], alpha: float) -> str:
     def said(names: Sequence[str]) -> str:
         return ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
 
-    rest = said((NOT_MEASURED, SAME_RUN))
+    rest = said((NOT_TESTED, SAME_RUN))
     text = (
         f"{len(findings)} claims, {judged} of them with a verdict{': ' * bool(judged)}"
         f"{said(VERDICTS)}{'; without: ' * bool(rest)}{rest}. Verdicts are computed from the "

@@ -15,7 +15,7 @@ from nextbasis.claims.effects import Effect, level
 REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
 NO_EFFECT = "no effect larger than published"
 VERDICTS = (REPRODUCED, CONTRADICTED, NO_EFFECT, UNDECIDED)
-SAME_RUN, NOT_MEASURED = "same run", "not measured"  # no verdicts
+SAME_RUN, NOT_TESTED = "same run", "not tested"  # no verdicts
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 
 from nextbasis.claims.effects import Effect, half_width
 from nextbasis.claims.finding import Finding, Part
-from nextbasis.claims.verdict import NO_EFFECT, NOT_MEASURED, SAME_RUN
+from nextbasis.claims.verdict import NO_EFFECT, NOT_TESTED, SAME_RUN
 from nextbasis.scoring.facts import METRICS
 from nextbasis.tables.layout import NOTHING
 
@@ -32,7 +32,7 @@ def verdict_text(finding: Finding) -> str:
     """The verdict as a sentence, with the reading it was reached in, or why there is none."""
     said = no_effect_text(finding) if finding.verdict == NO_EFFECT else finding.verdict
     part, reasons = finding.decisive, finding.reasons
-    if part is not None and finding.verdict not in (NOT_MEASURED, SAME_RUN):
+    if part is not None and finding.verdict not in (NOT_TESTED, SAME_RUN):
         reasons = [*reading_reasons(part), *reasons]
     return f"{said} ({'; '.join(reasons)})" if reasons else said
 

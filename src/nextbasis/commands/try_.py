@@ -10,7 +10,13 @@ from nextbasis.commands.arguments import read_path
 from nextbasis.commands.compare import THESE_ALONE, by_noise, of_one_pair
 from nextbasis.commands.report import collected_warnings, print_report
 from nextbasis.commands.workspace import run_stage, workspace
-from nextbasis.pipeline.catalog import default_scale, evaluation_of, load_catalog, section
+from nextbasis.pipeline.catalog import (
+    catalog_file,
+    default_scale,
+    evaluation_of,
+    load_catalog,
+    section,
+)
 from nextbasis.pipeline.stagelist import Stage, code_hash, load_stages
 from nextbasis.support.files import read_json, result_folder, write_text
 from nextbasis.support.words import listed, nearest
@@ -58,9 +64,11 @@ def run(given: argparse.Namespace) -> int:
     were not made, and the command that makes them; FileExistsError if the folder is of another try.
     """
     from nextbasis.config import compose
+    from nextbasis.pipeline.checks import check_shape
 
     scale, words = given.scale or default_scale(), [*given.values, *given.late]
     catalog = load_catalog()
+    check_shape(section(catalog, scale), "catalog", catalog_file(scale))
     runs = section(catalog, scale)["runs"]
     if given.run not in runs:
         raise ValueError(

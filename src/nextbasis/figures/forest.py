@@ -20,7 +20,7 @@ def shown_of(comparisons: pd.DataFrame) -> pd.DataFrame:
         (comparisons["metric"] == "fid")
         & (comparisons["effect_is"] == "difference")
         & comparisons["effect"].notna()
-        & (comparisons["verdict"] != "not measured")
+        & (comparisons["verdict"] != "not tested")
     ]
 
 

@@ -1,5 +1,6 @@
-"""Checks that every name in the catalog leads somewhere; what its headline rows need."""
+"""The catalog's shape, and that every name in it leads somewhere; what its headline rows need."""
 
+from pathlib import Path
 from typing import Any
 
 from nextbasis.families import find, names
@@ -15,9 +16,11 @@ from nextbasis.pipeline.catalog import (
 )
 from nextbasis.scoring.facts import METRICS
 from nextbasis.support.words import listed, nearest
+from nextbasis.support.yamls import read_keys
 from nextbasis.tokenizers import kinds
 
 Section = dict[str, Any]
+SCHEMAS = Path("workflow/schemas")
 
 
 def headline(section: Section) -> dict[str, set[str]]:
@@ -37,6 +40,22 @@ def headline(section: Section) -> dict[str, set[str]]:
         "diagnose": set(),
         "heldout": set(),
     }
+
+
+def check_shape(content: Any, schema: str, file: Path) -> None:
+    """Check keys and kinds of values of a file of config/ by a schema of workflow/schemas.
+
+    Raises: ValueError naming the file, and of each mistake the entry and what is wrong.
+    """
+    import jsonschema  # here: a tenth of a second, which most commands can do without
+
+    validator = jsonschema.Draft202012Validator(read_keys(SCHEMAS / f"{schema}.schema.yaml"))
+    problems = [
+        ": ".join(filter(None, [".".join(map(str, error.absolute_path)), error.message]))
+        for error in validator.iter_errors(content)
+    ]
+    if problems:
+        raise ValueError(f"{file}:\n  " + listed(problems, "\n  "))
 
 
 def check_references(catalog: Catalog) -> None:

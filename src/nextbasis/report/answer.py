@@ -8,7 +8,7 @@ from typing import Any
 from nextbasis.claims.verdict import (
     CONTRADICTED,
     NO_EFFECT,
-    NOT_MEASURED,
+    NOT_TESTED,
     REPRODUCED,
     SAME_RUN,
     UNDECIDED,
@@ -45,7 +45,7 @@ def answers(claims: Sequence[Row]) -> list[Answer]:
     found = []
     for paper in PAPERS:
         own = [row for row in claims if str(row["source"]).startswith(paper)]
-        measured = [row for row in own if row["verdict"] not in (NOT_MEASURED, SAME_RUN)]
+        measured = [row for row in own if row["verdict"] not in (NOT_TESTED, SAME_RUN)]
         if measured:
             found.append(Answer(paper, _word(measured), [_sentence(row) for row in measured]))
     return found
@@ -55,7 +55,7 @@ def tiles(claims: Sequence[Row]) -> list[Tile]:
     """A tile for each verdict, and one for what the scale does not measure."""
     kinds = [(verdict, (verdict,)) for verdict in TILES]
     found = []
-    for name, verdicts in (*kinds, ("not at this scale", (NOT_MEASURED, SAME_RUN))):
+    for name, verdicts in (*kinds, ("not at this scale", (NOT_TESTED, SAME_RUN))):
         own = [str(row["statement"]) for row in claims if row["verdict"] in verdicts]
         found.append(Tile(name, len(own), own[:NAMED]))
     return found
