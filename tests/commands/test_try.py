@@ -115,9 +115,9 @@ def test_a_misspelt_key_of_the_catalog_is_no_run_of_other_values(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = CATALOG.read_text(encoding="utf-8")
-    CATALOG.write_text(text.replace(f"{RUN}, overrides", f"{RUN}, overides"), encoding="utf-8")
+    CATALOG.write_text(text.replace(f"{RUN}, overrides", f"{RUN}, override"), encoding="utf-8")
     error = refused(capsys, "try", "xar_b", "--scale", "tiny")
-    assert "runs.xar_b: " in error and "'overides' was unexpected" in error
+    assert "runs.xar_b: " in error and "'override' was unexpected" in error
 
 
 def test_what_is_missing_is_named_with_the_command_that_makes_it(
