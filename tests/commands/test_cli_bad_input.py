@@ -207,12 +207,22 @@ def test_elsewhere_the_missing_files_are_named(
 
 
 @pytest.mark.parametrize(
-    "wrong", [["import", "nosuch", "a", "b"], ["plan", "--gpus", "0"], ["plan", "x=1"]]
+    ("wrong", "message"),
+    [
+        (["import", "nosuch", "a", "b"], "invalid choice: 'nosuch'"),
+        (["plan", "--gpus", "0"], "must be a positive whole number, got '0'"),
+        (["plan", "x=1"], "unrecognized arguments: x=1"),
+        (["sampl", "--seed", "1"], "no command 'sampl'; the commands are sample, "),
+        (["sample"], "the following arguments are required: MODEL\n"),
+        (["import", "mar"], "the following arguments are required: CHECKPOINT, OUT\n"),
+        (["try"], "the following arguments are required: RUN\n"),
+    ],
 )
 def test_wrong_usage_ends_with_the_usage(
-    wrong: list[str], capsys: pytest.CaptureFixture[str]
+    wrong: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
         main(wrong)
     assert end.value.code == 2
-    assert "usage: nextbasis" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("usage: nextbasis") and message in error

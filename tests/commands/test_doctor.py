@@ -40,6 +40,7 @@ def test_tiny_needs_nothing_that_is_not_shipped() -> None:
 def test_missing_files_of_the_paper_scale_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(doctor, "_planned", lambda scale: 1)  # to count it takes long
     checks = found("imagenet256")
     if not Path("data").exists():
         assert "NEXTBASIS_DATA" in checks["data"].advice
@@ -49,6 +50,41 @@ def test_missing_files_of_the_paper_scale_are_named(
         assert "MISSING data" in text and "7 of" in text
     monkeypatch.setenv("NEXTBASIS_DATA", str(tmp_path))
     assert str(tmp_path) in found("imagenet256")["data"].found
+
+
+def test_what_a_paper_scale_is_planned_for_is_told_in_warnings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    usage = doctor.shutil.disk_usage(".")._replace(free=10**11)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    page = Path("docs/paper-scale.md").read_text(encoding="utf-8").partition("### ffhq256")[2]
+    kept = int(page.partition("all that is kept")[2].split()[1])
+    checks = found("ffhq256")
+    assert {name for name, check in checks.items() if check.mark == "warning"} == {
+        *("torch", "sbatch", "disk")
+    }
+    told = checks["disk"].found
+    assert told.startswith("100.0 GB free; ") and "docs/paper-scale.md" in checks["disk"].advice
+    assert float(told.split(" take ")[1].split()[0]) == pytest.approx(
+        2 * kept, abs=1
+    )  # the cache holds all again
+    assert "resources.yaml plans up to 8 GPUs a node; here is none" in checks["torch"].advice
+    assert "profiles/slurm" in checks["sbatch"].advice
+    assert not found("cpu")["torch"].advice and "sbatch" not in found("cpu")
+
+
+def test_a_warning_alone_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fine, warned = doctor.Check("a", "b"), doctor.Check("c", "d", "e", needed=False)
+    monkeypatch.setattr(doctor, "examine", lambda scale: [fine, warned])
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out.endswith("→ e\nEverything needed is there; warnings: 1.\n")
+    monkeypatch.setattr(doctor, "examine", lambda scale: [warned, doctor.Check("c", "d", "e")])
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().out.endswith("1 of 2 need attention; warnings: 1.\n")
 
 
 def test_weights_are_checked_by_content(tmp_path: Path) -> None:
@@ -75,13 +111,16 @@ def test_other_packages_old_python_and_full_disks_are_seen(
     assert "make PYTHON=" in doctor._python().advice
     monkeypatch.chdir(tmp_path)
     write_catalog(tmp_path, {"tiny": {"evals": {}}, "tables": {}})
-    stages = {"made": {"cmd": "x", "outs": [{"path": "a", "size": 2**40}]}}
+    stages = {"made": {"cmd": "x", "outs": [{"path": "a", "size": 10**12}]}}
     Path("config/scales/tiny/dvc.lock").write_text(
         yaml.safe_dump({"stages": stages}), encoding="utf-8"
     )
-    usage = doctor.shutil.disk_usage(".")._replace(free=1)
+    usage = doctor.shutil.disk_usage(".")._replace(free=10**11)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
-    assert "GiB, or clone to another disk" in doctor._disk("tiny").advice
+    monkeypatch.setattr(doctor, "_planned", lambda scale: 0)
+    check = doctor._disk("tiny")
+    assert check.found.endswith("cache of them take 2,000.0 GB, by config/scales/tiny/dvc.lock")
+    assert check.advice == "free 1,900.0 GB, or clone to another disk" and check.needed
 
 
 def test_a_folder_of_caches_that_takes_no_files_is_named(

@@ -58,6 +58,7 @@ def test_samples_become_a_row_with_all_that_makes_it_comparable(
     assert main(score("--source", "the authors", "--rounding", "round")) == 0
     out = capsys.readouterr().out
     assert "fid" in out and "bar_main" in out
+    assert "of 300 images, this scale's own are of 2,000" in out
     row = read_rows()["DiT"]
     assert row["source"] == "the authors" and row["scale"] == "cpu"
     found = read_json(Path(row["score"]))
@@ -254,6 +255,7 @@ def test_compare_of_two_trainings_is_decided_by_their_seeds(
     assert main(["compare", "xar_b", "xar_b_bar"]) == 0
     out = capsys.readouterr().out
     assert "of these two trainings alone" in out and "over seeds" not in out
+    assert "not known without results/cpu/train/xar_b/config.json" in out
     assert out.split()[-1] == "seed" and "worse at this seed" in out
     fids = {"xar_b": 5.0, "xar_b_s1": 5.2, "xar_b_s2": 5.4}
     fids |= {"xar_b_bar": 4.9, "xar_b_bar_s1": 5.3, "xar_b_bar_s2": 5.3}
@@ -266,6 +268,15 @@ def test_compare_of_two_trainings_is_decided_by_their_seeds(
     mean, deviation = np.mean([-0.1, 0.1, -0.1]), np.std([-0.1, 0.1, -0.1], ddof=1)
     assert f"{mean:+.4f} ± {deviation / 3**0.5:.4f} (standard error of 3 pairs)" in lines[-2]
     assert lines[-1].split() == ["verdict", "undecided"]
+
+
+def test_compare_tells_what_two_trainings_were_told_differently() -> None:
+    told = {"key": "a", "seed": 0, "basis": {"init": "identity"}, "train": {"lr": 0.002}}
+    other = told | {"key": "b", "basis": {"init": "klt"}, "train": {"lr": 0.003}}
+    for run, config in {"a": told, "b": other, "again": told | {"key": "again"}}.items():
+        write_json(Path("results/cpu/train") / run / "config.json", config)
+    assert module.settings("cpu", "a", "b") == "basis; train.lr: 0.002 → 0.003"
+    assert module.settings("cpu", "a", "again") == "nothing"
 
 
 def test_names_are_compared_without_signs() -> None:

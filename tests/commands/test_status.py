@@ -109,6 +109,21 @@ def test_the_time_left_is_that_of_the_family_and_what_is_missing_is_named(
     assert line.endswith(f"280 s each  missing: {named} and {len(left) - 3} more")
 
 
+def test_one_stage_of_some_seconds_is_told_in_the_singular(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for age, stage in enumerate(stages()):
+        make(stage, 1000 + age)
+    Path(stages()[-1].outs[0]).unlink()
+    kind = stages()[-1].kind
+    folder = Path(".snakemake/metadata")
+    folder.mkdir(parents=True)
+    for seconds, told in ((20, "less than a minute"), (60, "about 1 minute")):
+        record = {"rule": kind, "log": [f"results/tiny/logs/{kind}/x.log"], "starttime": 0.0}
+        (folder / "0").write_text(json.dumps(record | {"endtime": seconds}), encoding="utf-8")
+        assert status(capsys, "--cores", "1")[-1] == f"left: 1 stage, {told} on 1 core"
+
+
 def test_what_runs_is_shown_with_the_last_line_of_its_log(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

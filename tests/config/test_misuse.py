@@ -114,6 +114,21 @@ def test_key_value_and_what_would_be_right_are_named(word: str, message: str) ->
 
 
 @pytest.mark.parametrize(
+    ("key", "advice"),
+    [
+        ("basis_", "; did you mean basis?"),
+        ("warmup", "; did you mean train.warmup?"),
+        ("training.lr", "; did you mean train.lr or basis.lr?"),
+        ("wdth", "; did you mean model.width?"),
+        ("defaults", ", train"),
+        ("guidance", ", train"),
+    ],
+)
+def test_the_key_that_was_meant_is_named_with_its_section(key: str, advice: str) -> None:
+    assert refused(f"{key}=1").endswith(advice)
+
+
+@pytest.mark.parametrize(
     "value",
     [
         *("sources={}", "sources={kind: local}", "sources.kind=local", "sources.5.kind=local"),

@@ -268,7 +268,7 @@ def test_what_ran_since_it_was_edited_is_not_said_to_lag_behind(tmp_path: Path) 
     (told,) = edited(tree, {f"train-tiny@{name}": stage for name, stage in ran.items()})
     assert told == (
         "edited: lr.yaml, lr: 2 → 3 (not run since: train-tiny@b); "
-        "`snakemake --cores 2 --config scale=SCALE` runs what depends on it"
+        "`snakemake --cores 2 --config scale=tiny` runs what depends on it"
     )
     assert not edited(tree, {"train-tiny@a": ran["a"]})
 

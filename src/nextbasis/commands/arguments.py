@@ -27,7 +27,7 @@ def add_protocol(command: argparse.ArgumentParser) -> None:
         help="whose evaluation (config/scales) and tables (imagenet256)",
     )
     command.add_argument(
-        "--protocol", default="", help="instead of the evaluation's: adm, mar, rar"
+        "--protocol", default="", help="instead of the evaluation's: adm, mar, rar, unlabelled"
     )
     command.add_argument("--weights", default="", metavar="FILE", help="of the extractor")
     command.add_argument(

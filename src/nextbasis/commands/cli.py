@@ -30,6 +30,7 @@ from nextbasis.commands import (
     verify,
 )
 from nextbasis.support.endings import STOPPED, write_any_text
+from nextbasis.support.words import nearest
 
 
 class Command(Protocol):
@@ -73,11 +74,16 @@ COMMANDS: tuple[Command, ...] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input is one line on standard error and an exit status of its own."""
     write_any_text()
+    if os.getcwd() not in sys.path:  # as for `python -m`: a basis may be a module that lies here
+        sys.path.append(os.getcwd())
     parser = command_line()
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments:
         parser.print_help()
         return 0
+    names, word = parser.get_default("names"), arguments[0]
+    if not word.startswith("-") and word not in names:
+        parser.error(f"there is no command '{word}'; the commands are {nearest(names, word)}")
     given, rest = parser.parse_known_args(arguments)
     # argparse knows no positional arguments behind options: a command may take them as `late`
     given.late = [word for word in rest if not word.startswith("-") and given.takes(word)]
@@ -113,6 +119,7 @@ def command_line() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
+    parser.set_defaults(names=tuple(commands.choices))
     width = max(map(len, commands.choices))
     examples = [
         f"  {name:<{width}}  {command.EXAMPLE}"

@@ -51,6 +51,7 @@ def run(given: argparse.Namespace) -> int:
         print_report(report | {"verdict": _verdict(by_image)})
         return 0
     report["difference"] += THESE_ALONE
+    report["differ in"] = settings(scale, entries[0]["run"], entries[1]["run"])
     before, after = (_by_seed(catalog, scale, entry["system"]) for entry in entries)
     over_seeds = difference(after, before) if before and after else by_image
     if over_seeds.test == PAIRED and over_seeds.known:
@@ -82,6 +83,21 @@ def by_noise(scale: str, first: str, second: str) -> tuple[dict[str, str], "Effe
         "difference": f"{two - one:+.4f} ± {error:.4f} (paired standard error)",
     }
     return report, Effect(two - one, error, math.inf, 1, "paired by image")
+
+
+def settings(scale: str, first: str, second: str) -> str:
+    """What two trainings were told differently, of the basis that it is another one."""
+    from nextbasis.diff.causes import changes
+    from nextbasis.families.common.checkpoint import CONFIG
+    from nextbasis.support.files import read_json
+
+    paths = [result_folder(scale, "train", run) / CONFIG for run in (first, second)]
+    if lacking := [str(path) for path in paths if not path.is_file()]:
+        return f"not known without {' and '.join(lacking)}"
+    before, after = (read_json(path) for path in paths)
+    same = {"key": first, "basis": ""}
+    found = changes(before | same, after | same)
+    return "; ".join(["basis"] * (before["basis"] != after["basis"]) + found) or "nothing"
 
 
 def of_one_pair(by_image: "Effect") -> str:

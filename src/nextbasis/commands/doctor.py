@@ -15,11 +15,12 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from nextbasis.commands.arguments import add_scale
-from nextbasis.pipeline.catalog import load_catalog, section
+from nextbasis.pipeline.catalog import SCALES, load_catalog, section
+from nextbasis.pipeline.schedule import RESOURCES
 from nextbasis.pipeline.stagelist import Stage, load_stages, stage_file
 from nextbasis.support.files import sha256
 from nextbasis.support.git import GitError, git
-from nextbasis.support.yamls import read_yaml
+from nextbasis.support.yamls import read_keys, read_yaml
 
 EXAMPLE = "nextbasis doctor --scale cpu"
 LEAST_PYTHON = (3, 11)
@@ -30,7 +31,7 @@ ONLINE = {
     "torchvision": "torchvision's servers",
     "npm": "the npm registry",
 }
-GIB = 2**30
+GIGA = 1e9  # bytes in the gigabyte of disks, as in docs/paper-scale.md
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class Check:
     name: str
     found: str
     advice: str = ""
+    needed: bool = True  # by the scale, wherever it is run; without, the advice is a warning
+
+    @property
+    def mark(self) -> str:
+        """The word in front of its line."""
+        if not self.advice:
+            return "ok"
+        return "MISSING" if self.needed else "warning"
 
 
 def add(commands: Any) -> None:
@@ -48,17 +57,18 @@ def add(commands: Any) -> None:
         "doctor",
         help="check Python, packages, tools, disk, data and weights",
         description="Check whether this machine and folder have what a scale needs, and say what "
-        "to do about what they lack. The exit status is 1 if something needs attention.",
+        "to do about what they lack. The exit status is 1 if something is missing; warnings "
+        "leave it 0.",
     )
     add_scale(command)
     command.set_defaults(action=run)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print all checks; 1 if something needs attention."""
+    """Print all checks; 1 if something is missing."""
     checks = examine(given.scale)
     print(text(checks))
-    return int(any(check.advice for check in checks))
+    return int(any(check.mark == "MISSING" for check in checks))
 
 
 def examine(scale: str) -> list[Check]:
@@ -69,7 +79,8 @@ def examine(scale: str) -> list[Check]:
     catalog = load_catalog()
     part = section(catalog, scale)
     stages = load_stages(catalog, only=[scale])
-    checks = [_python(), _packages(), _torch(), *_tools(), _clone(), _caches(), _disk(scale)]
+    checks = [_python(), _packages(), _torch(scale), *_tools(), *_slurm(scale), _clone()]
+    checks += [_caches(), _disk(scale)]
     return [*checks, _data(stages, scale), *_weights(stages, part)]
 
 
@@ -78,13 +89,14 @@ def text(checks: list[Check]) -> str:
     width = max(len(check.name) for check in checks)
     lines = []
     for check in checks:
-        lines.append(
-            f"{'MISSING' if check.advice else 'ok':<8}{check.name:<{width}}  {check.found}"
-        )
+        lines.append(f"{check.mark:<8}{check.name:<{width}}  {check.found}")
         if check.advice:
             lines.append(f"{'':<8}{'':<{width}}  → {check.advice}")
-    wrong = sum(bool(check.advice) for check in checks)
-    lines.append(f"{wrong} of {len(checks)} need attention." if wrong else "Everything is there.")
+    marks = [check.mark for check in checks]
+    wrong, warned = marks.count("MISSING"), marks.count("warning")
+    everything = "Everything needed is there" if warned else "Everything is there"
+    end = f"{wrong} of {len(checks)} need attention" if wrong else everything
+    lines.append(end + (f"; warnings: {warned}." if warned else "."))
     return "\n".join(lines)
 
 
@@ -110,11 +122,21 @@ def _packages() -> Check:
     return Check("packages", text + (", …" if len(other) > 3 else ""), advice)
 
 
-def _torch() -> Check:
+def _torch(scale: str) -> Check:
     import torch  # here: --help needs no second of import
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return Check("torch", f"{torch.__version__}, {device}, {os.cpu_count()} cores")
+    has_gpu = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if has_gpu else "CPU"
+    found = f"{torch.__version__}, {device}, {os.cpu_count()} cores"
+    if has_gpu or not _gpus(scale):
+        return Check("torch", found)
+    advice = f"{SCALES / scale / RESOURCES} plans up to {_gpus(scale)} GPUs a node; here is none"
+    return Check("torch", found, advice, needed=False)
+
+
+def _gpus(scale: str) -> int:
+    """GPUs that the largest job of a scale asks a node for."""
+    return max(job.get("gpu", 0) for job in read_keys(SCALES / scale / RESOURCES).values())
 
 
 def _tools() -> list[Check]:
@@ -125,6 +147,15 @@ def _tools() -> list[Check]:
         advice = "install git" if tool == "git" else "make setup"
         checks.append(Check(tool, found or "not found", "" if found else advice))
     return checks
+
+
+def _slurm(scale: str) -> list[Check]:
+    """Whether jobs can go to Slurm, at a scale that is planned for GPUs."""
+    if not _gpus(scale):
+        return []
+    found = shutil.which("sbatch")
+    advice = "`--profile profiles/slurm` works only where Slurm is; other profiles need none"
+    return [Check("sbatch", found or "not found", "" if found else advice, needed=False)]
 
 
 def _clone() -> Check:
@@ -153,20 +184,41 @@ def _caches() -> Check:
 
 
 def _disk(scale: str) -> Check:
-    """Free space against what the recorded results of the scale take, in cache and workspace."""
-    lock = Path(stage_file(scale)).with_suffix(".lock")
+    """Free space against what the results of the scale take, in the workspace and in DVC's cache.
+
+    Of one of the papers' scales the plan says what all its runs keep; of another its dvc.lock does.
+    """
+    free = shutil.disk_usage(".").free
+    text, advice = f"{_gb(free)} free", ""
+    if planned := 2 * _planned(scale):
+        text += f"; all results and DVC's cache of them take {_gb(planned)}, by the plan"
+        advice = "docs/paper-scale.md lists what takes it; a few runs need less"
+        return Check("disk", text, advice if free < planned else "", needed=False)
+    if recorded := 2 * _recorded(lock := Path(stage_file(scale)).with_suffix(".lock")):
+        text += f"; all results and DVC's cache of them take {_gb(recorded)}, by {lock}"
+        advice = f"free {_gb(recorded - free)}, or clone to another disk"
+    return Check("disk", text, advice if free < recorded else "")
+
+
+def _planned(scale: str) -> int:
+    """Bytes of results that the plan counts for all runs of a scale of the papers; 0 of others."""
+    from nextbasis.plan.paper import paper, read_page
+
+    return sum(paper(scale).kept().values()) if scale in read_page()["images"] else 0
+
+
+def _recorded(lock: Path) -> int:
+    """Bytes of the results that a dvc.lock records, made here or elsewhere; 0 if there is none."""
     stages = read_yaml(lock) if lock.is_file() else {}
-    outs = [
+    return sum(
         out.get("size", 0)
         for stage in (stages or {}).get("stages", {}).values()
         for out in stage.get("outs", [])
-    ]
-    free, needed = shutil.disk_usage(".").free, 2 * sum(outs)
-    text = f"{free / GIB:.1f} GiB free"
-    if needed:
-        text += f"; results and their cache took {needed / GIB:.1f} GiB"
-    advice = f"free {(needed - free) / GIB:.1f} GiB, or clone to another disk"
-    return Check("disk", text, advice if free < needed else "")
+    )
+
+
+def _gb(size: int) -> str:
+    return f"{size / GIGA:,.1f} GB"
 
 
 def _data(stages: list[Stage], scale: str) -> Check:

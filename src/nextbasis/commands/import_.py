@@ -33,7 +33,11 @@ def add(commands: Any) -> None:
         "out", metavar="OUT", type=read_path, help="folder to make; must not exist"
     )
     command.add_argument(
-        "values", metavar="KEY=VALUE", nargs="*", help="values of the config, such as dropout=0.1"
+        "values",
+        metavar="KEY=VALUE",
+        nargs="*",
+        default=[],
+        help="values of the config, such as dropout=0.1",
     )
     command.add_argument(
         "--model",

@@ -32,6 +32,7 @@ def add(commands: Any) -> None:
         "values",
         metavar="KEY=VALUE",
         nargs="*",
+        default=[],
         help="settings of the sampler, such as guidance=1.5 batch_size=8",
     )
     command.add_argument(

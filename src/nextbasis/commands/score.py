@@ -73,6 +73,7 @@ def run(given: argparse.Namespace) -> int:
         "row": given.name,
         "the row alone": f"python -m nextbasis.tables --scale {given.scale} --outside",
     }
+    shown |= _number(score["protocol"]["num_images"], given.scale)
     shown |= _tables(given.name, given.scale)
     print_report(shown)
     return 0
@@ -105,6 +106,21 @@ def _check_classes(given: int, found: int) -> None:
         raise ValueError(f"--classes is {given}, and the reference is of {found} classes")
 
 
+def _number(found: int, scale: str) -> dict[str, str]:
+    """A warning if a row is of another number of images than the scale's own, or nothing."""
+    from nextbasis.pipeline.catalog import load_catalog, section
+
+    evals = section(load_catalog(), scale)["evals"].values()
+    own = sorted({entry["images"] for entry in evals if entry.get("headline")})
+    if found in own or not own:
+        return {}
+    numbers = " and ".join(f"{number:,}" for number in own)
+    return {
+        "not comparable": f"the row is of {found:,} images, this scale's own are of {numbers}, and "
+        "FID falls as their number rises"
+    }
+
+
 def _tables(name: str, scale: str) -> dict[str, str]:
     """Which tables of a scale show the row, and how to make them, unless that trains something."""
     from nextbasis.pipeline.catalog import load_catalog
@@ -120,7 +136,10 @@ def _tables(name: str, scale: str) -> dict[str, str]:
         if entry["kind"] == "systems" and any(place(catalog, scale, entry, own))
     ]
     if not shown:
-        return {"tables": "none of this scale's has room for a row of that name"}
+        return {
+            "tables": "none: this scale has measured the row of that name itself, or has no table "
+            "of other people's systems; the row alone shows it, and so does another name"
+        }
     names = ", ".join(shown)
     if first := waiting(so_far(catalog, scale), scale):
         return {"tables": f"{names}; {len(first)} systems of the scale are to be made first"}

@@ -154,9 +154,15 @@ def time_left(left: list[Stage], part: dict[str, Any], seconds: Seconds, cores: 
         every = seconds.get((stage.kind, EVERY), [0.0])
         known += fmean(seconds.get((stage.kind, family_of(part, stage.key)), every))
     unknown = sorted({stage.kind for stage in left if (stage.kind, EVERY) not in seconds})
-    text = f"left: {len(left)} stages"
+    text = f"left: {_count(len(left), 'stage')}"
     if known:
-        text += f", about {known / cores / 60:.0f} minutes on {cores} cores"
+        minutes = round(known / cores / 60)
+        took = f"about {_count(minutes, 'minute')}" if minutes else "less than a minute"
+        text += f", {took} on {_count(cores, 'core')}"
     if unknown:
         text += f"; no {', no '.join(unknown)} has run here yet, so its time is unknown"
     return text
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

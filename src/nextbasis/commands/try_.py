@@ -44,7 +44,11 @@ def add(commands: Any) -> None:
     )
     command.add_argument("run", metavar="RUN", help="a run of the catalog, such as xar_b")
     command.add_argument(
-        "values", metavar="KEY=VALUE", nargs="*", help="such as train.lr=0.002 basis.delta=0.2"
+        "values",
+        metavar="KEY=VALUE",
+        nargs="*",
+        default=[],
+        help="such as train.lr=0.002 basis.delta=0.2",
     )
     command.add_argument("--scale", default="", help="a folder of config/scales (the default one)")
     command.add_argument(
@@ -105,13 +109,20 @@ def run(given: argparse.Namespace) -> int:
 def words_of(own: Mapping[str, Stage], words: Sequence[str]) -> dict[str, list[str]]:
     """What each stage of the try is told: the run's own words, changed by the user's.
 
-    Raises: ValueError naming a key that is not for the user to set.
+    Raises: ValueError naming a key that is not for the user to set, or that lacks its section.
     """
     if taken := [word for word in words if _key(word) in FIXED]:
         raise ValueError(
             f"{taken[0]}: {listed(FIXED)} are those of the run; use --scale, or add a "
             "run to the catalog"
         )
+    from nextbasis.config import keys_below
+    from nextbasis.config.overrides import meant
+
+    below = {kind: keys_below(own[kind].arguments) for kind in ("train", "sample")}
+    if bare := [word for word in words if f"sampler.{_key(word)}" in below["sample"]]:
+        advice = meant(_key(bare[0]), sum(below.values(), []))
+        raise ValueError(f"{bare[0]}: a key has its section in front{advice}")
     sampling = [word for word in words if _key(word).partition(".")[0] == "sampler"]
     training = [word for word in words if word not in sampling]
     more = {"train": training, "sample": sampling, "score": sampling}

@@ -11,6 +11,7 @@ from nextbasis.config.composition import (
     as_dict,
     choices,
     compose,
+    keys_below,
     section,
 )
 from nextbasis.config.data import DatasetConfig, EvaluationConfig, SourceConfig
@@ -84,5 +85,6 @@ __all__ = [
     "as_dict",
     "choices",
     "compose",
+    "keys_below",
     "section",
 ]

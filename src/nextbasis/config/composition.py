@@ -33,7 +33,8 @@ def compose(stage: str, overrides: Sequence[str], folder: Path = CONFIG_FOLDER) 
     read_keys(folder / "config.yaml")
     schema = SCHEMAS[stage]
     wanted = {field.name: field.type for field in fields(schema)}
-    words = [_chosen(word, folder) for word in check_overrides(stage, overrides, wanted)]
+    checked = check_overrides(stage, overrides, wanted, lambda: keys_below(overrides, folder))
+    words = [_chosen(word, folder) for word in checked]
     try:
         raw = _raw(words, folder)
     except UNFIT as error:
@@ -105,6 +106,16 @@ def _files(name: str, folder: Path) -> dict[str, Path]:
 def _recipes() -> str:
     """Where Hydra finds the files of families, beside those of config/."""
     return ",".join(f"file://{find(family).recipes}" for family in names())
+
+
+def keys_below(words: Sequence[str], folder: Path = CONFIG_FOLDER) -> list[str]:
+    """Keys of the sections whose files the words choose, such as train.lr."""
+    found = []
+    for word in words:
+        name, _, choice = word.partition("=")
+        if name in SECTIONS and (file := _files(name, folder).get(choice)):
+            found += [f"{name}.{key}" for key in read_keys(file)]
+    return found
 
 
 def _chosen(word: str, folder: Path) -> str:

@@ -4,7 +4,8 @@ A key is a section, or a value of a section or of the stage; a + in front of it 
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from difflib import get_close_matches
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -15,12 +16,19 @@ KEY = re.compile(r"\+{0,2}([A-Za-z_]\w*(?:\.\w+)*)")
 NAME = re.compile(
     r"[\w.-]*"
 )  # of runs, tokenizers and scales, which are folders; `key` may be empty
+ALIKE = 0.7  # of two spellings, from 0 to 1, that one is taken for the other
 
 
-def check_overrides(stage: str, words: Sequence[str], keys: Collection[str]) -> list[str]:
+def check_overrides(
+    stage: str,
+    words: Sequence[str],
+    keys: Collection[str],
+    below: Callable[[], Iterable[str]] = tuple,
+) -> list[str]:
     """The words as Hydra shall read them: each gives one value to one of the stage's `keys`.
 
     A key below a section is added if it is not there, since the section's schema knows its keys.
+    `below` lists those keys, such as train.lr, for the message about a word that is none of them.
 
     Raises: ValueError naming key, value and what would be right.
     """
@@ -32,10 +40,23 @@ def check_overrides(stage: str, words: Sequence[str], keys: Collection[str]) -> 
             raise ValueError(f"stage {stage}: '{word}' is no KEY=VALUE, such as key=a_name")
         key = match[1]
         if key.split(".")[0] not in keys:
-            raise ValueError(f"stage {stage} does not read {key}; it reads {listed(keys)}")
+            advice = meant(key, [*keys, *below()])
+            raise ValueError(f"stage {stage} does not read {key}; it reads {listed(keys)}{advice}")
         _check_value(key, value)
         checked.append(f"++{key}={value}" if "." in key else f"{key}={value}")
     return checked
+
+
+def meant(key: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown key: the known ones whose last part is most like its.
+
+    Nothing if none is spelled alike.
+    """
+    by_last: dict[str, list[str]] = {}
+    for name in known:
+        by_last.setdefault(name.rpartition(".")[2], []).append(name)
+    near = get_close_matches(key.rpartition(".")[2], by_last, n=1, cutoff=ALIKE)
+    return f"; did you mean {listed(by_last[near[0]], ' or ')}?" if near else ""
 
 
 def check_name(key: str, name: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from nextbasis.diff.causes import Causes
 from nextbasis.diff.history import Version, locked_stages
 from nextbasis.diff.numbers import Cells, Number, Numbers, Spreads, read_cells, read_numbers
-from nextbasis.diff.unseen import unseen
+from nextbasis.diff.unseen import scales, unseen
 
 PICTURES = (".png",)
 
@@ -67,7 +67,7 @@ class Difference:
     new: str
     threshold: float  # in spreads
     changes: list[Change]
-    only_old: list[str]  # metrics files that the other version lacks
+    only_old: list[str]  # metrics files that the other version, but not its scale, lacks
     only_new: list[str]
     causes: list[tuple[str, list[str]]]  # what differs, and the stages that it reaches
     flips: list[Flip]
@@ -129,7 +129,8 @@ def compare(
     versions = list(zip((old, new), numbers, strict=True))
     verdicts = [_verdicts(version, found) for version, found in versions]
     cells = [read_cells(version, found) for version, found in versions]
-    paths = [set(found.values) for found in numbers]
+    lone = scales(stages[0]) ^ scales(stages[1])  # which `unseen` tells of
+    paths = [{path for path in found.values if not lone & {*Path(path).parts}} for found in numbers]
     return Difference(
         old=old.name,
         new=new.name,

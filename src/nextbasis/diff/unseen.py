@@ -1,5 +1,6 @@
 """What a comparison cannot see: scales that one version lacks, edits that nothing ran with."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from nextbasis.diff.causes import Stages, flatten
@@ -29,8 +30,8 @@ def unseen(old: Version, new: Version, stages: tuple[Stages, Stages], root: Path
     return found
 
 
-def scales(stages: Stages) -> set[str]:
-    """The scales that have a stage: <kind>-<scale>[@<key>]."""
+def scales(stages: Iterable[str]) -> set[str]:
+    """The scales that have one of these stages: <kind>-<scale>[@<key>]."""
     names = (name.partition("@")[0] for name in stages)
     return {name.split("-", 1)[1] for name in names if "-" in name}
 
@@ -52,9 +53,11 @@ def edited(tree: WorkingTree, stages: Stages) -> list[str]:
         for change, names in behind.items()
     ]
     rest = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
+    reached = scales(name for names in behind.values() for name in names)
+    commands = [f"`snakemake --cores 2 --config scale={scale}`" for scale in sorted(reached)]
     return [
-        f"edited: {'; '.join(changes[:SHOWN])}{rest}; `snakemake --cores 2 --config scale=SCALE` "
-        "runs what depends on it"
+        f"edited: {'; '.join(changes[:SHOWN])}{rest}; {' and '.join(commands)} "
+        f"{'runs' if len(commands) == 1 else 'run'} what depends on it"
     ]
 
 

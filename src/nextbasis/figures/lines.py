@@ -123,7 +123,7 @@ def _draw(axis: Axes, panel: Panel, varies: str) -> None:
     if logarithmic:
         axis.set_xscale("log", base=2)
     axis.set_xticks(points, [f"{x:g}" if x < 1000 else f"{x:,.0f}" for x in points])
-    axis.set(xlabel=label, ylabel=f"{METRICS[panel.metric].heading} (mean ± spread)")
+    axis.set(xlabel=label, ylabel=METRICS[panel.metric].heading)
     if panel.metric == "fid":
         axis.set_ylim(bottom=0)
     axis.legend()

@@ -201,7 +201,7 @@ def fid_overview(points: Sequence[Point], floors: dict[str, float]) -> Figure:
         figure.legend(loc="outside lower left", fontsize=7.5, ncols=len(floors))
     ours.set_yticks(range(len(points)), [point.system for point in points], fontsize=7.5)
     ours.set(ylim=(len(points) - 0.5, -1), xlim=(0, None))
-    ours.set(title="measured here", xlabel="FID: mean ± spread, grey: seeds")
+    ours.set(title="measured here", xlabel="FID, grey: seeds")
     theirs.set(title="published (ImageNet 256x256)", xlabel="FID-50K", xlim=(0, None))
     return figure
 

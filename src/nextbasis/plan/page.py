@@ -7,7 +7,6 @@ from typing import Any
 
 from tabulate import tabulate
 
-from nextbasis.plan import storage
 from nextbasis.plan.estimate import assumptions, estimate
 from nextbasis.plan.paper import Costs, Job, Paper, paper, read_page, total
 from nextbasis.plan.table import number
@@ -106,16 +105,9 @@ def _tables(found: Paper) -> str:
 
 
 def _storage(found: Paper) -> str:
-    counts = found.page["images"][found.scale]
-    jobs = list(found.jobs.values())
-    parts = {"images of both splits, as arrays": storage.images(found.scale, counts)}
-    parts |= {f"tokens of {name}": size for name, size in found.encoders().items()}
-    if captions := storage.text(jobs[0].run.spec, sum(counts)):  # at most one an image
-        parts["tokens of the captions"] = captions
-    parts["samples of all runs"] = sum(storage.samples(found.scale, job.run) for job in jobs)
-    parts["models of all runs"] = sum(job.kept for job in jobs) - parts["samples of all runs"]
+    parts = found.kept()
     parts["all that is kept"] = sum(parts.values())
-    parts["scratch, if all were trained at once"] = sum(job.scratch for job in jobs)
+    parts["scratch, if all were trained at once"] = sum(j.scratch for j in found.jobs.values())
     return _markdown([[name, number(size / GIGA)] for name, size in parts.items()], ["what", "GB"])
 
 

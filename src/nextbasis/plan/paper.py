@@ -82,6 +82,17 @@ class Paper:
             found[encoder] = storage.tokens(entry, job.run.spec, train)
         return found
 
+    def kept(self) -> dict[str, int]:
+        """Bytes of the results that stay on disk, by what they are."""
+        counts, jobs = self.page["images"][self.scale], list(self.jobs.values())
+        parts = {"images of both splits, as arrays": storage.images(self.scale, counts)}
+        parts |= {f"tokens of {name}": size for name, size in self.encoders().items()}
+        if captions := storage.text(jobs[0].run.spec, sum(counts)):  # at most one an image
+            parts["tokens of the captions"] = captions
+        parts["samples of all runs"] = sum(storage.samples(self.scale, job.run) for job in jobs)
+        parts["models of all runs"] = sum(job.kept for job in jobs) - parts["samples of all runs"]
+        return parts
+
 
 def read_page() -> dict[str, Any]:
     """`page` of config/plan.yaml."""

@@ -70,11 +70,19 @@ def trained_folder(scale: str, run: str) -> Path:
     folder = result_folder(scale, "train", run)
     for name in (MODEL, CONFIG):
         if not (folder / name).is_file():
+            made = [other for other in scales(load_catalog()) if _is_made(other, run)]
             raise FileNotFoundError(
                 f"{folder / name} is missing; `dvc checkout` or `dvc pull` fetches it, "
                 f"`dvc repro {address('train', scale, run)}` makes it"
+                + (f"; made is that of {' and '.join(made)} (--scale, scale=)" if made else "")
             )
     return folder
+
+
+def _is_made(scale: str, run: str) -> bool:
+    """Whether a run's weights and config are there."""
+    folder = result_folder(scale, "train", run)
+    return all((folder / name).is_file() for name in (MODEL, CONFIG))
 
 
 def belongings(

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m nextbasis.tables", description=__doc__)
     parser.add_argument("--scale", default="cpu", help="a folder of config/scales")
     choice = parser.add_mutually_exclusive_group(required=True)
-    choice.add_argument("--table", help="table to render, an entry of `tables` in the catalog")
+    choice.add_argument("--table", help="table to render, an entry of config/tables.yaml")
     choice.add_argument(
         "--outside",
         dest="table",
@@ -69,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         const=outside.NAME,
         help="render the samples that `nextbasis score` scored, alone; needs no other result",
     )
-    choice.add_argument("--print", dest="shown", help="rendered table to print as Markdown")
+    choice.add_argument(
+        "--print", dest="shown", metavar="TABLE", help="rendered table to print as Markdown"
+    )
     sofar.add_so_far(parser)
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/tables")
     options = parser.parse_args(arguments)
@@ -80,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             folder = options.out or result_folder(options.scale, "tables")
             write(catalog, options.scale, options.table, folder)
+            if options.table == outside.NAME:
+                print((folder / f"{outside.NAME}.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
