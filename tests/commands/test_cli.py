@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,14 @@ def test_a_reader_that_has_seen_enough_ends_a_command_quietly() -> None:
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "nextbasis", "--help"], capture_output=True)
     assert done.returncode == 0 and b"import" in done.stdout
+
+
+def test_a_module_of_the_working_directory_can_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A basis may be a function of one: the console script alone does not look there."""
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.chdir(tmp_path)
+    Path("lying_here.py").write_text("", encoding="utf-8")
+    run(capsys, "completion", "bash")
+    assert import_module("lying_here").__file__ == str(tmp_path / "lying_here.py")

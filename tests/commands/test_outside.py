@@ -271,12 +271,15 @@ def test_compare_of_two_trainings_is_decided_by_their_seeds(
 
 
 def test_compare_tells_what_two_trainings_were_told_differently() -> None:
-    told = {"key": "a", "seed": 0, "basis": {"init": "identity"}, "train": {"lr": 0.002}}
+    told: dict[str, object] = {"key": "a", "seed": 0, "model": {"family": "xar", "width": 64}}
+    told |= {"basis": {"init": "identity"}, "train": {"lr": 0.002}}
     other = told | {"key": "b", "basis": {"init": "klt"}, "train": {"lr": 0.003}}
-    for run, config in {"a": told, "b": other, "again": told | {"key": "again"}}.items():
+    far = told | {"key": "far", "model": {"family": "mar", "depth": 3}}
+    for run, config in {"a": told, "b": other, "far": far, "again": told | {"key": "c"}}.items():
         write_json(Path("results/cpu/train") / run / "config.json", config)
     assert module.settings("cpu", "a", "b") == "basis; train.lr: 0.002 → 0.003"
     assert module.settings("cpu", "a", "again") == "nothing"
+    assert module.settings("cpu", "a", "far") == "model.family: xar → mar"
 
 
 def test_names_are_compared_without_signs() -> None:

@@ -118,7 +118,8 @@ def test_key_value_and_what_would_be_right_are_named(word: str, message: str) ->
     [
         ("basis_", "; did you mean basis?"),
         ("warmup", "; did you mean train.warmup?"),
-        ("training.lr", "; did you mean train.lr or basis.lr?"),
+        ("training.lr", "; did you mean train.lr?"),
+        ("lr", "; did you mean train.lr or basis.lr?"),
         ("wdth", "; did you mean model.width?"),
         ("defaults", ", train"),
         ("guidance", ", train"),

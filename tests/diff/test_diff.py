@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -268,9 +269,37 @@ def test_what_ran_since_it_was_edited_is_not_said_to_lag_behind(tmp_path: Path) 
     (told,) = edited(tree, {f"train-tiny@{name}": stage for name, stage in ran.items()})
     assert told == (
         "edited: lr.yaml, lr: 2 → 3 (not run since: train-tiny@b); "
-        "`snakemake --cores 2 --config scale=tiny` runs what depends on it"
+        "what depends on it, and whatever else is missing at its scale, is made by "
+        "`snakemake --cores 2 --config scale=tiny`"
     )
     assert not edited(tree, {"train-tiny@a": ran["a"]})
+
+
+def test_files_of_a_scale_that_one_version_lacks_are_told_as_the_scale(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, made = repository / "config/scales/fresh", repository / "results/fresh"
+    try:
+        for path in (folder, made):
+            path.mkdir(parents=True)
+        (made / "score.json").write_text('{"values": {"fid": 1}}')
+        stage = {"cmd": "true scale=fresh", "outs": [{"path": "results/fresh/score.json"}]}
+        (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": {"score@a": stage}}))
+        _, out, _ = diff(capsys, "two", "--json")
+    finally:
+        for path in (folder, made):
+            shutil.rmtree(path)
+    told = json.loads(out)
+    assert any(text.startswith("fresh: two") for text in told["unseen"])
+    assert not told["only_new"]
+
+
+def test_each_scale_of_what_was_edited_has_its_command(tmp_path: Path) -> None:
+    (tmp_path / "lr.yaml").write_text("lr: 3\n")
+    stage = {"params": {"lr.yaml": {"lr": 2}}}
+    (told,) = edited(WorkingTree(tmp_path, ""), {"train-tiny@a": stage, "train-cpu@a": stage})
+    commands = [f"`snakemake --cores 2 --config scale={scale}`" for scale in ("cpu", "tiny")]
+    assert told.endswith(f"is made by {commands[0]}, {commands[1]}")
 
 
 def test_scales_of_one_version_are_told() -> None:

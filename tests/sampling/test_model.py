@@ -147,9 +147,11 @@ def test_what_is_missing_is_named_with_what_gives_it(
     )
     assert "no run of that name at scale cpu; its runs are" in refused(capsys, "sample", "mar_z")
     error = refused(capsys, "sample", "mar_b")
-    assert "`dvc repro train@mar_b` makes it" in error and "made is that" not in error
+    assert "`dvc repro train@mar_b` makes it" in error and "is there" not in error
     shutil.copytree("results/test/train/run", "results/tiny/train/mar_b")
-    assert "made is that of tiny (--scale, scale=)" in refused(capsys, "sample", "mar_b")
+    assert "; `--scale tiny`, in Python scale='tiny', is there" in refused(
+        capsys, "sample", "mar_b"
+    )
     shutil.rmtree("results/test/tokenizer")
     assert "no file results/test/tokenizer/patches" in refused(
         capsys, "sample", "results/test/train/run", "--sampler", "tiny/xar"

@@ -74,8 +74,6 @@ COMMANDS: tuple[Command, ...] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input is one line on standard error and an exit status of its own."""
     write_any_text()
-    if os.getcwd() not in sys.path:  # as for `python -m`: a basis may be a module that lies here
-        sys.path.append(os.getcwd())
     parser = command_line()
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments:
@@ -83,13 +81,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     names, word = parser.get_default("names"), arguments[0]
     if not word.startswith("-") and word not in names:
-        parser.error(f"there is no command '{word}'; the commands are {nearest(names, word)}")
+        choices = nearest(names, word)
+        parser.error(f"there is no command '{word}'; the commands are {choices} (--help: all)")
     given, rest = parser.parse_known_args(arguments)
     # argparse knows no positional arguments behind options: a command may take them as `late`
     given.late = [word for word in rest if not word.startswith("-") and given.takes(word)]
     if len(given.late) < len(rest):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
+        if os.getcwd() not in sys.path:  # as `python -m` does: a module that lies here has a basis
+            sys.path.insert(0, os.getcwd())
         status = given.action(given)
         sys.stdout.flush()
         return status

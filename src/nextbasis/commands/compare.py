@@ -86,18 +86,24 @@ def by_noise(scale: str, first: str, second: str) -> tuple[dict[str, str], "Effe
 
 
 def settings(scale: str, first: str, second: str) -> str:
-    """What two trainings were told differently, of the basis that it is another one."""
+    """What two trainings were told differently; of another basis or family nothing below it."""
     from nextbasis.diff.causes import changes
     from nextbasis.families.common.checkpoint import CONFIG
     from nextbasis.support.files import read_json
+    from nextbasis.support.words import listed
 
     paths = [result_folder(scale, "train", run) / CONFIG for run in (first, second)]
     if lacking := [str(path) for path in paths if not path.is_file()]:
         return f"not known without {' and '.join(lacking)}"
     before, after = (read_json(path) for path in paths)
-    same = {"key": first, "basis": ""}
-    found = changes(before | same, after | same)
-    return "; ".join(["basis"] * (before["basis"] != after["basis"]) + found) or "nothing"
+    found = ["basis"] if before["basis"] != after["basis"] else []
+    for told in (before, after):
+        told |= {"key": "", "basis": ""}
+    families = [told["model"]["family"] for told in (before, after)]
+    if families[0] != families[1]:
+        for told, family in zip((before, after), families, strict=True):
+            told["model"] = {"family": family}
+    return listed([*found, *changes(before, after)], "; ") or "nothing"
 
 
 def of_one_pair(by_image: "Effect") -> str:

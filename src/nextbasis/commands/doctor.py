@@ -130,7 +130,8 @@ def _torch(scale: str) -> Check:
     found = f"{torch.__version__}, {device}, {os.cpu_count()} cores"
     if has_gpu or not _gpus(scale):
         return Check("torch", found)
-    advice = f"{SCALES / scale / RESOURCES} plans up to {_gpus(scale)} GPUs a node; here is none"
+    planned = f"{SCALES / scale / RESOURCES} plans up to {_gpus(scale)} GPUs a node"
+    advice = f"{planned}: docs/how-to/cluster.md"
     return Check("torch", found, advice, needed=False)
 
 
@@ -195,7 +196,7 @@ def _disk(scale: str) -> Check:
         advice = "docs/paper-scale.md lists what takes it; a few runs need less"
         return Check("disk", text, advice if free < planned else "", needed=False)
     if recorded := 2 * _recorded(lock := Path(stage_file(scale)).with_suffix(".lock")):
-        text += f"; all results and DVC's cache of them take {_gb(recorded)}, by {lock}"
+        text += f"; the results that {lock} records and DVC's cache of them take {_gb(recorded)}"
         advice = f"free {_gb(recorded - free)}, or clone to another disk"
     return Check("disk", text, advice if free < recorded else "")
 
@@ -204,7 +205,10 @@ def _planned(scale: str) -> int:
     """Bytes of results that the plan counts for all runs of a scale of the papers; 0 of others."""
     from nextbasis.plan.paper import paper, read_page
 
-    return sum(paper(scale).kept().values()) if scale in read_page()["images"] else 0
+    if scale not in read_page()["images"]:
+        return 0
+    print("counting what the scale's results take: half a minute", file=sys.stderr, flush=True)
+    return sum(paper(scale).kept().values())
 
 
 def _recorded(lock: Path) -> int:

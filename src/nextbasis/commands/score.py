@@ -116,15 +116,15 @@ def _number(found: int, scale: str) -> dict[str, str]:
         return {}
     numbers = " and ".join(f"{number:,}" for number in own)
     return {
-        "not comparable": f"the row is of {found:,} images, this scale's own are of {numbers}, and "
-        "FID falls as their number rises"
+        "compare with care": f"the row is of {found:,} images, this scale's own are of {numbers}; "
+        "FID is biased upwards, the more the fewer images"
     }
 
 
 def _tables(name: str, scale: str) -> dict[str, str]:
     """Which tables of a scale show the row, and how to make them, unless that trains something."""
     from nextbasis.pipeline.catalog import load_catalog
-    from nextbasis.tables.external import load, place
+    from nextbasis.tables.external import fits, load, place
     from nextbasis.tables.inputs import tables_of
     from nextbasis.tables.sofar import so_far, waiting
 
@@ -136,10 +136,10 @@ def _tables(name: str, scale: str) -> dict[str, str]:
         if entry["kind"] == "systems" and any(place(catalog, scale, entry, own))
     ]
     if not shown:
-        return {
-            "tables": "none: this scale has measured the row of that name itself, or has no table "
-            "of other people's systems; the row alone shows it, and so does another name"
-        }
+        rows = [row for entry in tables.values() for row in entry["rows"]]
+        if any("label" in row and fits(own[0], row) for row in rows):
+            return {"tables": f"none: this scale measures {name} itself; another --as shows both"}
+        return {"tables": "none: this scale's have no rows of other people's systems"}
     names = ", ".join(shown)
     if first := waiting(so_far(catalog, scale), scale):
         return {"tables": f"{names}; {len(first)} systems of the scale are to be made first"}

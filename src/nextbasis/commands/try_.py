@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -109,20 +110,22 @@ def run(given: argparse.Namespace) -> int:
 def words_of(own: Mapping[str, Stage], words: Sequence[str]) -> dict[str, list[str]]:
     """What each stage of the try is told: the run's own words, changed by the user's.
 
-    Raises: ValueError naming a key that is not for the user to set, or that lacks its section.
+    Raises: ValueError naming a key that is not for the user to set, or that is in no section.
     """
     if taken := [word for word in words if _key(word) in FIXED]:
         raise ValueError(
             f"{taken[0]}: {listed(FIXED)} are those of the run; use --scale, or add a "
             "run to the catalog"
         )
-    from nextbasis.config import keys_below
+    from nextbasis.config import TrainStage, keys_below
     from nextbasis.config.overrides import meant
 
-    below = {kind: keys_below(own[kind].arguments) for kind in ("train", "sample")}
-    if bare := [word for word in words if f"sampler.{_key(word)}" in below["sample"]]:
-        advice = meant(_key(bare[0]), sum(below.values(), []))
-        raise ValueError(f"{bare[0]}: a key has its section in front{advice}")
+    told = [*(field.name for field in fields(TrainStage) if field.name not in FIXED), "sampler"]
+    for key in map(_key, words):
+        if key.partition(".")[0] not in told:
+            known = [key for kind in ("train", "sample") for key in keys_below(own[kind].arguments)]
+            advice = meant(key, [*told, *known])
+            raise ValueError(f"there is no {key}; a key is one of {listed(told)}, or below{advice}")
     sampling = [word for word in words if _key(word).partition(".")[0] == "sampler"]
     training = [word for word in words if word not in sampling]
     more = {"train": training, "sample": sampling, "score": sampling}

@@ -48,15 +48,16 @@ def check_overrides(
 
 
 def meant(key: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown key: the known ones whose last part is most like its.
+    """The end of a message about an unknown key: the known ones that are spelled most like it.
 
-    Nothing if none is spelled alike.
+    A key below a section is compared as a whole first; then last parts are. Nothing if none is.
     """
-    by_last: dict[str, list[str]] = {}
-    for name in known:
-        by_last.setdefault(name.rpartition(".")[2], []).append(name)
-    near = get_close_matches(key.rpartition(".")[2], by_last, n=1, cutoff=ALIKE)
-    return f"; did you mean {listed(by_last[near[0]], ' or ')}?" if near else ""
+    names = list(known)
+    whole = get_close_matches(key.lower(), names, n=1, cutoff=ALIKE) if "." in key else []
+    last = {name: name.rpartition(".")[2] for name in names}
+    near = get_close_matches(key.rpartition(".")[2].lower(), set(last.values()), 1, ALIKE)
+    found = whole or [name for name in names if last[name] in near]
+    return f"; did you mean {listed(found, ' or ')}?" if found else ""
 
 
 def check_name(key: str, name: str) -> None:

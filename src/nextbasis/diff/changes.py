@@ -130,7 +130,10 @@ def compare(
     verdicts = [_verdicts(version, found) for version, found in versions]
     cells = [read_cells(version, found) for version, found in versions]
     lone = scales(stages[0]) ^ scales(stages[1])  # which `unseen` tells of
-    paths = [{path for path in found.values if not lone & {*Path(path).parts}} for found in numbers]
+    paths = [
+        {path for path in found.values if lone.isdisjoint(path.split("/")[1:2])}
+        for found in numbers
+    ]
     return Difference(
         old=old.name,
         new=new.name,

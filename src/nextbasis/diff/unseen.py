@@ -1,6 +1,6 @@
 """What a comparison cannot see: scales that one version lacks, edits that nothing ran with."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from nextbasis.diff.causes import Stages, flatten
@@ -26,7 +26,8 @@ def unseen(old: Version, new: Version, stages: tuple[Stages, Stages], root: Path
     ]
     if isinstance(new, WorkingTree):
         found += edited(new, stages[1])
-        found += changed_code(root)
+        answered = {path for stage in stages[1].values() for path in stage.get("params") or {}}
+        found += changed_code(root, answered)
     return found
 
 
@@ -56,21 +57,22 @@ def edited(tree: WorkingTree, stages: Stages) -> list[str]:
     reached = scales(name for names in behind.values() for name in names)
     commands = [f"`snakemake --cores 2 --config scale={scale}`" for scale in sorted(reached)]
     return [
-        f"edited: {'; '.join(changes[:SHOWN])}{rest}; {' and '.join(commands)} "
-        f"{'runs' if len(commands) == 1 else 'run'} what depends on it"
+        f"edited: {'; '.join(changes[:SHOWN])}{rest}; what depends on it, and whatever else is "
+        f"missing at its scale, is made by {listed(commands)}"
     ]
 
 
-def changed_code(root: Path) -> list[str]:
-    """Files of the code that are not as in the last commit."""
+def changed_code(root: Path, answered: Collection[str] = ()) -> list[str]:
+    """Files of the code, without the `answered` ones, that are not as in the last commit."""
     try:
         lines = git(root, "status", "--porcelain", "--", "src").decode().splitlines()
     except (GitError, FileNotFoundError):
         return []
-    if not lines:
+    files = [line[3:] for line in lines if line[3:] not in answered]
+    if not files:
         return []
-    files = [line[3:] for line in lines]
     return [
         f"not as in the last commit: {listed(files)}; whether results were made with it, "
-        "`snakemake -n --quiet rules` tells"
+        "`snakemake -n --quiet rules` tells of the default scale, and with --config scale=NAME of "
+        "another"
     ]

@@ -67,22 +67,20 @@ def trained_folder(scale: str, run: str) -> Path:
 
     Raises: FileNotFoundError naming the file that is missing and what fetches or makes it.
     """
-    folder = result_folder(scale, "train", run)
-    for name in (MODEL, CONFIG):
-        if not (folder / name).is_file():
-            made = [other for other in scales(load_catalog()) if _is_made(other, run)]
-            raise FileNotFoundError(
-                f"{folder / name} is missing; `dvc checkout` or `dvc pull` fetches it, "
-                f"`dvc repro {address('train', scale, run)}` makes it"
-                + (f"; made is that of {' and '.join(made)} (--scale, scale=)" if made else "")
-            )
-    return folder
+    if lacking := _lacking(scale, run):
+        others = [other for other in scales(load_catalog()) if not _lacking(other, run)]
+        raise FileNotFoundError(
+            f"{lacking[0]} is missing; `dvc checkout` or `dvc pull` fetches it, "
+            f"`dvc repro {address('train', scale, run)}` makes it"
+            + "".join(f"; `--scale {name}`, in Python scale='{name}', is there" for name in others)
+        )
+    return result_folder(scale, "train", run)
 
 
-def _is_made(scale: str, run: str) -> bool:
-    """Whether a run's weights and config are there."""
-    folder = result_folder(scale, "train", run)
-    return all((folder / name).is_file() for name in (MODEL, CONFIG))
+def _lacking(scale: str, run: str) -> list[Path]:
+    """Weights and config of a run, as far as they are missing."""
+    paths = [result_folder(scale, "train", run) / name for name in (MODEL, CONFIG)]
+    return [path for path in paths if not path.is_file()]
 
 
 def belongings(
