@@ -187,6 +187,9 @@ def build(root: Path, catalog: dict[str, Any], scale: str, pictures: bool = Fals
                 "images_seen": 17_280,
             },
         )
+        if entry["run"] in part.get("heldouts", {}):
+            held_out = {"held_out": 2 - position / 64, "num_images": 1000}
+            write_json(folder / "heldout" / entry["run"] / "metrics.json", held_out)
         if pictures:
             _pictures(folder, key, entry, part["runs"][entry["run"]], position)
     for key in part.get("diagnoses", {}) if pictures else ():

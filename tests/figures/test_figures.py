@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -129,7 +130,17 @@ def test_forest_draws_the_interval_that_decides_and_the_published_margin() -> No
     assert points[effects["b"]] == "w" and points[effects["a"]] != "w"
 
 
+def test_forest_gives_each_unit_a_panel_of_its_own() -> None:
+    table = stage.read_comparisons("small")
+    nats = table[table["claim"] == "a"].assign(metric="held_out", effect=0.125, claim="a_nats")
+    both = pd.concat([nats, table])
+    fid, loss = forest.forest(both).axes
+    assert [axis.get_xlabel().split(":")[0] for axis in (fid, loss)] == list(forest.UNITS.values())
+    assert [line.get_xdata()[0] for line in loss.lines[1:]] == [0.125]
+    assert sorted(line.get_xdata()[0] for line in fid.lines[1:]) == sorted(table["effect"])
+    assert len(forest.forest(nats).axes) == 1
+
+
 def test_forest_without_a_measured_difference_says_so() -> None:
-    assert forest.forest(stage.read_comparisons("small").iloc[:0]).axes[0].get_title() == (
-        forest.NOTHING
-    )
+    empty = forest.forest(stage.read_comparisons("small").iloc[:0])
+    assert empty.get_suptitle() == forest.NOTHING

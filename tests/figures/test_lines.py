@@ -30,6 +30,7 @@ def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     build(tmp_path, catalog, "small")
     write_catalog(tmp_path, catalog)
     monkeypatch.chdir(tmp_path)
+    catalog["small"]["heldouts"] = dict.fromkeys(HELD_OUT, {})
     for run, value in HELD_OUT.items():
         write_json(Path(f"results/small/heldout/{run}/metrics.json"), {"held_out": value})
     return catalog

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from scipy.stats import ttest_rel
 
 from nextbasis.claims import __main__ as claims
+from nextbasis.support.files import write_json
 from nextbasis.tables import __main__ as tables
 from nextbasis.tables import header
 from results_tree import REPOSITORY, build, small_catalog, small_claims, write_catalog, write_claims
@@ -56,6 +59,30 @@ def test_claims_that_wait_count_among_the_tested_ones(tree: dict[str, Any]) -> N
     page = Path("results/small/claims/claims.md").read_text(encoding="utf-8")
     assert "Half done: 3 of 4 systems of this scale are made" in page
     assert "The 1 that could be tested and the 1 that wait for results are judged together" in page
+
+
+def test_a_claim_about_the_loss_on_test_images_waits_for_it(
+    tree: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = small_claims()
+    told["claims"]["a"]["compare"] = [{"metric": "held_out", "system": "a_bar", "than": "a"}]
+    Path("config/claims.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
+    tree["small"]["heldouts"] = tree["small"]["runs"]
+    write_catalog(Path(), tree)
+    losses = {"a": (2.0, 2.25, 1.75), "a_bar": (1.5, 1.625, 1.375)}
+    for key in tree["small"]["runs"]:
+        system, _, seed = key.partition("_s")
+        value = losses.get(system, (1, 1, 1))[int(seed or 0)]
+        write_json(Path("results/small/heldout") / key / "metrics.json", {"held_out": value})
+    whole = ledger()["a"]
+    test = ttest_rel(losses["a_bar"], losses["a"]).confidence_interval(0.95)
+    assert float(whole["effect"]) == -0.5
+    assert (float(whole["low"]), float(whole["high"])) == pytest.approx((test.low, test.high))
+    Path("results/small/heldout/a_s1/metrics.json").unlink()
+    with pytest.raises(SystemExit):
+        ledger()
+    assert "results/small/heldout/a_s1/metrics.json is missing" in capsys.readouterr().err
+    assert ledger("--so-far")["a"]["reason"] == "not run yet: a_bar against a"
 
 
 def test_tables_say_what_was_not_run_yet(tree: dict[str, Any]) -> None:

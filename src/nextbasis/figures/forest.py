@@ -1,23 +1,25 @@
-"""The forest plot of the papers' claims: every measured difference of FID with its interval."""
+"""The forest plot of the papers' claims: every measured difference with its interval."""
 
 from textwrap import shorten
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 COLOURS = {"reproduced": "C2", "contradicted": "C3", "no effect larger than published": "C0"}
+UNITS = {"fid": "FID", "held_out": "nats a token on test images"}  # a panel each
 STATEMENT = 80  # characters of a claim's statement beside its interval
 OPEN = "0.45"  # colour of what is not decided
-NOTHING = "no difference of FID was measured at this scale"
+NOTHING = "no difference of FID or likelihood was measured at this scale"
 
 
 def shown_of(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """The comparisons that are drawn: measured differences of FID that the scale speaks about."""
+    """The comparisons that are drawn: measured differences that the scale speaks about."""
     return comparisons[
-        (comparisons["metric"] == "fid")
+        comparisons["metric"].isin(list(UNITS))
         & (comparisons["effect_is"] == "difference")
         & comparisons["effect"].notna()
         & (comparisons["verdict"] != "not tested")
@@ -25,16 +27,40 @@ def shown_of(comparisons: pd.DataFrame) -> pd.DataFrame:
 
 
 def forest(comparisons: pd.DataFrame) -> Figure:
-    """Differences of FID with the intervals that decide, one line a comparison, grouped by claim.
+    """Differences with the intervals that decide, one line a comparison, grouped by claim.
 
-    `comparisons` is the ledger's comparisons.csv. A grey band reaches as far as the published
-    effect, in per cent of the baseline measured here. A comparison without an interval has a hollow
-    point. Claims that the scale does not speak about are left out.
+    `comparisons` is the ledger's comparisons.csv. Differences of FID stand in one panel, those of
+    the loss on test images in another. A grey band reaches as far as the published effect, in per
+    cent of the baseline measured here. A comparison without an interval has a hollow point. Claims
+    that the scale does not speak about are left out.
     """
-    shown = shown_of(comparisons).iloc[::-1]
-    numbers = shown[["effect", "low_deciding", "high_deciding", "margin"]].to_numpy(float)
-    colours = [COLOURS.get(verdict, OPEN) for verdict in shown["verdict"]]
-    figure, axis = plt.subplots(figsize=(9, 0.27 * max(4, len(shown)) + 1.3), layout="constrained")
+    shown = shown_of(comparisons)
+    panels = [rows for metric in UNITS if len(rows := shown[shown["metric"] == metric])]
+    panels = panels or [shown]
+    heights = [max(4, len(rows)) for rows in panels]
+    figure, axes = plt.subplots(
+        len(panels),
+        figsize=(9, 0.27 * sum(heights) + 0.5 * len(panels) + 0.8),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, rows in zip(axes[:, 0], panels, strict=True):
+        _draw(axis, rows.iloc[::-1])
+    handles = [
+        Line2D([], [], color=colour, marker="o", markersize=4.5, label=verdict)
+        for verdict, colour in (*COLOURS.items(), ("undecided", OPEN))
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=7.5)
+    title = "What this scale says of the papers' claims; bars: interval that decides"
+    figure.suptitle(title if len(shown) else NOTHING)
+    return figure
+
+
+def _draw(axis: Axes, rows: pd.DataFrame) -> None:
+    """Comparisons of one unit, the first at the bottom."""
+    numbers = rows[["effect", "low_deciding", "high_deciding", "margin"]].to_numpy(float)
+    colours = [COLOURS.get(verdict, OPEN) for verdict in rows["verdict"]]
     axis.axvline(0, color="0.2", linewidth=0.9)
     for position, ((effect, low, high, margin), colour) in enumerate(
         zip(numbers, colours, strict=True)
@@ -45,25 +71,19 @@ def forest(comparisons: pd.DataFrame) -> Figure:
             axis.hlines(position, low, high, colour, linewidth=1.4)
         fill = "w" if np.isnan(low) else colour
         axis.plot(effect, position, "o", color=colour, mfc=fill, markersize=4.5)
-    alone = ~shown["claim"].duplicated(keep=False)
+    alone = ~rows["claim"].duplicated(keep=False)
     names = [
         statement if single else f"{claim}: {pair}"
         for statement, claim, pair, single in zip(
-            shown["statement"].map(lambda text: shorten(text, STATEMENT, placeholder=" …")),
-            shown["claim"],
-            shown["comparison"],
+            rows["statement"].map(lambda text: shorten(text, STATEMENT, placeholder=" …")),
+            rows["claim"],
+            rows["comparison"],
             alone,
             strict=True,
         )
     ]
-    axis.set_yticks(range(len(shown)), names, fontsize=7)
-    axis.set_ylim(-0.7, len(shown) - 0.3)
+    axis.set_yticks(range(len(rows)), names, fontsize=7)
+    axis.set_ylim(-0.7, len(rows) - 0.3)
     axis.grid(False, axis="y")
-    axis.set_xlabel("FID of the first system minus that of the second; bars: interval that decides")
-    handles = [
-        Line2D([], [], color=colour, marker="o", markersize=4.5, label=verdict)
-        for verdict, colour in (*COLOURS.items(), ("undecided", OPEN))
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=7.5)
-    axis.set_title("What this scale says of the papers' claims" if len(shown) else NOTHING)
-    return figure
+    unit = " or ".join(UNITS[metric] for metric in rows["metric"].unique()) or UNITS["fid"]
+    axis.set_xlabel(f"{unit}: first system minus second")

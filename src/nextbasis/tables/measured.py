@@ -83,13 +83,13 @@ def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFram
     These are num_images (sampled), eval, family, budget (of its training) and samples, the hash of
     what was sampled, empty where the score has none.
 
-    Raises: FileNotFoundError for an evaluation that the scale has but that was not made;
+    Raises: FileNotFoundError for a result that the scale has but that was not made;
     ValueError if evaluations differ in protocol, or one system's in number of images, in budget or
     by a seed that is there twice.
     """
     rows: list[dict[str, Any]] = []
     protocols: dict[tuple[str, ...], str] = {}
-    runs = section(catalog, scale)["runs"]
+    part = section(catalog, scale)
     evals = {system: evals_made(catalog, scale, system) for system in systems}
     check_made(scale, {key: entry for found in evals.values() for key, entry in found.items()})
     for system, entries in evals.items():
@@ -99,7 +99,7 @@ def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFram
         for key, entry in entries.items():
             found = read_score(scale, "score", key)
             protocols.setdefault(tuple(str(found["protocol"][name]) for name in PROTOCOL), key)
-            rows += _rows(scale, key, entry, found, system, runs[entry["run"]]["family"])
+            rows += _rows(scale, part, key, entry, found, system)
     if len(protocols) > 1:
         raise ValueError(
             f"the scores of {listed(protocols.values(), ' and ')} cannot be compared: they differ "
@@ -151,7 +151,12 @@ def check_budgets(frame: pd.DataFrame, catalog: Catalog, table: str) -> None:
 
 
 def _rows(
-    scale: str, key: str, entry: dict[str, Any], score: dict[str, Any], system: str, family: str
+    scale: str,
+    part: dict[str, Any],
+    key: str,
+    entry: dict[str, Any],
+    score: dict[str, Any],
+    system: str,
 ) -> list[dict[str, Any]]:
     run, protocol = entry["run"], score["protocol"]
     speed = result_folder(scale, "sample", key) / "speed.json"
@@ -159,11 +164,12 @@ def _rows(
     geneval = result_folder(scale, "geneval", key) / "score.json"
     trained = read_result(training, scale, "train", run)
     held_out = result_folder(scale, "heldout", run) / "metrics.json"
+    measured = run in part.get("heldouts", {})
     results = {
         "score": score["values"],
         "sample": read_result(speed, scale, "sample", key),
         "train": trained | trained.get("basis", {}),
-        "heldout": read_json(held_out) if held_out.is_file() else {},
+        "heldout": read_result(held_out, scale, "heldout", run) if measured else {},
         # Made outside, see `nextbasis geneval`.
         "geneval": read_json(geneval)["values"] if geneval.is_file() else {},
     }
@@ -181,7 +187,7 @@ def _rows(
                 "se": values[metric.error] if metric.error else math.nan,
                 "num_images": protocol["num_images"],
                 "eval": key,
-                "family": family,
+                "family": part["runs"][run]["family"],
                 "budget": f"{trained['images_seen']:,} images in {trained['steps']:,} steps",
                 "samples": protocol.get("samples_sha256", ""),
             }
