@@ -207,22 +207,23 @@ def test_elsewhere_the_missing_files_are_named(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("wrong", "usage", "message"),
     [
-        (["import", "nosuch", "a", "b"], "invalid choice: 'nosuch'"),
-        (["plan", "--gpus", "0"], "must be a positive whole number, got '0'"),
-        (["plan", "x=1"], "unrecognized arguments: x=1"),
-        (["sampl", "--seed", "1"], "no command 'sampl'; the commands are sample, "),
-        (["sample"], "the following arguments are required: MODEL\n"),
-        (["import", "mar"], "the following arguments are required: CHECKPOINT, OUT\n"),
-        (["try"], "the following arguments are required: RUN\n"),
+        (["import", "nosuch", "a", "b"], "import", "invalid choice: 'nosuch'"),
+        (["plan", "--gpus", "0"], "plan", "must be a positive whole number, got '0'"),
+        (["plan", "x=1"], "plan", "unrecognized arguments: x=1"),
+        (["sample", "xar_b", "--clases", "0"], "sample", "unrecognized arguments: --clases 0"),
+        (["sampl", "--seed", "1"], "[-h]", "no command 'sampl'; the commands are sample, "),
+        (["sample"], "sample", "the following arguments are required: MODEL\n"),
+        (["import", "mar"], "import", "the following arguments are required: CHECKPOINT, OUT\n"),
+        (["try"], "try", "the following arguments are required: RUN\n"),
     ],
 )
-def test_wrong_usage_ends_with_the_usage(
-    wrong: list[str], message: str, capsys: pytest.CaptureFixture[str]
+def test_wrong_usage_ends_with_the_usage_of_the_command(
+    wrong: list[str], usage: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
         main(wrong)
     assert end.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith("usage: nextbasis") and message in error
+    assert error.startswith(f"usage: nextbasis {usage} ") and message in error

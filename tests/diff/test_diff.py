@@ -248,10 +248,15 @@ def test_what_was_edited_and_not_run_again_is_told(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["diff", "two"]) == 0
-    assert "Not compared" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Not compared" not in told and "Not everything was compared" not in told
     before = (repository / "params.json").read_text()
     try:
         set_lr(repository, 0.75)
+        main(["diff", "two"])
+        assert (
+            "verdicts flipped. Not everything was compared, see below." in capsys.readouterr().out
+        )
         main(["diff", "two", "--json"])
         (told,) = json.loads(capsys.readouterr().out)["unseen"]
         assert "params.json, train.lr: " in told and "→ 0.75" in told

@@ -70,7 +70,7 @@ def test_a_step_shows_its_runs_and_command(capsys: pytest.CaptureFixture[str]) -
     assert main(["plan", "--step", str(SMALL)]) == 0
     out = capsys.readouterr().out
     assert "1. rehearsal" in out and "xar_b_latent_bar" in out and "snakemake --config" in out
-    assert "32.4 on A100 ($64.8)" in out
+    assert "32.4 on A100 ($64.8)" in out and "`nextbasis doctor --scale ffhq256`" in out
     assert "--step must lie in 1..25" in refused(capsys, "plan", "--step", "99")
     assert "--command is of one step" in refused(capsys, "plan", "--command")
     assert "leave out --run xar_b" in refused(capsys, "plan", "--step", "1", "--run", "xar_b")

@@ -16,7 +16,7 @@ try:
     check_settings(config)
     SCALE = config.get("scale", default_scale())
     STAGES = Stages(SCALE)
-    check_targets(sys.argv[1:], SCALE, STAGES.catalog)
+    check_targets(sys.argv[1:], STAGES)
     check_shape(STAGES.section, "catalog", catalog_file(SCALE))
     check_shape(STAGES.catalog["tables"], "tables", TABLES_FILE)
     STAGES.check_references()

@@ -79,15 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments:
         parser.print_help()
         return 0
-    names, word = parser.get_default("names"), arguments[0]
-    if not word.startswith("-") and word not in names:
-        choices = nearest(names, word)
+    parsers, word = parser.get_default("parsers"), arguments[0]
+    if not word.startswith("-") and word not in parsers:
+        choices = nearest(parsers, word)
         parser.error(f"there is no command '{word}'; the commands are {choices} (--help: all)")
     given, rest = parser.parse_known_args(arguments)
     # argparse knows no positional arguments behind options: a command may take them as `late`
     given.late = [word for word in rest if not word.startswith("-") and given.takes(word)]
     if len(given.late) < len(rest):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        parsers[given.command].error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         if os.getcwd() not in sys.path:  # as `python -m` does: a module that lies here has a basis
             sys.path.insert(0, os.getcwd())
@@ -120,7 +120,7 @@ def command_line() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
-    parser.set_defaults(names=tuple(commands.choices))
+    parser.set_defaults(parsers=commands.choices)
     width = max(map(len, commands.choices))
     examples = [
         f"  {name:<{width}}  {command.EXAMPLE}"

@@ -91,7 +91,9 @@ def _step(given: argparse.Namespace) -> int:
         for name, value in step.hours.items()
     )
     report = {"step": f"{step.number}. {step.name}", "scale": step.scale}
-    report |= {"runs": ", ".join(step.runs), "GPU-hours": hours, "command": step.command}
+    report |= {"runs": ", ".join(step.runs), "GPU-hours": hours}
+    report["needs"] = f"data, weights and tools that `nextbasis doctor --scale {step.scale}` names"
+    report["command"] = step.command
     print_report(report)
     return 0
 

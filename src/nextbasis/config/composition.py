@@ -150,12 +150,12 @@ def section(name: str, raw: DictConfig | dict[str, Any]) -> Any:
         made: Any = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         wrong = str(error.full_key or _misshapen(schema, raw))
-        keys = nearest((field.name for field in fields(schema)), wrong)
         key = f"{name}.{wrong}" if wrong else name
         message = str(error).splitlines()[0] if error.full_key or not wrong else SHAPE
         if isinstance(error, ConfigKeyError | ConfigAttributeError):
-            message = "there is no such key"
-        raise ValueError(f"{key}: {message}; the keys of {name} are {keys}") from error
+            keys = nearest((field.name for field in fields(schema)), wrong)
+            message = f"there is no such key; the keys of {name} are {keys}"
+        raise ValueError(f"{key}: {message}") from error
     for key, value in asdict(made).items():
         if isinstance(value, float) and not isfinite(value):
             raise ValueError(f"{name}.{key} must be finite, got {value}")
