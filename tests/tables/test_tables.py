@@ -16,6 +16,7 @@ from nextbasis.pipeline import catalog as catalogs
 from nextbasis.support.files import read_json, write_json
 from nextbasis.tables import __main__ as stage
 from nextbasis.tables import header, inputs, render
+from nextbasis.tables.layout import SETTINGS
 from results_tree import write_catalog
 
 REPOSITORY = Path(__file__).parents[2]
@@ -108,6 +109,18 @@ def test_system_of_no_scale_is_an_error(
         stage.main(["--scale", "small", "--table", "systems"])
     message = capsys.readouterr().err
     assert message.startswith("error: tables.systems: no scale evaluates the system 'nobody'")
+
+
+@pytest.mark.parametrize("varied", [None, *SETTINGS])
+def test_the_column_of_names_says_what_a_table_varies(
+    catalog: dict[str, Any], varied: str | None
+) -> None:
+    table = catalog["tables"]["systems"]
+    if varied:
+        table["varies"] = varied
+        table["rows"] = [{"group": "A", "label": "540", "system": "a"}]  # steps of its training
+    heading = SETTINGS[varied] if varied else "system"
+    assert heading in stage.build(catalog, "small", "systems").columns[:2]
 
 
 def test_a_row_without_a_label_is_named(
