@@ -1,5 +1,6 @@
 """Figures: drawn from made-up results; maps of A follow the host's order."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,15 @@ def test_every_figure_is_drawn(tmp_path: Path) -> None:
         with Image.open(tmp_path / "results/small/figures" / name) as image:
             assert min(image.size) > 100
             assert np.asarray(image.convert("L")).std() > 5  # something is drawn
+
+
+def test_a_figure_alone_needs_its_own_files_only(tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "results/small/score")
+    stage.main(["--scale", "small", "--only", "claims.png", "--only", "loss_curves.png"])
+    drawn = sorted(path.name for path in (tmp_path / "results/small/figures").iterdir())
+    assert drawn == ["claims.png", "loss_curves.png"]
+    with pytest.raises(SystemExit):
+        stage.main(["--scale", "small", "--only", "fid_overview.png"])
 
 
 def test_inputs_are_all_there_and_their_absence_is_named(

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -132,30 +133,37 @@ def _existing(path: Path, scale: str, kind: str, key: str) -> Path:
     return path
 
 
-def draw(catalog: Catalog, scale: str, folder: Path) -> None:
-    """Write every figure of one scale into `folder`.
+def draw(catalog: Catalog, scale: str, folder: Path, only: Sequence[str] = ()) -> None:
+    """Write every figure of one scale into `folder`, or those that are named, each from its files.
 
     Raises: FileNotFoundError naming what was not made, and the command that makes it.
     """
-    check_made(scale, standard_evals(catalog, scale))
-    curves = read_curves(catalog, scale)
-    learned = [curve for curve in curves if "sigma_min" in curve.frame]
-    diagnosed = read_diagnoses(catalog, scale)
-    tokenizers = section(catalog, scale)["tokenizers"]
-    floors = {name: read_score(scale, "reconstruct", name)["values"]["fid"] for name in tokenizers}
+    if not only:
+        check_made(scale, standard_evals(catalog, scale))
+    curves = cache(lambda: read_curves(catalog, scale))
+    diagnosed = cache(lambda: read_diagnoses(catalog, scale))
+
+    def overview() -> Figure:
+        tokenizers = section(catalog, scale)["tokenizers"]
+        scores = {name: read_score(scale, "reconstruct", name) for name in tokenizers}
+        floors = {name: score["values"]["fid"] for name, score in scores.items()}
+        return plots.fid_overview(read_points(catalog, scale), floors)
+
     makers: dict[str, Callable[[], Figure]] = {
         "claims.png": lambda: forest.forest(read_comparisons(scale)),
-        "loss_curves.png": lambda: plots.loss_curves(curves),
+        "loss_curves.png": lambda: plots.loss_curves(curves()),
         "basis_maps.png": lambda: plots.basis_maps(read_bases(catalog, scale)),
-        "singular_values.png": lambda: plots.basis_curves(learned),
-        "energy_profile.png": lambda: basis_plots.energy_profile(diagnosed),
-        "smuggling.png": lambda: basis_plots.smuggling(diagnosed),
-        "klt_overlap.png": lambda: basis_plots.klt_overlap(diagnosed),
-        "fid_overview.png": lambda: plots.fid_overview(read_points(catalog, scale), floors),
+        "singular_values.png": lambda: plots.basis_curves(
+            [curve for curve in curves() if "sigma_min" in curve.frame]
+        ),
+        "energy_profile.png": lambda: basis_plots.energy_profile(diagnosed()),
+        "smuggling.png": lambda: basis_plots.smuggling(diagnosed()),
+        "klt_overlap.png": lambda: basis_plots.klt_overlap(diagnosed()),
+        "fid_overview.png": overview,
         "contact_sheet.png": lambda: plots.contact_sheet(read_pictures(catalog, scale)),
     }
     assert tuple(makers) == FIGURES
-    plots.save(makers, folder)
+    plots.save({name: makers[name] for name in only or FIGURES}, folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -163,10 +171,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m nextbasis.figures", description=__doc__)
     parser.add_argument("--scale", default="cpu", help="a folder of config/scales")
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/figures")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        choices=FIGURES,
+        metavar="FIGURE",
+        help=f"one figure, repeatable, of a scale half done too: {', '.join(FIGURES)}",
+    )
     options = parser.parse_args(arguments)
     with in_one_line():
         folder = options.out or result_folder(options.scale, "figures")
-        draw(load_catalog(), options.scale, folder)
+        draw(load_catalog(), options.scale, folder, options.only)
 
 
 if __name__ == "__main__":
