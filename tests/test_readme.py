@@ -23,7 +23,7 @@ def git(*arguments: str) -> str:
 
 def committed(path: str) -> list[dict[str, str]]:
     """Rows of a committed file of data."""
-    return list(csv.DictReader(io.StringIO(git("show", f"HEAD:results/cpu/{path}"))))
+    return list(csv.DictReader(io.StringIO(git("show", f"HEAD:results/study/{path}"))))
 
 
 def signed(value: str) -> str:
