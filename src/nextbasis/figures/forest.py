@@ -35,9 +35,9 @@ def forest(comparisons: pd.DataFrame) -> Figure:
     that the scale does not speak about are left out.
     """
     shown = shown_of(comparisons)
-    panels = [rows for metric in UNITS if len(rows := shown[shown["metric"] == metric])]
-    panels = panels or [shown]
-    heights = [max(4, len(rows)) for rows in panels]
+    found = {unit: shown[shown["metric"] == metric] for metric, unit in UNITS.items()}
+    panels = {unit: rows for unit, rows in found.items() if len(rows)} or {UNITS["fid"]: shown}
+    heights = [max(4, len(rows)) for rows in panels.values()]
     figure, axes = plt.subplots(
         len(panels),
         figsize=(9, 0.27 * sum(heights) + 0.5 * len(panels) + 0.8),
@@ -45,8 +45,9 @@ def forest(comparisons: pd.DataFrame) -> Figure:
         squeeze=False,
         layout="constrained",
     )
-    for axis, rows in zip(axes[:, 0], panels, strict=True):
+    for axis, (unit, rows) in zip(axes[:, 0], panels.items(), strict=True):
         _draw(axis, rows.iloc[::-1])
+        axis.set_xlabel(f"{unit}: first system minus second")
     handles = [
         Line2D([], [], color=colour, marker="o", markersize=4.5, label=verdict)
         for verdict, colour in (*COLOURS.items(), ("undecided", OPEN))
@@ -85,5 +86,3 @@ def _draw(axis: Axes, rows: pd.DataFrame) -> None:
     axis.set_yticks(range(len(rows)), names, fontsize=7)
     axis.set_ylim(-0.7, len(rows) - 0.3)
     axis.grid(False, axis="y")
-    unit = " or ".join(UNITS[metric] for metric in rows["metric"].unique()) or UNITS["fid"]
-    axis.set_xlabel(f"{unit}: first system minus second")
