@@ -9,8 +9,8 @@ from nextbasis.pipeline.schedule import Stages
 from nextbasis.support.words import listed, nearest
 
 SETTINGS = {"scale": "a folder of config/scales", "extra": "true or false"}
-TARGET = re.compile(r"(?:\./)?results/([^/]+)(?:/(.*))?")
-STAGE = re.compile(r"([^/]+)/([^/]+)/[^/]+")  # kind and key, below the scale's folder
+# Scale, and of a stage's file kind and key.
+TARGET = re.compile(r"(?:\./)?results/([^/]+)(?:/([^/]+)/([^/]+)/[^/]+|/.*)?")
 
 
 def check_settings(config: Mapping[str, Any]) -> None:
@@ -29,16 +29,18 @@ def check_targets(words: Iterable[str], stages: Stages) -> None:
     Raises: ValueError naming the target: how to choose its scale, or which keys its kind has.
     """
     for target in words:
-        match = TARGET.fullmatch(target)
-        if match and match[1] != stages.scale and match[1] in scales(stages.catalog):
+        if not (match := TARGET.fullmatch(target)):
+            continue
+        scale, kind, key = match.groups()
+        if scale != stages.scale:
+            if scale in scales(stages.catalog):
+                raise ValueError(
+                    f"{target} is a result of scale {scale}, and this run is of scale "
+                    f"{stages.scale}: choose it by --config scale={scale}"
+                )
+            continue
+        keys = stages.keys(kind)
+        if any(keys) and key not in keys:
             raise ValueError(
-                f"{target} is a result of scale {match[1]}, and this run is of scale "
-                f"{stages.scale}: choose it by --config scale={match[1]}"
-            )
-        found = STAGE.fullmatch(match[2] or "") if match and match[1] == stages.scale else None
-        keys = stages.keys(found[1]) if found else []
-        if found and any(keys) and found[2] not in keys:
-            raise ValueError(
-                f"{target}: scale {stages.scale} has no {found[1]} of '{found[2]}'; it has "
-                f"{nearest(keys, found[2])}"
+                f"{target}: scale {scale} has no {kind} of '{key}'; it has {nearest(keys, key)}"
             )
