@@ -123,7 +123,7 @@ def test_missing_diagnosis_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_forest_draws_the_interval_that_decides_and_the_published_margin() -> None:
+def test_forest_draws_both_intervals_and_the_published_margin() -> None:
     table = stage.read_comparisons("small")
     figure = forest.forest(table)
     assert list(forest.shown_of(table)["claim"]) == ["a", "b"]
@@ -134,7 +134,10 @@ def test_forest_draws_the_interval_that_decides_and_the_published_margin() -> No
     assert bars and bars[0].get_x() == pytest.approx(-row["margin"])
     segments = [path for lines in axis.collections for path in lines.get_segments()]
     ends = [(segment[0][0], segment[1][0]) for segment in segments]
-    assert ends == [pytest.approx((row["low_deciding"], row["high_deciding"]))]  # b has one seed
+    drawn = [("low_deciding", "high_deciding"), ("low", "high")]  # of a alone: b has one seed
+    assert ends == [pytest.approx((row[low], row[high])) for low, high in drawn]
+    thin, thick = (lines.get_linewidth() for lines in axis.collections)
+    assert thick > thin
     points = {line.get_xdata()[0]: line.get_markerfacecolor() for line in axis.lines[1:]}
     effects = table.set_index("claim")["effect"]
     assert points[effects["b"]] == "w" and points[effects["a"]] != "w"

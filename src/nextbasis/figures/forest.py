@@ -13,6 +13,7 @@ COLOURS = {"reproduced": "C2", "contradicted": "C3", "no effect larger than publ
 UNITS = {"fid": "FID", "held_out": "nats a token on test images"}  # a panel each
 STATEMENT = 80  # characters of a claim's statement beside its interval
 OPEN = "0.45"  # colour of what is not decided
+TITLE = "Claims of the papers; thin: interval that decides, thick: that of each claim by itself"
 NOTHING = "no difference of FID or likelihood was measured at this scale"
 
 
@@ -27,12 +28,13 @@ def shown_of(comparisons: pd.DataFrame) -> pd.DataFrame:
 
 
 def forest(comparisons: pd.DataFrame) -> Figure:
-    """Differences with the intervals that decide, one line a comparison, grouped by claim.
+    """Differences with their intervals, one line a comparison, grouped by claim.
 
     `comparisons` is the ledger's comparisons.csv. Differences of FID stand in one panel, those of
-    the loss on test images in another. A grey band reaches as far as the published effect, in per
-    cent of the baseline measured here. A comparison without an interval has a hollow point. Claims
-    that the scale does not speak about are left out.
+    the loss on test images in another. A thin line is the interval that decides, at the confidence
+    that all claims together leave; a thick one that of the claim by itself. A grey band
+    reaches as far as the published effect, in per cent of the baseline measured here. A comparison
+    without an interval has a hollow point. Claims that the scale does not speak about are left out.
     """
     shown = shown_of(comparisons)
     found = {unit: shown[shown["metric"] == metric] for metric, unit in UNITS.items()}
@@ -53,23 +55,23 @@ def forest(comparisons: pd.DataFrame) -> Figure:
         for verdict, colour in (*COLOURS.items(), ("undecided", OPEN))
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=7.5)
-    title = "What this scale says of the papers' claims; bars: interval that decides"
-    figure.suptitle(title if len(shown) else NOTHING)
+    figure.suptitle(TITLE if len(shown) else NOTHING)
     return figure
 
 
 def _draw(axis: Axes, rows: pd.DataFrame) -> None:
     """Comparisons of one unit, the first at the bottom."""
-    numbers = rows[["effect", "low_deciding", "high_deciding", "margin"]].to_numpy(float)
+    columns = ["effect", "low", "high", "low_deciding", "high_deciding", "margin"]
+    numbers = rows[columns].to_numpy(float)
     colours = [COLOURS.get(verdict, OPEN) for verdict in rows["verdict"]]
     axis.axvline(0, color="0.2", linewidth=0.9)
-    for position, ((effect, low, high, margin), colour) in enumerate(
-        zip(numbers, colours, strict=True)
-    ):
+    for position, (colour, line) in enumerate(zip(colours, numbers, strict=True)):
+        effect, low_alone, high_alone, low, high, margin = line
         if not np.isnan(margin):
             axis.barh(position, 2 * margin, 0.8, -margin, color="0.9")
         if not np.isnan(low):
-            axis.hlines(position, low, high, colour, linewidth=1.4)
+            axis.hlines(position, low, high, colour, linewidth=1.2)
+            axis.hlines(position, low_alone, high_alone, colour, linewidth=3.2)
         fill = "w" if np.isnan(low) else colour
         axis.plot(effect, position, "o", color=colour, mfc=fill, markersize=4.5)
     alone = ~rows["claim"].duplicated(keep=False)

@@ -61,6 +61,6 @@ SECTIONS = {  # title, and the figures in it with their captions
 }
 FOREST = (
     "Each measured difference of FID, and of nats a token on test images, that a claim rests on: "
-    "the first system minus the second (point), the interval that decides (line), and how far the "
-    "published effect reaches (grey band)."
+    "the first system minus the second (point), the interval that decides (thin line), that of the "
+    "claim by itself (thick line), and how far the published effect reaches (grey band)."
 )
