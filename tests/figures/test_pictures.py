@@ -90,3 +90,15 @@ def test_a_scale_without_pairs_says_so(capsys: pytest.CaptureFixture[str]) -> No
     catalog["cpu"]["evals"] = {"rar_b": catalog["cpu"]["evals"]["rar_b"]}
     with pytest.raises(ValueError, match="no system without and with a learned basis"):
         pictures.draw(catalog, "cpu", Path())
+
+
+def test_a_scale_half_done_shows_the_pairs_it_has(capsys: pytest.CaptureFixture[str]) -> None:
+    catalog = load_catalog(ROOT)
+    every = pairs_of(catalog, "cpu")
+    catalog["cpu"] |= {"awaited": frozenset({"mar_b_bar"})}
+    (left,) = (pair for pair in every if pair.system == "mar_b_bar")
+    assert pictures.made_pairs(catalog, "cpu") == [pair for pair in every if pair != left]
+    assert capsys.readouterr().out == f"left out, not run yet: {left.label}\n"
+    catalog["cpu"] |= {"awaited": frozenset(pair.system for pair in every)}
+    with pytest.raises(FileNotFoundError, match="no pair of scale cpu is made"):
+        pictures.draw(catalog, "cpu", Path())

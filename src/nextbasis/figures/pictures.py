@@ -23,9 +23,10 @@ from nextbasis.data.arrays import Dataset, as_images, open_samples
 from nextbasis.data.pictures import to_uint8
 from nextbasis.data.tokens import TokenCache
 from nextbasis.figures.plots import save
-from nextbasis.pipeline.catalog import Catalog, load_catalog
+from nextbasis.pipeline.catalog import Catalog, section
 from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import result_folder
+from nextbasis.tables import sofar
 from nextbasis.tables.inputs import MODEL_FIGURES, Pair, pairs_of
 from nextbasis.tokenizers.common.loading import load_tokenizer
 
@@ -158,14 +159,32 @@ def strips(rows: Sequence[Row], captions: Sequence[str], title: str) -> Figure:
     return figure
 
 
+def made_pairs(catalog: Catalog, scale: str) -> list[Pair]:
+    """The pairs to draw; of a scale half done those that wait for no result, the others are said.
+
+    Raises: ValueError for a scale without a pair.
+    """
+    pairs = pairs_of(catalog, scale)
+    if not pairs:
+        raise ValueError(f"scale {scale} has no system without and with a learned basis")
+    evals, awaited = section(catalog, scale)["evals"], sofar.waiting(catalog, scale)
+    left = [
+        pair
+        for pair in pairs
+        if awaited & {evals[key]["system"] for key in (pair.baseline, pair.system)}
+    ]
+    if left:
+        print(f"left out, not run yet: {', '.join(pair.label for pair in left)}")
+    return [pair for pair in pairs if pair not in left]
+
+
 def draw(catalog: Catalog, scale: str, folder: Path) -> None:
     """Write both pictures of one scale into `folder`.
 
     Raises: ValueError for a scale without a pair; FileNotFoundError naming what was not made.
     """
-    pairs = pairs_of(catalog, scale)
-    if not pairs:
-        raise ValueError(f"scale {scale} has no system without and with a learned basis")
+    if not (pairs := made_pairs(catalog, scale)):
+        raise FileNotFoundError(f"no pair of scale {scale} is made in all of its seeds yet")
 
     def first_coefficients() -> Figure:
         rows, captions = prefixes(scale, pairs)
@@ -184,10 +203,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--scale", default="cpu", help="a folder of config/scales")
     parser.add_argument("--out", type=Path, help="folder; default: results/SCALE/figures")
+    sofar.add_so_far(parser)
     options = parser.parse_args(arguments)
     with in_one_line():
         folder = options.out or result_folder(options.scale, "figures")
-        draw(load_catalog(), options.scale, folder)
+        draw(sofar.chosen_catalog(options), options.scale, folder)
 
 
 if __name__ == "__main__":
