@@ -23,7 +23,7 @@ from nextbasis.data.arrays import Dataset, as_images, open_samples
 from nextbasis.data.pictures import to_uint8
 from nextbasis.data.tokens import TokenCache
 from nextbasis.figures.plots import save
-from nextbasis.pipeline.catalog import Catalog, section
+from nextbasis.pipeline.catalog import Catalog, is_awaited, section
 from nextbasis.support.endings import in_one_line
 from nextbasis.support.files import result_folder
 from nextbasis.tables import sofar
@@ -167,11 +167,13 @@ def made_pairs(catalog: Catalog, scale: str) -> list[Pair]:
     pairs = pairs_of(catalog, scale)
     if not pairs:
         raise ValueError(f"scale {scale} has no system without and with a learned basis")
-    evals, awaited = section(catalog, scale)["evals"], sofar.waiting(catalog, scale)
+    evals = section(catalog, scale)["evals"]
     left = [
         pair
         for pair in pairs
-        if awaited & {evals[key]["system"] for key in (pair.baseline, pair.system)}
+        if any(
+            is_awaited(catalog, scale, evals[key]["system"]) for key in (pair.baseline, pair.system)
+        )
     ]
     if left:
         print(f"left out, not run yet: {', '.join(pair.label for pair in left)}")
