@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from PIL import Image
 
 from nextbasis.claims import __main__ as ledger
@@ -130,13 +131,16 @@ def test_forest_draws_both_intervals_and_the_published_margin() -> None:
     assert forest.shown_of(table.assign(verdict="not tested")).empty
     axis = figure.axes[0]
     row = table[table["claim"] == "a"].iloc[0]
-    bars = [bar for bar in axis.patches if bar.get_width() == pytest.approx(2 * row["margin"])]
-    assert bars and bars[0].get_x() == pytest.approx(-row["margin"])
-    segments = [path for lines in axis.collections for path in lines.get_segments()]
+    lines = [one for one in axis.collections if isinstance(one, LineCollection)]
+    bands = [one.get_paths()[0].get_extents() for one in axis.collections if one not in lines]
+    margins = table["margin"].dropna()
+    assert sorted(band.x1 for band in bands) == pytest.approx(sorted(margins))
+    assert all(band.x0 == pytest.approx(-band.x1) for band in bands)
+    segments = [path for one in lines for path in one.get_segments()]
     ends = [(segment[0][0], segment[1][0]) for segment in segments]
     drawn = [("low_deciding", "high_deciding"), ("low", "high")]  # of a alone: b has one seed
     assert ends == [pytest.approx((row[low], row[high])) for low, high in drawn]
-    thin, thick = (lines.get_linewidth() for lines in axis.collections)
+    thin, thick = (one.get_linewidth() for one in lines)
     assert thick > thin
     points = {line.get_xdata()[0]: line.get_markerfacecolor() for line in axis.lines[1:]}
     effects = table.set_index("claim")["effect"]
@@ -148,12 +152,28 @@ def test_forest_gives_each_unit_a_panel_of_its_own() -> None:
     nats = table[table["claim"] == "a"].assign(metric="held_out", effect=0.125, claim="a_nats")
     both = pd.concat([nats, table])
     fid, loss = forest.forest(both).axes
-    assert [axis.get_xlabel().split(":")[0] for axis in (fid, loss)] == list(forest.UNITS.values())
+    assert [axis.get_xlabel().split(":")[0] for axis in (fid, loss)] == [
+        "FID",
+        "loss on test images",
+    ]
     assert [line.get_xdata()[0] for line in loss.lines[1:]] == [0.125]
     assert sorted(line.get_xdata()[0] for line in fid.lines[1:]) == sorted(table["effect"])
     assert len(forest.forest(nats).axes) == 1
 
 
-def test_forest_without_a_measured_difference_says_so() -> None:
+def test_forest_draws_ratios_of_fid_on_a_logarithmic_axis() -> None:
+    table = stage.read_comparisons("small")
+    ratio = table[table["claim"] == "a"].assign(effect_is="log ratio", effect=np.log(2.5))
+    ratio = ratio.assign(low_deciding=np.log(1.25), high_deciding=np.log(5.0), margin=np.log(1.5))
+    (axis,) = forest.forest(ratio).axes
+    none, point = axis.lines
+    assert axis.get_xscale() == "log" and none.get_xdata()[0] == 1
+    assert point.get_xdata()[0] == pytest.approx(2.5)
+    band, thin, _ = axis.collections
+    assert [end[0] for end in thin.get_segments()[0]] == pytest.approx([1.25, 5])
+    assert band.get_paths()[0].get_extents().intervalx == pytest.approx([1 / 1.5, 1.5])
+
+
+def test_forest_without_a_measured_effect_says_so() -> None:
     empty = forest.forest(stage.read_comparisons("small").iloc[:0])
     assert empty.get_suptitle() == forest.NOTHING

@@ -1,4 +1,4 @@
-"""The forest plot of the papers' claims: every measured difference with its interval."""
+"""The forest plot of the papers' claims: every measured effect with its interval."""
 
 from textwrap import shorten
 
@@ -10,35 +10,43 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 COLOURS = {"reproduced": "C2", "contradicted": "C3", "no effect larger than published": "C0"}
-UNITS = {"fid": "FID", "held_out": "nats a token on test images"}  # a panel each
+PANELS = {  # of the comparisons with this metric and kind of effect: what the axis shows
+    ("fid", "difference"): "FID: first system minus second",
+    ("fid", "log ratio"): "FID: first system divided by second",
+    ("held_out", "difference"): "loss on test images: first system minus second",
+}
 STATEMENT = 80  # characters of a claim's statement beside its interval
 OPEN = "0.45"  # colour of what is not decided
 TITLE = "Claims of the papers; thin: interval that decides, thick: that of each claim by itself"
-NOTHING = "no difference of FID or likelihood was measured at this scale"
+NOTHING = "no effect on FID or likelihood was measured at this scale"
 
 
 def shown_of(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """The comparisons that are drawn: measured differences that the scale speaks about."""
+    """The comparisons that are drawn: measured effects that the scale speaks about."""
+    kinds = zip(comparisons["metric"], comparisons["effect_is"], strict=True)
     return comparisons[
-        comparisons["metric"].isin(list(UNITS))
-        & (comparisons["effect_is"] == "difference")
+        np.array([kind in PANELS for kind in kinds], dtype=bool)
         & comparisons["effect"].notna()
         & (comparisons["verdict"] != "not tested")
     ]
 
 
 def forest(comparisons: pd.DataFrame) -> Figure:
-    """Differences with their intervals, one line a comparison, grouped by claim.
+    """Effects with their intervals, one line a comparison, grouped by claim.
 
-    `comparisons` is the ledger's comparisons.csv. Differences of FID stand in one panel, those of
-    the loss on test images in another. A thin line is the interval that decides, at the confidence
-    that all claims together leave; a thick one that of the claim by itself. A grey band
-    reaches as far as the published effect, in per cent of the baseline measured here. A comparison
-    without an interval has a hollow point. Claims that the scale does not speak about are left out.
+    `comparisons` is the ledger's comparisons.csv. Differences of FID stand in one panel, ratios of
+    FID in another, differences of the loss on test images in a third. A thin line is the interval
+    that decides, at the confidence that all claims together leave; a thick one that of the claim by
+    itself. A grey band reaches as far as the published effect, in per cent of the baseline measured
+    here. A comparison without an interval has a hollow point. Claims that the scale does not speak
+    about are left out.
     """
     shown = shown_of(comparisons)
-    found = {unit: shown[shown["metric"] == metric] for metric, unit in UNITS.items()}
-    panels = {unit: rows for unit, rows in found.items() if len(rows)} or {UNITS["fid"]: shown}
+    kinds = list(zip(shown["metric"], shown["effect_is"], strict=True))
+    found = {kind: shown[[one == kind for one in kinds]] for kind in PANELS}
+    panels = {kind: rows for kind, rows in found.items() if len(rows)} or {
+        next(iter(PANELS)): shown
+    }
     heights = [max(4, len(rows)) for rows in panels.values()]
     figure, axes = plt.subplots(
         len(panels),
@@ -47,9 +55,9 @@ def forest(comparisons: pd.DataFrame) -> Figure:
         squeeze=False,
         layout="constrained",
     )
-    for axis, (unit, rows) in zip(axes[:, 0], panels.items(), strict=True):
-        _draw(axis, rows.iloc[::-1])
-        axis.set_xlabel(f"{unit}: first system minus second")
+    for axis, (kind, rows) in zip(axes[:, 0], panels.items(), strict=True):
+        _draw(axis, rows.iloc[::-1], is_ratio=kind[1] == "log ratio")
+        axis.set_xlabel(PANELS[kind])
     handles = [
         Line2D([], [], color=colour, marker="o", markersize=4.5, label=verdict)
         for verdict, colour in (*COLOURS.items(), ("undecided", OPEN))
@@ -59,16 +67,21 @@ def forest(comparisons: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw(axis: Axes, rows: pd.DataFrame) -> None:
-    """Comparisons of one unit, the first at the bottom."""
+def _draw(axis: Axes, rows: pd.DataFrame, is_ratio: bool) -> None:
+    """Comparisons of one panel, the first at the bottom, ratios on a logarithmic axis."""
     columns = ["effect", "low", "high", "low_deciding", "high_deciding", "margin"]
-    numbers = rows[columns].to_numpy(float)
+    numbers = rows[columns].assign(opposite=-rows["margin"]).to_numpy(float)
+    if is_ratio:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("{x:g}")
+        numbers = np.exp(numbers)
     colours = [COLOURS.get(verdict, OPEN) for verdict in rows["verdict"]]
-    axis.axvline(0, color="0.2", linewidth=0.9)
+    axis.axvline(1 if is_ratio else 0, color="0.2", linewidth=0.9)
     for position, (colour, line) in enumerate(zip(colours, numbers, strict=True)):
-        effect, low_alone, high_alone, low, high, margin = line
-        if not np.isnan(margin):
-            axis.barh(position, 2 * margin, 0.8, -margin, color="0.9")
+        effect, low_alone, high_alone, low, high, *band = line
+        if not np.isnan(band[0]):
+            axis.fill_betweenx([position - 0.4, position + 0.4], *band, color="0.9")
         if not np.isnan(low):
             axis.hlines(position, low, high, colour, linewidth=1.2)
             axis.hlines(position, low_alone, high_alone, colour, linewidth=3.2)
