@@ -10,7 +10,7 @@ from PIL import Image
 from nextbasis.figures import lines
 from nextbasis.pipeline.catalog import standard_evals
 from nextbasis.support.files import read_json, write_json
-from nextbasis.tables.layout import SETTINGS
+from nextbasis.tables.layout import AXES
 from results_tree import build, fid_of, small_catalog, write_catalog
 
 ROWS = [
@@ -69,7 +69,7 @@ def test_a_caption_says_what_is_drawn_over_what(catalog: dict[str, Any]) -> None
 @pytest.mark.parametrize(("varies", "scale"), [("iterations", "log"), ("guidance", "linear")])
 def test_axes_have_a_tick_at_every_point(catalog: dict[str, Any], varies: str, scale: str) -> None:
     axis = lines.draw(lines.read(catalog, "small", "strengths"), varies).axes[0]
-    assert (axis.get_xscale(), axis.get_xlabel()) == (scale, SETTINGS[varies])
+    assert (axis.get_xscale(), axis.get_xlabel()) == (scale, AXES[varies])
     assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2.5", "8"]
     legend = axis.get_legend()
     assert legend is not None

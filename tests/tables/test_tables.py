@@ -16,7 +16,7 @@ from nextbasis.pipeline import catalog as catalogs
 from nextbasis.support.files import read_json, write_json
 from nextbasis.tables import __main__ as stage
 from nextbasis.tables import header, inputs, render
-from nextbasis.tables.layout import SETTINGS
+from nextbasis.tables.layout import AXES
 from results_tree import write_catalog
 
 REPOSITORY = Path(__file__).parents[2]
@@ -111,7 +111,7 @@ def test_system_of_no_scale_is_an_error(
     assert message.startswith("error: tables.systems: no scale evaluates the system 'nobody'")
 
 
-@pytest.mark.parametrize("varied", [None, *SETTINGS])
+@pytest.mark.parametrize("varied", [None, *AXES])
 def test_the_column_of_names_says_what_a_table_varies(
     catalog: dict[str, Any], varied: str | None
 ) -> None:
@@ -119,7 +119,7 @@ def test_the_column_of_names_says_what_a_table_varies(
     if varied:
         table["varies"] = varied
         table["rows"] = [{"group": "A", "label": "540", "system": "a"}]  # steps of its training
-    heading = SETTINGS[varied] if varied else "system"
+    heading = AXES[varied] if varied else "system"
     assert heading in stage.build(catalog, "small", "systems").columns[:2]
 
 

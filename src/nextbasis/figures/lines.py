@@ -21,7 +21,7 @@ from nextbasis.support.files import result_folder
 from nextbasis.support.words import listed
 from nextbasis.tables import sofar
 from nextbasis.tables.inputs import table_evals
-from nextbasis.tables.layout import SETTINGS
+from nextbasis.tables.layout import AXES
 from nextbasis.tables.measured import check_budgets, collect, estimate, read_score
 
 LOGARITHMIC = ("iterations", "budget")  # axes of what a table varies
@@ -86,7 +86,7 @@ def caption(catalog: Catalog, scale: str, table: str) -> str:
     entry = table_of(catalog, table)
     made = [row["group"] for row in entry["rows"] if evals_made(catalog, scale, row["system"])]
     metrics = " and ".join(METRICS[name].label for name in SHOWN if name in entry["metrics"])
-    words = f"{metrics} by {SETTINGS[entry['varies']]}, a line each for"
+    words = f"{metrics} by {AXES[entry['varies']]}, a line each for"
     return f"{entry['title']}: {words} {listed(dict.fromkeys(made))}."
 
 
@@ -107,7 +107,7 @@ def draw(panels: Sequence[Panel], varies: str) -> Figure:
 
 
 def _draw(axis: Axes, panel: Panel, varies: str) -> None:
-    label, logarithmic = SETTINGS[varies], varies in LOGARITHMIC
+    label, logarithmic = AXES[varies], varies in LOGARITHMIC
     for line in panel.lines:
         axis.errorbar(
             line.x, line.values, line.spreads, fmt="o-", label=line.label, capsize=2, markersize=3

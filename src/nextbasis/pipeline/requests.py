@@ -8,7 +8,7 @@ from nextbasis.pipeline.catalog import scales
 from nextbasis.pipeline.schedule import Stages
 from nextbasis.support.words import listed, nearest
 
-SETTINGS = {"scale": "a folder of config/scales", "extra": "true or false"}
+CONFIG_KEYS = {"scale": "a folder of config/scales", "extra": "true or false"}
 # Scale, and of a stage's file kind and key.
 TARGET = re.compile(r"(?:\./)?results/([^/]+)(?:/([^/]+)/([^/]+)/[^/]+|/.*)?")
 
@@ -18,8 +18,8 @@ def check_settings(config: Mapping[str, Any]) -> None:
 
     Raises: ValueError naming those that it does not know, and those that it does.
     """
-    if unknown := [name for name in config if name not in SETTINGS]:
-        known = listed(f"{name} ({what})" for name, what in SETTINGS.items())
+    if unknown := [name for name in config if name not in CONFIG_KEYS]:
+        known = listed(f"{name} ({what})" for name, what in CONFIG_KEYS.items())
         raise ValueError(f"--config has no {listed(unknown, ' and no ')}; it has {known}")
 
 

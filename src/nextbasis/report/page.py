@@ -28,14 +28,14 @@ from nextbasis.tables.inputs import (
     tables_of,
     varying_tables_of,
 )
-from nextbasis.tables.layout import NOTHING, PUBLISHED_ONLY, SETTINGS, Cell, Layout
+from nextbasis.tables.layout import AXES, NOTHING, PUBLISHED_ONLY, Cell, Layout
 from nextbasis.tables.measured import check_made
 
 GLOSSARY = Path("docs/glossary.md")
 WIDEST = 1_600  # pixels of a picture; wider ones are made smaller
 QUALITY = 85  # of WebP
 # Columns that are shown without the switch.
-ALWAYS = ("system", *SETTINGS.values(), "group", "verdict", "difference")
+ALWAYS = ("system", *AXES.values(), "group", "verdict", "difference")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ PUBLISHED_ONLY = "published only"
 NOT_PUBLISHED = "not in the paper"
 NOT_MEASURED = "not at this scale"
 AWAITED = "not run yet"
-SETTINGS = {  # what the rows of a table vary, as its column and the axis of its figure are called
+AXES = {  # what the rows of a table vary, as its column and the axis of its figure are called
     "iterations": "iterations of sampling",
     "guidance": "strength of guidance",
     "budget": "steps of training",
@@ -119,7 +119,7 @@ class Builder:
         frame = pd.DataFrame(rows)
         blank, always = {Cell(NOTHING), Cell("")}, ("system", "images")
         keep = [str(name) for name in frame if name in always or set(frame[name]) - blank]
-        varied = SETTINGS.get(self.table.get("varies", ""), "system")
+        varied = AXES.get(self.table.get("varies", ""), "system")
         self.layout.columns = [varied if name == "system" else name for name in keep]
         self.layout.rows = frame[keep].values.tolist()
         self.layout.footnotes = [(letter, flag) for flag, letter in self.letters.items()]
