@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 COLOURS = {"reproduced": "C2", "contradicted": "C3", "no effect larger than published": "C0"}
-PANELS = {  # of the comparisons with this metric and kind of effect: what the axis shows
+KIND = ["metric", "effect_is"]
+PANELS = {  # what the axis shows, by KIND of the comparisons in the panel
     ("fid", "difference"): "FID: first system minus second",
     ("fid", "log ratio"): "FID: first system divided by second",
     ("held_out", "difference"): "loss on test images: first system minus second",
@@ -23,9 +24,9 @@ NOTHING = "no effect on FID or likelihood was measured at this scale"
 
 def shown_of(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The comparisons that are drawn: measured effects that the scale speaks about."""
-    kinds = zip(comparisons["metric"], comparisons["effect_is"], strict=True)
+    kinds = pd.MultiIndex.from_frame(comparisons[KIND])
     return comparisons[
-        np.array([kind in PANELS for kind in kinds], dtype=bool)
+        kinds.isin(list(PANELS))
         & comparisons["effect"].notna()
         & (comparisons["verdict"] != "not tested")
     ]
@@ -42,11 +43,8 @@ def forest(comparisons: pd.DataFrame) -> Figure:
     about are left out.
     """
     shown = shown_of(comparisons)
-    kinds = list(zip(shown["metric"], shown["effect_is"], strict=True))
-    found = {kind: shown[[one == kind for one in kinds]] for kind in PANELS}
-    panels = {kind: rows for kind, rows in found.items() if len(rows)} or {
-        next(iter(PANELS)): shown
-    }
+    found = dict(list(shown.groupby(KIND)))
+    panels = {kind: found[kind] for kind in PANELS if kind in found} or {next(iter(PANELS)): shown}
     heights = [max(4, len(rows)) for rows in panels.values()]
     figure, axes = plt.subplots(
         len(panels),

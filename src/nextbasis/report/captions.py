@@ -60,7 +60,8 @@ SECTIONS = {  # title, and the figures in it with their captions
     },
 }
 FOREST = (
-    "Each measured difference of FID, and of nats a token on test images, that a claim rests on: "
-    "the first system minus the second (point), the interval that decides (thin line), that of the "
-    "claim by itself (thick line), and how far the published effect reaches (grey band)."
+    "Each measured effect on FID, or on the loss on test images, that a claim rests on: the first "
+    "system minus the second, or divided by it (point), the interval that decides (thin line), "
+    "that of the claim by itself (thick line), and how far the published effect reaches (grey "
+    "band)."
 )
