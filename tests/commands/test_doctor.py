@@ -117,7 +117,7 @@ def test_other_packages_old_python_and_full_disks_are_seen(
     usage = doctor.shutil.disk_usage(".")._replace(free=10**11)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
     monkeypatch.setattr(doctor, "_planned", lambda scale: 0)
-    check = doctor._disk("tiny")
+    check = doctor._disk("tiny", load_catalog())
     assert "the results that config/scales/tiny/dvc.lock records" in check.found
     assert check.found.endswith("cache of them take 2,000.0 GB")
     assert check.advice == "free 1,900.0 GB, or clone to another disk" and check.needed

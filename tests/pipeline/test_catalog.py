@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nextbasis.pipeline.catalog import TABLES, catalog_file, load_catalog, scales
-from nextbasis.pipeline.checks import check_references, check_shape, headline
+from nextbasis.pipeline.catalog import TABLES, catalog_file, load_catalog, read_files, scales
+from nextbasis.pipeline.checks import (
+    SCHEMAS,
+    check_files,
+    check_references,
+    check_shape,
+    headline,
+)
 from nextbasis.pipeline.schedule import Stages
-from nextbasis.pipeline.stagelist import load_stages
+from nextbasis.pipeline.stagelist import address, load_stages
 
 IGNORED = shutil.ignore_patterns("__pycache__", "dvc.lock")
 CATALOG = load_catalog()
@@ -170,7 +176,9 @@ def test_schema_refuses_tables(where: str, value: object) -> None:
 
 
 def test_schemas_take_the_catalog() -> None:
-    _validate(CATALOG)
+    check_shape(CATALOG["tables"], "tables", TABLES)
+    for scale in scales(CATALOG):
+        check_files(scale)
 
 
 @pytest.mark.parametrize("scale", STAGES)
@@ -208,6 +216,59 @@ def test_a_folder_that_is_no_scale_is_named(
         load_catalog(tmp_path)
 
 
+def test_a_scale_of_parts_has_the_entries_of_all() -> None:
+    whole, files = CATALOG["study"], read_files(Path(), "study")
+    own, parts = files.pop(catalog_file("study")), files  # the rest
+    assert [path.parent.name for path in parts] == own["parts"] == ["mar", "xar", "rar"]
+    for group in ("runs", "evals", "heldouts", "diagnoses"):
+        names = [name for content in (*parts.values(), own) for name in content[group]]
+        assert list(whole[group]) == names and len(set(names)) == len(names)
+    defined = {stage.name: stage for stage in load_stages(CATALOG, only=["study"])}
+    for path, content in parts.items():
+        file = (path.parent / "dvc.yaml").as_posix()
+        for key in content["evals"]:
+            assert defined[f"score-study@{key}"].address == f"{file}:score@{key}"
+            assert address("score", "study", key) == f"{file}:score@{key}"
+    assert defined["score-study@dit_b"].file == defined["dataset-study"].file
+    assert address("train", "study", "dit_b") == "config/scales/study/dvc.yaml:train@dit_b"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": "cpu"}, "study/mar/catalog.yaml: scale must be the folder's name, study; got"),
+        ({"part": "xar"}, "study/mar/catalog.yaml: part must be the folder's name, mar; got 'xar'"),
+        ({"evals": {"xar_b": {}}}, r"study/xar/catalog.yaml: evals.xar_b stands in another part"),
+        ({"runs": []}, r"study/mar/catalog.yaml: runs must be entries by name; got '\[\]'"),
+        ({"datasets": ["digits"]}, r"study/mar/catalog.yaml:\n  datasets: "),
+        ({"rank": 3}, r"study/mar/catalog.yaml:\n  'rank' is not one of \['scale', 'part', "),
+        ({"runs": {"mar_b": {}}}, r"study/mar/catalog.yaml:\n  runs.mar_b: 'family' is a required"),
+    ],
+)
+def test_a_wrong_part_is_named(
+    change: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree("config", tmp_path / "config", symlinks=True)
+    shutil.copytree(SCHEMAS, tmp_path / SCHEMAS)
+    path = tmp_path / "config/scales/study/mar/catalog.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        _ = load_catalog(), check_files("study")
+
+
+def test_parts_are_the_folders(tmp_path: Path) -> None:
+    shutil.copytree("config", tmp_path / "config", symlinks=True)
+    folder = tmp_path / "config/scales/study"
+    shutil.copytree(folder / "mar", folder / "more", symlinks=True)
+    with pytest.raises(ValueError, match=r"parts must name each of its folders; it lacks more"):
+        load_catalog(tmp_path)
+    shutil.rmtree(folder / "more")
+    shutil.rmtree(folder / "mar")
+    with pytest.raises(FileNotFoundError, match=r"study/mar/catalog.yaml"):
+        load_catalog(tmp_path)
+
+
 def test_unknown_placeholder_is_named() -> None:
     catalog = _changed("tiny.runs.xar_b", {"model": "small/xar_b"})
     missing = (
@@ -221,7 +282,7 @@ def _validate(catalog: dict[str, object]) -> None:
     for name, part in catalog.items():
         if name == "tables":
             check_shape(part, "tables", TABLES)
-        else:
+        elif "parts" not in part:
             check_shape(part, "catalog", catalog_file(name))
 
 

@@ -4,8 +4,8 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 from nextbasis.pipeline.catalog import TABLES as TABLES_FILE
-from nextbasis.pipeline.catalog import catalog_file, default_scale
-from nextbasis.pipeline.checks import check_shape
+from nextbasis.pipeline.catalog import default_scale
+from nextbasis.pipeline.checks import check_files, check_shape
 from nextbasis.pipeline.partitions import check_job, partitions
 from nextbasis.pipeline.requests import check_settings, check_targets
 from nextbasis.pipeline.schedule import Stages, prepare_environment
@@ -17,7 +17,7 @@ try:
     SCALE = config.get("scale", default_scale())
     STAGES = Stages(SCALE)
     check_targets(sys.argv[1:], STAGES)
-    check_shape(STAGES.section, "catalog", catalog_file(SCALE))
+    check_files(SCALE)
     check_shape(STAGES.catalog["tables"], "tables", TABLES_FILE)
     STAGES.check_references()
     # Jobs parse this file too; the verdict of the main process holds for them, and a

@@ -48,7 +48,7 @@ def num_classes(given: argparse.Namespace) -> int:
     """
     if given.classes < 0:
         raise ValueError(f"--classes must be at least 1, got {given.classes}")
-    dataset = section(load_catalog(), given.scale)["dataset"]
+    dataset = section(load_catalog(), given.scale)["datasets"][0]
     return (
         given.classes or read_keys(Path("config/dataset") / f"{dataset}.yaml")["num_classes"] or 1
     )

@@ -15,11 +15,12 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from nextbasis.commands.arguments import add_scale
-from nextbasis.pipeline.catalog import SCALES, load_catalog, section
+from nextbasis.pipeline.catalog import SCALES, Catalog, load_catalog, section
 from nextbasis.pipeline.schedule import RESOURCES
-from nextbasis.pipeline.stagelist import Stage, load_stages, stage_file
+from nextbasis.pipeline.stagelist import Stage, load_stages, stage_files
 from nextbasis.support.files import sha256
 from nextbasis.support.git import GitError, git
+from nextbasis.support.words import listed
 from nextbasis.support.yamls import read_keys, read_yaml
 
 EXAMPLE = "nextbasis doctor --scale cpu"
@@ -80,7 +81,7 @@ def examine(scale: str) -> list[Check]:
     part = section(catalog, scale)
     stages = load_stages(catalog, only=[scale])
     checks = [_python(), _packages(), _torch(scale), *_tools(), *_slurm(scale), _clone()]
-    checks += [_caches(), _disk(scale)]
+    checks += [_caches(), _disk(scale, catalog)]
     return [*checks, _data(stages, scale), *_weights(stages, part)]
 
 
@@ -184,7 +185,7 @@ def _caches() -> Check:
         return Check("caches", f"{path} cannot be written ({error.strerror})", advice)
 
 
-def _disk(scale: str) -> Check:
+def _disk(scale: str, catalog: Catalog) -> Check:
     """Free space against what the results of the scale take, in the workspace and in DVC's cache.
 
     Of one of the papers' scales the plan says what all its runs keep; of another its dvc.lock does.
@@ -195,8 +196,11 @@ def _disk(scale: str) -> Check:
         text += f"; all results and DVC's cache of them take {_gb(planned)}, by the plan"
         advice = "docs/paper-scale.md lists what takes it; a few runs need less"
         return Check("disk", text, advice if free < planned else "", needed=False)
-    if recorded := 2 * _recorded(lock := Path(stage_file(scale)).with_suffix(".lock")):
-        text += f"; the results that {lock} records and DVC's cache of them take {_gb(recorded)}"
+    locks = [Path(file).with_suffix(".lock") for file in stage_files(catalog, scale)]
+    if recorded := 2 * sum(_recorded(lock) for lock in locks):
+        verb = "records" if len(locks) == 1 else "record"
+        text += f"; the results that {listed(map(str, locks))} {verb} and DVC's cache of them take "
+        text += _gb(recorded)
         advice = f"free {_gb(recorded - free)}, or clone to another disk"
     return Check("disk", text, advice if free < recorded else "")
 

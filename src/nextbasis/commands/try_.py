@@ -12,7 +12,6 @@ from nextbasis.commands.compare import THESE_ALONE, by_noise, of_one_pair
 from nextbasis.commands.report import collected_warnings, print_report
 from nextbasis.commands.workspace import run_stage, workspace
 from nextbasis.pipeline.catalog import (
-    catalog_file,
     default_scale,
     evaluation_of,
     load_catalog,
@@ -69,11 +68,11 @@ def run(given: argparse.Namespace) -> int:
     were not made, and the command that makes them; FileExistsError if the folder is of another try.
     """
     from nextbasis.config import compose
-    from nextbasis.pipeline.checks import check_shape
+    from nextbasis.pipeline.checks import check_files
 
     scale, words = given.scale or default_scale(), [*given.values, *given.late]
     catalog = load_catalog()
-    check_shape(section(catalog, scale), "catalog", catalog_file(scale))
+    check_files(scale)
     runs = section(catalog, scale)["runs"]
     if given.run not in runs:
         raise ValueError(

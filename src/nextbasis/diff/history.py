@@ -10,7 +10,8 @@ from nextbasis.support.git import GitError, git
 from nextbasis.support.yamls import parse_yaml
 
 LOCK = "dvc.lock"
-SCALES = "config/scales"  # of the scales; each may have a dvc.lock
+SCALES = "config/scales"  # folders of scales and of their parts; each may have a dvc.lock
+ONE_A_SCALE = ("dataset", "reference")  # stages that DVC names after the scale's data set
 SCALE = re.compile(r"\bscale=(\w+)")  # in a stage's command
 
 
@@ -24,8 +25,8 @@ class Version(Protocol):
     def read(self, paths: Iterable[str]) -> dict[str, str]:
         """The texts of those files that this version has."""
 
-    def scales(self) -> list[str]:
-        """Names of the folders of scales; none in versions that have no such folders."""
+    def of_scales(self, name: str) -> list[str]:
+        """Paths of the files of this name in the folders of scales; none where it has none."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,10 @@ class Commit:
                 start += size + 1
         return found
 
-    def scales(self) -> list[str]:
-        """Names of this commit's folders of scales."""
-        try:
-            listed = git(self.root, "ls-tree", "--name-only", f"{self.commit}:{SCALES}")
-        except GitError:
-            return []
-        return listed.decode().split()
+    def of_scales(self, name: str) -> list[str]:
+        """Paths of the files of this name in this commit's folders of scales."""
+        listed = git(self.root, "ls-tree", "-r", "-z", "--name-only", self.commit, f"{SCALES}/")
+        return [path for path in listed.decode().split("\0") if path.endswith(f"/{name}")]
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,10 @@ class WorkingTree:
         there = [path for path in paths if (self.root / path).is_file()]
         return {path: (self.root / path).read_text(encoding="utf-8") for path in there}
 
-    def scales(self) -> list[str]:
-        """Names of the folders of scales."""
-        return sorted(path.name for path in (self.root / SCALES).glob("*"))
+    def of_scales(self, name: str) -> list[str]:
+        """Paths of the files of this name in the folders of scales."""
+        found = (self.root / SCALES).rglob(name)
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
 
 
 def open_version(root: Path, revision: str) -> Version:
@@ -103,7 +102,7 @@ def locked_stages(version: Version) -> dict[str, dict[str, Any]]:
 
     Raises: ValueError if the version has no recorded results.
     """
-    locks = [LOCK, *(f"{SCALES}/{scale}/{LOCK}" for scale in version.scales())]
+    locks = [LOCK, *version.of_scales(LOCK)]
     stages = {
         _full_name(name, stage): stage
         for text in version.read(locks).values()
@@ -119,5 +118,7 @@ def locked_stages(version: Version) -> dict[str, dict[str, Any]]:
 
 def _full_name(name: str, stage: dict[str, Any]) -> str:
     kind, at, key = name.partition("@")
+    if kind in ONE_A_SCALE:
+        at, key = "", ""
     scale = SCALE.search(stage["cmd"])
     return name if "-" in kind or scale is None else f"{kind}-{scale[1]}{at}{key}"

@@ -7,12 +7,13 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nextbasis.claims.effects import Values
 from nextbasis.diff.causes import Stages, flatten
 from nextbasis.diff.history import Version
-from nextbasis.pipeline.catalog import TABLES, Catalog, assemble, catalog_file
+from nextbasis.pipeline.catalog import SCALES, TABLES, Catalog, assemble, joined
 from nextbasis.support.instructions import machine
 from nextbasis.support.yamls import parse_yaml
 
@@ -55,11 +56,19 @@ def read_numbers(version: Version, stages: Stages, speeds: bool) -> Numbers:
 
 def _catalog(version: Version) -> Catalog:
     """The version's catalog; before there was a folder a scale, it was one file."""
-    files = {str(catalog_file(scale)): scale for scale in version.scales()}
-    texts = version.read([*files, str(TABLES), ONE_CATALOG])
-    parsed = {path: parse_yaml(text) or {} for path, text in texts.items()}
-    parts = {scale: parsed[path] for path, scale in files.items() if path in parsed}
-    return assemble(parts, parsed.get(str(TABLES), {})) if parts else parsed.get(ONE_CATALOG, {})
+    parsed = {
+        Path(path): parse_yaml(text) or {}
+        for path, text in version.read(
+            [*version.of_scales("catalog.yaml"), str(TABLES), ONE_CATALOG]
+        ).items()
+    }
+    sections = {
+        path.parent.name: joined(path.parent.name, parsed)
+        for path in parsed
+        if path.parent.parent == SCALES
+    }
+    tables = parsed.get(TABLES, {})
+    return assemble(sections, tables) if sections else parsed.get(Path(ONE_CATALOG), {})
 
 
 def _machines(files: dict[str, dict[str, Any]]) -> dict[str, str]:

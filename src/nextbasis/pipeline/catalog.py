@@ -10,6 +10,7 @@ from nextbasis.support.yamls import read_keys
 SCALES = Path("config/scales")  # a folder each
 TABLES = Path("config/tables.yaml")
 NEEDED = {"rank": int, "evals": dict}  # before the schema is asked
+OF_PARTS = ("runs", "resampled", "evals", "heldouts", "diagnoses")  # what a part of a scale lists
 
 Catalog = dict[str, Any]  # sections of the scales by name, and "tables"
 Table = dict[str, Any]
@@ -17,48 +18,99 @@ Evals = dict[str, dict[str, Any]]
 
 
 def load_catalog(root: Path = Path()) -> Catalog:
-    """Read the catalogs of all scales below `root`, and the tables.
+    """Read the catalogs of all scales below `root`, with their parts, and the tables.
 
     Raises: FileNotFoundError naming a file that is missing; ValueError naming one that is not YAML
     or is of another scale than its folder.
     """
-    files = sorted((root / SCALES).glob("*/catalog.yaml"))
-    if not files:
+    names = sorted(path.parent.name for path in (root / SCALES).glob("*/catalog.yaml"))
+    if not names:
         raise FileNotFoundError(
             f"no {SCALES}/*/catalog.yaml below {root.resolve()}; run from the repository's root"
         )
-    parts = {path.parent.name: read_keys(path) for path in files}
-    for scale, part in parts.items():
-        if part.get("scale") != scale:
+    return assemble({name: _section(root, name) for name in names}, read_keys(root / TABLES))
+
+
+def _section(root: Path, scale: str) -> dict[str, Any]:
+    files = read_files(root, scale)
+    for path, content in files.items():
+        if content.get("scale") != scale:
             raise ValueError(
-                f"{catalog_file(scale)}: scale must be the folder's name, {scale}; "
-                f"got '{part.get('scale')}'"
+                f"{path}: scale must be the folder's name, {scale}; got '{content.get('scale')}'"
             )
-        for key, kind in NEEDED.items():
-            if not isinstance(part.get(key), kind):
-                what = "a whole number" if kind is int else "entries by name"
-                raise ValueError(
-                    f"{catalog_file(scale)}: {key} must be {what}; got '{part.get(key)}'"
-                )
-    return assemble(parts, read_keys(root / TABLES))
+        if path != catalog_file(scale) and content.get("part") != path.parent.name:
+            raise ValueError(
+                f"{path}: part must be the folder's name, {path.parent.name}; "
+                f"got '{content.get('part')}'"
+            )
+    for key, kind in NEEDED.items():
+        given = files[catalog_file(scale)].get(key)
+        if not isinstance(given, kind):
+            what = "a whole number" if kind is int else "entries by name"
+            raise ValueError(f"{catalog_file(scale)}: {key} must be {what}; got '{given}'")
+    return joined(scale, files)
 
 
-def assemble(parts: Mapping[str, dict[str, Any]], tables: dict[str, Any]) -> Catalog:
-    """The catalog of scales' parts, by their ranks, and tables.
+def read_files(root: Path, scale: str) -> dict[Path, dict[str, Any]]:
+    """What a scale's catalog says, by file: its own, and one for each of its parts.
+
+    Raises: FileNotFoundError for a part that has no catalog; ValueError for one that the scale's
+    own does not name.
+    """
+    file = catalog_file(scale)
+    own = read_keys(root / file)
+    parts = own.get("parts", [])
+    found = sorted(path.parent.name for path in (root / file.parent).glob("*/catalog.yaml"))
+    if unnamed := [name for name in found if name not in parts]:
+        raise ValueError(f"{file}: parts must name each of its folders; it lacks {listed(unnamed)}")
+    files = [catalog_file(scale, part) for part in parts]
+    return {file: own} | {path: read_keys(root / path) for path in files}
+
+
+def joined(scale: str, files: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
+    """A scale's section of the catalog: the entries of its parts, in their order, then its own.
+
+    `part_of` tells by evaluation which part it stands in; it is empty for the scale's own.
+    Raises: ValueError naming a file and an entry that another file has already, or a group of
+    entries that is none.
+    """
+    own = files[catalog_file(scale)]
+    if "parts" not in own:
+        return own
+    groups: dict[str, dict[str, Any]] = {group: {} for group in OF_PARTS}
+    part_of: dict[str, str] = {}
+    for part in [*own["parts"], ""]:
+        file = catalog_file(scale, part)
+        for group, entries in groups.items():
+            _add(entries, files[file].get(group, {}), f"{file}: {group}")
+        part_of |= dict.fromkeys(files[file]["evals"], part)
+    return own | groups | {"part_of": part_of}
+
+
+def _add(entries: dict[str, Any], more: Any, where: str) -> None:
+    if not isinstance(more, dict):
+        raise ValueError(f"{where} must be entries by name; got '{more}'")
+    if twice := [name for name in more if name in entries]:
+        raise ValueError(f"{where}.{twice[0]} stands in another part of the catalog already")
+    entries.update(more)
+
+
+def assemble(sections: Mapping[str, dict[str, Any]], tables: dict[str, Any]) -> Catalog:
+    """The catalog of scales' sections, by their ranks, and tables.
 
     Evaluations get the system that they leave out.
     """
     found = {
-        scale: part
-        | {"evals": {key: {"system": key} | entry for key, entry in part["evals"].items()}}
-        for scale, part in sorted(parts.items(), key=lambda item: item[1]["rank"])
+        scale: section
+        | {"evals": {key: {"system": key} | entry for key, entry in section["evals"].items()}}
+        for scale, section in sorted(sections.items(), key=lambda item: item[1]["rank"])
     }
     return found | {"tables": tables}
 
 
-def catalog_file(scale: str) -> Path:
-    """The file that lists what a scale runs."""
-    return SCALES / scale / "catalog.yaml"
+def catalog_file(scale: str, part: str = "") -> Path:
+    """The file that lists what a scale runs, or a part of it."""
+    return SCALES / scale / part / "catalog.yaml"
 
 
 def default_scale(root: Path = Path()) -> str:

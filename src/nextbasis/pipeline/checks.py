@@ -10,6 +10,7 @@ from nextbasis.pipeline.catalog import (
     Catalog,
     Table,
     evals_of,
+    read_files,
     scales,
     systems_of,
     table_of,
@@ -40,6 +41,15 @@ def headline(section: Section) -> dict[str, set[str]]:
         "diagnose": set(),
         "heldout": set(),
     }
+
+
+def check_files(scale: str, root: Path = Path()) -> None:
+    """Check keys and kinds of values of a scale's catalog, and of its parts.
+
+    Raises: ValueError naming the file, and of each mistake the entry and what is wrong.
+    """
+    for file, content in read_files(root, scale).items():
+        check_shape(content, "catalog", file)
 
 
 def check_shape(content: Any, schema: str, file: Path) -> None:

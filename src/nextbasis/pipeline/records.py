@@ -5,27 +5,28 @@ of its locks, .dvc/tmp/rwlock, several times a stage. A kill or a full disk mean
 """
 
 import json
-import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from nextbasis.support.files import write_atomic
+from nextbasis.support.files import write_text
 
 HELD = Path(".dvc/tmp/rwlock")  # who reads and writes what, while DVC runs a stage
-KEPT = Path(".dvc/tmp/whole")  # dvc.lock of each scale, as it was when DVC last read it
+KEPT = Path(".dvc/tmp/whole")  # each dvc.lock as it was when DVC last read it
 
 
 class Records:
-    """The dvc.lock of one scale, and the list of locks that all scales share."""
+    """Every dvc.lock of one scale, and the list of locks that all scales share."""
 
-    def __init__(self, root: Path, lock: Path, scale: str) -> None:
-        """`lock` is the scale's dvc.lock, which need not be there."""
-        self.root, self.lock, self.kept = root, lock, root / KEPT / f"{scale}.lock"
+    def __init__(self, root: Path, locks: Iterable[str]) -> None:
+        """`locks` are the scale's and its parts', below `root`; they need not be there."""
+        self.root, self.locks = root, list(locks)
 
     def keep(self) -> None:
-        """Remember dvc.lock, which DVC has just read."""
-        if self.lock.is_file():
-            write_atomic(self.kept, lambda path: copy(self.lock, path))
+        """Remember each dvc.lock, which DVC has just read."""
+        for lock in self.locks:
+            if (source := self.root / lock).is_file():
+                write_text(self.root / KEPT / lock, source.read_text(encoding="utf-8"))
 
     def mend(self, said: str) -> bool:
         """Put back or remove what DVC cannot read, as it `said`; whether there was anything.
@@ -36,23 +37,21 @@ class Records:
             (self.root / HELD).unlink()
             print(f"{HELD}: half of it was left by a kill; it is removed", file=sys.stderr)
             return True
-        if str(self.lock.relative_to(self.root)) not in said or not self.kept.is_file():
+        return any([self._put_back(lock) for lock in self.locks if lock in said])
+
+    def _put_back(self, lock: str) -> bool:
+        target, kept = self.root / lock, self.root / KEPT / lock
+        if not kept.is_file():
             return False
-        if self.lock.is_file() and self.lock.read_bytes() == self.kept.read_bytes():
+        if target.is_file() and target.read_bytes() == kept.read_bytes():
             return False
-        write_atomic(self.lock, lambda path: copy(self.kept, path))
+        write_text(target, kept.read_text(encoding="utf-8"))
         print(
-            f"{self.lock.relative_to(self.root)}: DVC cannot read it, a kill or a full disk may "
-            "have left half; it is put back as it was when Snakemake last began, and what was made "
-            "since comes from DVC's cache",
+            f"{lock}: DVC cannot read it, a kill or a full disk may have left half; it is put back "
+            "as it was when Snakemake last began, and what was made since comes from DVC's cache",
             file=sys.stderr,
         )
         return True
-
-
-def copy(source: Path, target: Path) -> None:
-    """A file's bytes in another one."""
-    shutil.copyfile(source, target)
 
 
 def is_half(path: Path) -> bool:

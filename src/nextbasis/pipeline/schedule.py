@@ -21,7 +21,7 @@ from nextbasis.pipeline.records import Records
 from nextbasis.pipeline.stagelist import (
     Stage,
     load_stages,
-    stage_file,
+    stage_files,
     stage_name,
     with_followers,
 )
@@ -209,11 +209,11 @@ class Stages:
 
         Raises: RuntimeError with DVC's message when it cannot tell.
         """
-        file = stage_file(self.scale, self.root)
-        records = Records(self.root, (self.root / file).with_suffix(".lock"), self.scale)
-        status = self._status(file)
+        files = stage_files(self.catalog, self.scale, self.root)
+        records = Records(self.root, [str(Path(file).with_suffix(".lock")) for file in files])
+        status = self._status(files)
         while status.returncode and records.mend(status.stderr):
-            status = self._status(file)
+            status = self._status(files)
         if status.returncode:
             advice = BUSY_ADVICE if "busy" in status.stderr else ""
             raise RuntimeError(f"dvc status failed:\n{status.stderr}{advice}")
@@ -229,9 +229,9 @@ class Stages:
                 write_text(marker, "unchanged\n")
                 os.utime(marker, (0, 0))
 
-    def _status(self, file: str) -> subprocess.CompletedProcess[str]:
+    def _status(self, files: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json", file],
+            [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json", *files],
             cwd=self.root,
             capture_output=True,
             encoding="utf-8",

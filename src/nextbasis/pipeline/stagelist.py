@@ -1,7 +1,8 @@
 """Which stages dvc.yaml defines, with commands, dependencies and outputs: its templates resolved.
 
-dvc.yaml is read once a scale, with the scale's catalog. DVC can tell all this too, but importing it
-takes seconds; tests/pipeline/test_pipeline.py checks that both agree.
+dvc.yaml is read once a scale, and once for each part of one, with the catalog that lies there. DVC
+can tell all this too, but importing it takes seconds; tests/pipeline/test_pipeline.py checks that
+both agree.
 """
 
 import hashlib
@@ -14,14 +15,22 @@ from typing import Any
 
 import pathspec
 
-from nextbasis.pipeline.catalog import SCALES, Catalog, catalog_file, default_scale, scales
+from nextbasis.pipeline.catalog import (
+    OF_PARTS,
+    SCALES,
+    Catalog,
+    catalog_file,
+    default_scale,
+    load_catalog,
+    scales,
+)
 from nextbasis.support.words import listed
 from nextbasis.support.yamls import read_keys
 
 MODULES = "nextbasis.stages"  # a command is `<launcher> -m nextbasis.stages.<kind> KEY=VALUE …`
 ROOT = Path(__file__).parents[3]  # of the repository, of which this package is installed
 FILE = "dvc.yaml"
-PLACEHOLDER = re.compile(r"\$\{\s*([\w.]+)\s*\}")
+PLACEHOLDER = re.compile(r"\$\{\s*([\w.\[\]]+)\s*\}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +41,7 @@ class Stage:
     scale: str
     key: str  # empty where the scale has one such stage
     file: str  # the dvc.yaml that defines it
+    name_there: str  # what DVC calls it in that file
     cmd: str
     deps: tuple[str, ...]
     params: tuple[str, ...]  # files
@@ -46,7 +56,7 @@ class Stage:
     @property
     def address(self) -> str:
         """How `dvc repro` is told of it, and `dvc status` calls it; see `address`."""
-        return _address(self.file, self.kind, self.key)
+        return _address(self.file, self.name_there)
 
     @property
     def arguments(self) -> list[str]:
@@ -61,14 +71,16 @@ def stage_name(kind: str, scale: str, key: str = "") -> str:
     return f"{kind}-{scale}@{key}" if key else f"{kind}-{scale}"
 
 
-def address(kind: str, scale: str, key: str = "") -> str:
+def address(kind: str, scale: str, key: str = "", root: Path = Path()) -> str:
     """How `dvc repro` is told of a stage: <kind>[@<key>], behind its file if not of the default."""
-    return _address(stage_file(scale), kind, key)
+    part = load_catalog(root)[scale].get("part_of", {}).get(key, "")
+    return _address(_file(scale, part, default_scale(root)), f"{kind}@{key}" if key else kind)
 
 
-def stage_file(scale: str, root: Path = Path()) -> str:
-    """The dvc.yaml that defines a scale's stages: the one at the top for the default scale."""
-    return _file(scale, default_scale(root))
+def stage_files(catalog: Catalog, scale: str, root: Path = Path()) -> list[str]:
+    """The dvc.yaml of a scale, that at the top for the default one, and of each of its parts."""
+    parts = ["", *catalog[scale].get("parts", [])]
+    return [_file(scale, part, default_scale(root)) for part in parts]
 
 
 def load_stages(
@@ -82,7 +94,7 @@ def load_stages(
     found = []
     for scale in scales(catalog) if only is None else only:
         for kind, group in groups.items():
-            found += _stages(kind, group, catalog[scale], _file(scale, default))
+            found += _stages(kind, group, catalog[scale], default)
     return found
 
 
@@ -153,12 +165,11 @@ def code_hash(kind: str, root: Path = ROOT, **item: str) -> str:
     return digest.hexdigest()
 
 
-def _file(scale: str, default: str) -> str:
-    return FILE if scale == default else f"{SCALES}/{scale}/{FILE}"
+def _file(scale: str, part: str, default: str) -> str:
+    return FILE if scale == default else (SCALES / scale / part / FILE).as_posix()
 
 
-def _address(file: str, kind: str, key: str) -> str:
-    name = f"{kind}@{key}" if key else kind
+def _address(file: str, name: str) -> str:
     return name if file == FILE else f"{file}:{name}"
 
 
@@ -166,17 +177,34 @@ def _groups(root: Path) -> dict[str, Any]:
     return read_keys(root / FILE)["stages"]
 
 
-def _stages(kind: str, group: dict[str, Any], section: dict[str, Any], file: str) -> list[Stage]:
+def _stages(kind: str, group: dict[str, Any], section: dict[str, Any], default: str) -> list[Stage]:
+    own = _file(section["scale"], "", default)
     if "foreach" not in group:
-        return [_stage(kind, "", group, section, file)]
-    items = _lookup(PLACEHOLDER.fullmatch(group["foreach"]), section, kind)
+        return [_stage(kind, "", kind, own, group, section)]
+    match = PLACEHOLDER.fullmatch(group["foreach"])
+    items, body = _lookup(match, section, kind), group["do"]
+    if isinstance(items, list):  # of one: what a scale has once and a part of it does not have
+        return [
+            _stage(kind, "", f"{kind}@{item}", own, body, section | {"item": item})
+            for item in items
+        ]
+    part_of = section.get("part_of", {}) if match and match[1] in OF_PARTS else {}
     return [
-        _stage(kind, key, group["do"], section | {"key": key, "item": item}, file)
+        _stage(
+            kind,
+            key,
+            f"{kind}@{key}",
+            _file(section["scale"], part_of.get(key, ""), default),
+            body,
+            section | {"key": key, "item": item},
+        )
         for key, item in items.items()
     ]
 
 
-def _stage(kind: str, key: str, body: dict[str, Any], context: dict[str, Any], file: str) -> Stage:
+def _stage(
+    kind: str, key: str, there: str, file: str, body: dict[str, Any], context: dict[str, Any]
+) -> Stage:
     name = stage_name(kind, context["scale"], key)
 
     def resolve(text: str) -> str:
@@ -193,6 +221,7 @@ def _stage(kind: str, key: str, body: dict[str, Any], context: dict[str, Any], f
         scale=context["scale"],
         key=key,
         file=file,
+        name_there=there,
         cmd=resolve(body["cmd"]).strip(),
         deps=paths("deps"),
         params=paths("params"),
@@ -205,9 +234,10 @@ def _lookup(match: re.Match[str] | None, context: dict[str, Any], stage: str) ->
     if match is None:
         raise ValueError(f"{FILE}: the foreach of '{stage}' must be one ${{placeholder}}")
     value: Any = context
-    for part in match[1].split("."):
-        if not isinstance(value, dict) or part not in value:
+    for word in re.findall(r"\w+", match[1]):
+        try:
+            value = value[int(word) if isinstance(value, list) else word]
+        except (KeyError, IndexError, TypeError, ValueError):
             where = catalog_file(context["scale"]) if "scale" in context else "the catalog"
-            raise ValueError(f"{FILE}: {match[0]} of stage '{stage}' is not in {where}")
-        value = value[part]
+            raise ValueError(f"{FILE}: {match[0]} of stage '{stage}' is not in {where}") from None
     return value

@@ -213,4 +213,4 @@ def code_inputs(room: str) -> list[str]:
     files = [path for name in rooms for path in sorted((CODE / name).glob("*.py"))]
     files += [CODE / "scoring/facts.py", *sorted(TEMPLATES.glob("*.j2")), PUBLISHED, TABLES]
     files += sorted(TEMPLATES.glob(f"{room}/*.j2"))
-    return [str(path) for path in [*files, *sorted(SCALES.glob("*/catalog.yaml"))]]
+    return [str(path) for path in [*files, *sorted(SCALES.rglob("catalog.yaml"))]]
