@@ -130,7 +130,7 @@ class Project:
             "rank": 0,
             "root": ".",
             "launch": "python",
-            "dataset": "any",
+            "datasets": ["any"],
             "weights": "weights.safetensors",
             "texts": {"classes": {"text": "classes"}},
             "tokenizers": {"kl": {"tokenizer": "any", "coder": "kl", "views": "flip", "seed": 0}},

@@ -129,7 +129,10 @@ def test_what_runs_is_shown_with_the_last_line_of_its_log(
 ) -> None:
     address = "config/scales/tiny/dvc.yaml:train@xar_b"
     holder = {"pid": os.getpid(), "cmd": f"dvc repro --single-item {address}"}
-    gone = {"pid": 2**22 + 1, "cmd": "dvc repro --single-item config/scales/tiny/dvc.yaml:dataset"}
+    gone = {
+        "pid": 2**22 + 1,
+        "cmd": "dvc repro --single-item config/scales/tiny/dvc.yaml:dataset@digits",
+    }
     Path(".dvc/tmp").mkdir(parents=True)
     locks = {"read": {}, "write": {"a": holder, "b": gone}}
     Path(".dvc/tmp/rwlock").write_text(json.dumps(locks), encoding="utf-8")

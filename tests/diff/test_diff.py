@@ -14,7 +14,7 @@ from PIL import Image
 from command import ROOT
 from nextbasis.commands.cli import main
 from nextbasis.diff.causes import Causes, flatten
-from nextbasis.diff.history import WorkingTree
+from nextbasis.diff.history import WorkingTree, locked_stages
 from nextbasis.diff.numbers import _machines
 from nextbasis.diff.unseen import edited, unseen
 from results_tree import write_catalog
@@ -209,6 +209,23 @@ def test_versions_without_results_are_refused(
     status, out, err = diff(capsys, *arguments)
     assert (status, out) == (2, "")
     assert message in err and err.startswith("error: ")
+
+
+def test_stages_are_the_same_in_one_lock_or_in_parts(tmp_path: Path) -> None:
+    def lock(*stages: str) -> str:
+        entry = {"cmd": "python -m nextbasis.stages.x scale=study"}
+        return yaml.safe_dump({"stages": dict.fromkeys(stages, entry)})
+
+    names = ("before", "after")
+    before, after = (tmp_path / name / "config/scales/study" for name in names)
+    (after / "mar").mkdir(parents=True)
+    before.mkdir(parents=True)
+    (before / "dvc.lock").write_text(lock("dataset", "reference", "train@mar_b", "tokens@pca"))
+    (after / "dvc.lock").write_text(lock("dataset@digits", "reference@digits", "tokens@pca"))
+    (after / "mar/dvc.lock").write_text(lock("train@mar_b"))
+    found = [set(locked_stages(WorkingTree(tmp_path / name))) for name in names]
+    assert found[0] == found[1]
+    assert found[0] == {"dataset-study", "reference-study", "train-study@mar_b", "tokens-study@pca"}
 
 
 def test_causes_go_upstream() -> None:

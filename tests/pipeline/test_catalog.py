@@ -226,19 +226,40 @@ def test_a_scale_of_parts_has_the_entries_of_all() -> None:
     defined = {stage.name: stage for stage in load_stages(CATALOG, only=["study"])}
     for path, content in parts.items():
         file = (path.parent / "dvc.yaml").as_posix()
+        for kind, group in {
+            "train": "runs",
+            "heldout": "heldouts",
+            "diagnose": "diagnoses",
+        }.items():
+            for key in content[group]:
+                assert defined[f"{kind}-study@{key}"].address == f"{file}:{kind}@{key}"
         for key in content["evals"]:
             assert defined[f"score-study@{key}"].address == f"{file}:score@{key}"
             assert address("score", "study", key) == f"{file}:score@{key}"
-    assert defined["score-study@dit_b"].file == defined["dataset-study"].file
-    assert address("train", "study", "dit_b") == "config/scales/study/dvc.yaml:train@dit_b"
+    for kind, key in (("train", "dit_b"), ("tokens", "pca"), ("dataset", "")):
+        name = f"{kind}-study@{key}".rstrip("@")
+        there = f"config/scales/study/dvc.yaml:{kind}@{key or 'fashion_mnist'}"
+        assert defined[name].address == address(kind, "study", key) == there
+    assert address("reference", "cpu") == "reference@fashion_mnist"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scale": "cpu"}, "study/mar/catalog.yaml: scale must be the folder's name, study; got"),
+        (
+            {"scale": "cpu"},
+            "study/mar/catalog.yaml: scale must be the name of the folder above, study; got",
+        ),
         ({"part": "xar"}, "study/mar/catalog.yaml: part must be the folder's name, mar; got 'xar'"),
-        ({"evals": {"xar_b": {}}}, r"study/xar/catalog.yaml: evals.xar_b stands in another part"),
+        ({"weights": "w"}, r"mar/catalog.yaml: weights must be as in config/.*, src/.*; got 'w'"),
+        (
+            {"launch": "sh"},
+            r"study/mar/catalog.yaml: launch must be as in config/.*, python; got 'sh'",
+        ),
+        (
+            {"evals": {"xar_b": {}}},
+            r"study/xar/catalog.yaml: runs.xar_b is a name that .*study/mar/catalog.yaml has",
+        ),
         ({"runs": []}, r"study/mar/catalog.yaml: runs must be entries by name; got '\[\]'"),
         ({"datasets": ["digits"]}, r"study/mar/catalog.yaml:\n  datasets: "),
         ({"rank": 3}, r"study/mar/catalog.yaml:\n  'rank' is not one of \['scale', 'part', "),
@@ -257,16 +278,49 @@ def test_a_wrong_part_is_named(
         _ = load_catalog(), check_files("study")
 
 
-def test_parts_are_the_folders(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parts", [None, 3, "mar", ["mar", "xar"], ["mar", "xar", "rar", "rar"]])
+def test_parts_are_the_folders(parts: object, tmp_path: Path) -> None:
     shutil.copytree("config", tmp_path / "config", symlinks=True)
-    folder = tmp_path / "config/scales/study"
-    shutil.copytree(folder / "mar", folder / "more", symlinks=True)
-    with pytest.raises(ValueError, match=r"parts must name each of its folders; it lacks more"):
+    path = tmp_path / catalog_file("study")
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"parts": parts}))
+    with pytest.raises(
+        ValueError, match=r"study/catalog.yaml: parts must be .*\[mar, rar, xar\]; got"
+    ):
         load_catalog(tmp_path)
-    shutil.rmtree(folder / "more")
-    shutil.rmtree(folder / "mar")
-    with pytest.raises(FileNotFoundError, match=r"study/mar/catalog.yaml"):
-        load_catalog(tmp_path)
+
+
+def test_a_part_without_its_link_is_told_how_to_make_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree("config", tmp_path / "config", symlinks=True)
+    shutil.copytree(SCHEMAS, tmp_path / SCHEMAS)
+    shutil.copy("dvc.yaml", tmp_path / "dvc.yaml")
+    monkeypatch.chdir(tmp_path)
+    check_files("study")
+    Path("config/scales/study/rar/dvc.yaml").unlink()
+    with pytest.raises(
+        ValueError, match=r"rar/dvc.yaml is missing: `ln -s \.\./\.\./\.\./\.\./dvc.yaml"
+    ):
+        check_files("study")
+
+
+def test_a_part_of_the_default_scale_has_an_address_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree("config", tmp_path / "config", symlinks=True)
+    for name in ("dvc.yaml", "catalog.yaml"):
+        shutil.copy(name, tmp_path / name, follow_symlinks=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree("config/scales/study/mar", "config/scales/cpu/more", symlinks=True)
+    own = yaml.safe_load(catalog_file("cpu").read_text())
+    part = yaml.safe_load(catalog_file("cpu", "more").read_text())
+    part |= {"scale": "cpu", "part": "more"}
+    part |= dict.fromkeys(("runs", "evals"), {"again": part["runs"]["mar_b"] | {"run": "again"}})
+    part |= {"heldouts": {}, "diagnoses": {}, "resampled": {}}
+    catalog_file("cpu").write_text(yaml.safe_dump(own | {"parts": ["more"]}))
+    catalog_file("cpu", "more").write_text(yaml.safe_dump(part))
+    assert address("train", "cpu", "again") == "config/scales/cpu/more/dvc.yaml:train@again"
+    assert address("train", "cpu", "mar_b") == "train@mar_b"
 
 
 def test_unknown_placeholder_is_named() -> None:

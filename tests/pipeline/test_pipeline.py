@@ -101,8 +101,7 @@ def test_what_follows_a_changed_stage_is_due() -> None:
     rest = {
         "scale": "s",
         "key": "",
-        "file": "",
-        "name_there": "",
+        "address": "",
         "cmd": "",
         "params": (),
         "frozen": False,

@@ -20,7 +20,6 @@ from nextbasis.pipeline.schedule import RESOURCES
 from nextbasis.pipeline.stagelist import Stage, load_stages, stage_files
 from nextbasis.support.files import sha256
 from nextbasis.support.git import GitError, git
-from nextbasis.support.words import listed
 from nextbasis.support.yamls import read_keys, read_yaml
 
 EXAMPLE = "nextbasis doctor --scale cpu"
@@ -188,7 +187,8 @@ def _caches() -> Check:
 def _disk(scale: str, catalog: Catalog) -> Check:
     """Free space against what the results of the scale take, in the workspace and in DVC's cache.
 
-    Of one of the papers' scales the plan says what all its runs keep; of another its dvc.lock does.
+    Of one of the papers' scales the plan says what all its runs keep; of another each dvc.lock that
+    it has does.
     """
     free = shutil.disk_usage(".").free
     text, advice = f"{_gb(free)} free", ""
@@ -197,10 +197,9 @@ def _disk(scale: str, catalog: Catalog) -> Check:
         advice = "docs/paper-scale.md lists what takes it; a few runs need less"
         return Check("disk", text, advice if free < planned else "", needed=False)
     locks = [Path(file).with_suffix(".lock") for file in stage_files(catalog, scale)]
-    if recorded := 2 * sum(_recorded(lock) for lock in locks):
-        verb = "records" if len(locks) == 1 else "record"
-        text += f"; the results that {listed(map(str, locks))} {verb} and DVC's cache of them take "
-        text += _gb(recorded)
+    if recorded := 2 * sum(map(_recorded, locks)):
+        where = f"{locks[0]} records" if len(locks) == 1 else f"the locks of {scale} record"
+        text += f"; the results that {where} and DVC's cache of them take {_gb(recorded)}"
         advice = f"free {_gb(recorded - free)}, or clone to another disk"
     return Check("disk", text, advice if free < recorded else "")
 

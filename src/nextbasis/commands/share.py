@@ -10,7 +10,7 @@ from typing import Any
 
 from nextbasis.commands.arguments import add_scale, read_path
 from nextbasis.commands.report import print_report
-from nextbasis.pipeline.catalog import Catalog, catalog_file, load_catalog, section
+from nextbasis.pipeline.catalog import Catalog, load_catalog, section
 from nextbasis.scoring.facts import SCORES
 from nextbasis.support.files import check_new, result_folder, sha256, staged_folder, write_json
 from nextbasis.support.words import nearest
@@ -64,9 +64,7 @@ def share(scale: str, run: str, out: Path) -> dict[str, str]:
     part = section(catalog, scale)
     if run not in part["runs"]:
         known = nearest(part["runs"], run)
-        raise ValueError(
-            f"{scale} has no run '{run}' in {catalog_file(scale)}; choose one of {known}"
-        )
+        raise ValueError(f"scale {scale} has no run '{run}'; choose one of {known}")
     evals = {key: entry for key, entry in part["evals"].items() if entry["run"] == run}
     source = trained_folder(scale, run)
     facts = _facts(catalog, scale, run, list(evals))
@@ -100,7 +98,7 @@ def _facts(catalog: Catalog, scale: str, run: str, evals: list[str]) -> dict[str
 
     if not evals:
         raise ValueError(
-            f"no evaluation of {scale} has the run '{run}'; add one to {catalog_file(scale)}"
+            f"no evaluation of {scale} has the run '{run}'; add one to the catalog that has the run"
         )
     scores = {key: read_score(scale, "score", key) for key in evals}
     index = result_folder(scale, "dataset") / "index.json"

@@ -72,8 +72,8 @@ def run(given: argparse.Namespace) -> int:
 
     scale, words = given.scale or default_scale(), [*given.values, *given.late]
     catalog = load_catalog()
-    check_files(scale)
     runs = section(catalog, scale)["runs"]
+    check_files(scale)
     if given.run not in runs:
         raise ValueError(
             f"no run '{given.run}' at scale {scale}; its runs are {nearest(runs, given.run)}"

@@ -20,59 +20,61 @@ Evals = dict[str, dict[str, Any]]
 def load_catalog(root: Path = Path()) -> Catalog:
     """Read the catalogs of all scales below `root`, with their parts, and the tables.
 
-    Raises: FileNotFoundError naming a file that is missing; ValueError naming one that is not YAML
-    or is of another scale than its folder.
+    Raises: FileNotFoundError naming a file that is missing; ValueError naming one that is not YAML,
+    is of another scale or part than its folder, or has an entry that another one has.
     """
     names = sorted(path.parent.name for path in (root / SCALES).glob("*/catalog.yaml"))
     if not names:
         raise FileNotFoundError(
             f"no {SCALES}/*/catalog.yaml below {root.resolve()}; run from the repository's root"
         )
-    return assemble({name: _section(root, name) for name in names}, read_keys(root / TABLES))
-
-
-def _section(root: Path, scale: str) -> dict[str, Any]:
-    files = read_files(root, scale)
-    for path, content in files.items():
-        if content.get("scale") != scale:
-            raise ValueError(
-                f"{path}: scale must be the folder's name, {scale}; got '{content.get('scale')}'"
-            )
-        if path != catalog_file(scale) and content.get("part") != path.parent.name:
-            raise ValueError(
-                f"{path}: part must be the folder's name, {path.parent.name}; "
-                f"got '{content.get('part')}'"
-            )
-    for key, kind in NEEDED.items():
-        given = files[catalog_file(scale)].get(key)
-        if not isinstance(given, kind):
-            what = "a whole number" if kind is int else "entries by name"
-            raise ValueError(f"{catalog_file(scale)}: {key} must be {what}; got '{given}'")
-    return joined(scale, files)
+    sections = {name: joined(name, read_files(root, name)) for name in names}
+    return assemble(sections, read_keys(root / TABLES))
 
 
 def read_files(root: Path, scale: str) -> dict[Path, dict[str, Any]]:
     """What a scale's catalog says, by file: its own, and one for each of its parts.
 
-    Raises: FileNotFoundError for a part that has no catalog; ValueError for one that the scale's
-    own does not name.
+    Raises: FileNotFoundError for a part that has no catalog; ValueError naming a file and a key
+    that cannot be: another name than the folder's, parts that are not the folders, or a part that
+    is scored or started otherwise than its scale.
     """
     file = catalog_file(scale)
     own = read_keys(root / file)
+    _must(file, "scale", own.get("scale"), scale, "the folder's name")
+    for key, kind in NEEDED.items():
+        if not isinstance(own.get(key), kind):
+            what = "a whole number" if kind is int else "entries by name"
+            raise ValueError(f"{file}: {key} must be {what}; got '{own.get(key)}'")
     parts = own.get("parts", [])
-    found = sorted(path.parent.name for path in (root / file.parent).glob("*/catalog.yaml"))
-    if unnamed := [name for name in found if name not in parts]:
-        raise ValueError(f"{file}: parts must name each of its folders; it lacks {listed(unnamed)}")
-    files = [catalog_file(scale, part) for part in parts]
-    return {file: own} | {path: read_keys(root / path) for path in files}
+    there = sorted(path.parent.name for path in (root / file.parent).glob("*/catalog.yaml"))
+    if not isinstance(parts, list) or sorted(map(str, parts)) != there:
+        raise ValueError(
+            f"{file}: parts must be the list of its folders that have a catalog, "
+            f"[{', '.join(there)}]; got '{parts}'"
+        )
+    files = {file: own}
+    for part in parts:
+        path = catalog_file(scale, part)
+        files[path] = content = read_keys(root / path)
+        _must(path, "scale", content.get("scale"), scale, "the name of the folder above")
+        _must(path, "part", content.get("part"), part, "the folder's name")
+        for key in ("weights", "launch"):
+            _must(path, key, content.get(key), own.get(key), f"as in {file}")
+    return files
+
+
+def _must(file: Path, key: str, given: Any, right: Any, why: str) -> None:
+    if given != right:
+        raise ValueError(f"{file}: {key} must be {why}, {right}; got '{given}'")
 
 
 def joined(scale: str, files: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
     """A scale's section of the catalog: the entries of its parts, in their order, then its own.
 
-    `part_of` tells by evaluation which part it stands in; it is empty for the scale's own.
-    Raises: ValueError naming a file and an entry that another file has already, or a group of
-    entries that is none.
+    `part_of` tells by name which part a run or evaluation stands in, if not in the scale's own.
+    Raises: ValueError naming a file and a group that is no group of entries, or an entry that
+    another file has already, with that file.
     """
     own = files[catalog_file(scale)]
     if "parts" not in own:
@@ -82,17 +84,16 @@ def joined(scale: str, files: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
     for part in [*own["parts"], ""]:
         file = catalog_file(scale, part)
         for group, entries in groups.items():
-            _add(entries, files[file].get(group, {}), f"{file}: {group}")
-        part_of |= dict.fromkeys(files[file]["evals"], part)
+            more = files[file].get(group, {})
+            if not isinstance(more, dict):
+                raise ValueError(f"{file}: {group} must be entries by name; got '{more}'")
+            for name in more:
+                if (other := part_of.setdefault(name, part)) != part:
+                    raise ValueError(
+                        f"{file}: {group}.{name} is a name that {catalog_file(scale, other)} has"
+                    )
+            entries.update(more)
     return own | groups | {"part_of": part_of}
-
-
-def _add(entries: dict[str, Any], more: Any, where: str) -> None:
-    if not isinstance(more, dict):
-        raise ValueError(f"{where} must be entries by name; got '{more}'")
-    if twice := [name for name in more if name in entries]:
-        raise ValueError(f"{where}.{twice[0]} stands in another part of the catalog already")
-    entries.update(more)
 
 
 def assemble(sections: Mapping[str, dict[str, Any]], tables: dict[str, Any]) -> Catalog:

@@ -43,13 +43,16 @@ def headline(section: Section) -> dict[str, set[str]]:
     }
 
 
-def check_files(scale: str, root: Path = Path()) -> None:
-    """Check keys and kinds of values of a scale's catalog, and of its parts.
+def check_files(scale: str) -> None:
+    """Check keys and kinds of values of a scale's catalog and of its parts, and the parts' links.
 
     Raises: ValueError naming the file, and of each mistake the entry and what is wrong.
     """
-    for file, content in read_files(root, scale).items():
+    for file, content in read_files(Path(), scale).items():
         check_shape(content, "catalog", file)
+        link = file.with_name("dvc.yaml")
+        if "part" in content and not link.is_file():
+            raise ValueError(f"{link} is missing: `ln -s ../../../../dvc.yaml {link}` makes it")
 
 
 def check_shape(content: Any, schema: str, file: Path) -> None:

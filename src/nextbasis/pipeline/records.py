@@ -1,7 +1,8 @@
 """DVC's own records after a kill: half of one is put back as it was, or removed.
 
-DVC writes dvc.lock in place, which takes seconds where a scale has hundreds of stages, and the list
-of its locks, .dvc/tmp/rwlock, several times a stage. A kill or a full disk meanwhile leaves half.
+DVC writes dvc.lock in place, which takes seconds where it has hundreds of stages, and the list of
+its locks, .dvc/tmp/rwlock, several times a stage. A kill or a full disk meanwhile leaves half. Half
+of a dvc.lock may be one that DVC can read; what it then lacks DVC takes from its cache of runs.
 """
 
 import json

@@ -40,8 +40,7 @@ class Stage:
     kind: str
     scale: str
     key: str  # empty where the scale has one such stage
-    file: str  # the dvc.yaml that defines it
-    name_there: str  # what DVC calls it in that file
+    address: str  # how `dvc repro` is told of it, and `dvc status` calls it
     cmd: str
     deps: tuple[str, ...]
     params: tuple[str, ...]  # files
@@ -52,11 +51,6 @@ class Stage:
     def name(self) -> str:
         """What names it among the stages of all scales: <kind>-<scale>[@<key>]."""
         return stage_name(self.kind, self.scale, self.key)
-
-    @property
-    def address(self) -> str:
-        """How `dvc repro` is told of it, and `dvc status` calls it; see `address`."""
-        return _address(self.file, self.name_there)
 
     @property
     def arguments(self) -> list[str]:
@@ -71,10 +65,14 @@ def stage_name(kind: str, scale: str, key: str = "") -> str:
     return f"{kind}-{scale}@{key}" if key else f"{kind}-{scale}"
 
 
-def address(kind: str, scale: str, key: str = "", root: Path = Path()) -> str:
-    """How `dvc repro` is told of a stage: <kind>[@<key>], behind its file if not of the default."""
-    part = load_catalog(root)[scale].get("part_of", {}).get(key, "")
-    return _address(_file(scale, part, default_scale(root)), f"{kind}@{key}" if key else kind)
+def address(kind: str, scale: str, key: str = "") -> str:
+    """How `dvc repro` is told of a stage: <kind>@<key>, behind its file if not that at the top.
+
+    What a scale has once DVC calls by its data set in place of a key.
+    """
+    section = load_catalog()[scale]
+    file = _file(scale, section.get("part_of", {}).get(key, ""), default_scale())
+    return _address(file, kind, key or section["datasets"][0])
 
 
 def stage_files(catalog: Catalog, scale: str, root: Path = Path()) -> list[str]:
@@ -137,10 +135,9 @@ def code_of(kind: str, root: Path = ROOT, **item: str) -> list[Path]:
     groups = _groups(root)
     if kind not in groups:
         raise ValueError(f"{FILE} has no stage '{kind}'; it has {listed(groups)}")
-    body = groups[kind].get("do", groups[kind])
     deps = [
         root / PLACEHOLDER.sub(lambda match: str(_lookup(match, {"item": item}, kind)), path)
-        for path in body["deps"]
+        for path in groups[kind]["do"]["deps"]
         if path.startswith("src/")
     ]
     ignored = pathspec.GitIgnoreSpec.from_lines(
@@ -166,11 +163,11 @@ def code_hash(kind: str, root: Path = ROOT, **item: str) -> str:
 
 
 def _file(scale: str, part: str, default: str) -> str:
-    return FILE if scale == default else (SCALES / scale / part / FILE).as_posix()
+    return FILE if (scale, part) == (default, "") else (SCALES / scale / part / FILE).as_posix()
 
 
-def _address(file: str, name: str) -> str:
-    return name if file == FILE else f"{file}:{name}"
+def _address(file: str, kind: str, item: str) -> str:
+    return f"{kind}@{item}" if file == FILE else f"{file}:{kind}@{item}"
 
 
 def _groups(root: Path) -> dict[str, Any]:
@@ -178,33 +175,20 @@ def _groups(root: Path) -> dict[str, Any]:
 
 
 def _stages(kind: str, group: dict[str, Any], section: dict[str, Any], default: str) -> list[Stage]:
-    own = _file(section["scale"], "", default)
-    if "foreach" not in group:
-        return [_stage(kind, "", kind, own, group, section)]
     match = PLACEHOLDER.fullmatch(group["foreach"])
-    items, body = _lookup(match, section, kind), group["do"]
-    if isinstance(items, list):  # of one: what a scale has once and a part of it does not have
-        return [
-            _stage(kind, "", f"{kind}@{item}", own, body, section | {"item": item})
-            for item in items
-        ]
+    items = _lookup(match, section, kind)
+    once = isinstance(items, list)  # of one: what a scale has once, and a part of it not at all
     part_of = section.get("part_of", {}) if match and match[1] in OF_PARTS else {}
-    return [
-        _stage(
-            kind,
-            key,
-            f"{kind}@{key}",
-            _file(section["scale"], part_of.get(key, ""), default),
-            body,
-            section | {"key": key, "item": item},
-        )
-        for key, item in items.items()
-    ]
+    found = []
+    for name in items:
+        file = _file(section["scale"], part_of.get(name, ""), default)
+        own = {"item": name} if once else {"key": name, "item": items[name]}
+        found.append(_stage(kind, _address(file, kind, name), group["do"], section | own))
+    return found
 
 
-def _stage(
-    kind: str, key: str, there: str, file: str, body: dict[str, Any], context: dict[str, Any]
-) -> Stage:
+def _stage(kind: str, address: str, body: dict[str, Any], context: dict[str, Any]) -> Stage:
+    key = context.get("key", "")
     name = stage_name(kind, context["scale"], key)
 
     def resolve(text: str) -> str:
@@ -220,8 +204,7 @@ def _stage(
         kind=kind,
         scale=context["scale"],
         key=key,
-        file=file,
-        name_there=there,
+        address=address,
         cmd=resolve(body["cmd"]).strip(),
         deps=paths("deps"),
         params=paths("params"),
@@ -238,6 +221,15 @@ def _lookup(match: re.Match[str] | None, context: dict[str, Any], stage: str) ->
         try:
             value = value[int(word) if isinstance(value, list) else word]
         except (KeyError, IndexError, TypeError, ValueError):
-            where = catalog_file(context["scale"]) if "scale" in context else "the catalog"
-            raise ValueError(f"{FILE}: {match[0]} of stage '{stage}' is not in {where}") from None
+            raise ValueError(
+                f"{FILE}: {match[0]} of stage '{stage}' is not in {_source(context)}"
+            ) from None
     return value
+
+
+def _source(context: dict[str, Any]) -> str:
+    """The catalog that says what stands in a context, for errors."""
+    if "scale" not in context:
+        return "the catalog"
+    part = context.get("part_of", {}).get(context.get("key"), "")
+    return str(catalog_file(context["scale"], part))
