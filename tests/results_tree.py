@@ -28,6 +28,7 @@ ROWS = 40  # of a loss curve
 def small_catalog() -> dict[str, Any]:
     """Two scales; at `small` a pair with three seeds, a lone system and a basis that is learned."""
     part: dict[str, Any] = {
+        "datasets": ["made"],
         "tokenizers": {"kl": {}},
         "runs": {},
         "evals": {},

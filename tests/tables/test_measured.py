@@ -230,8 +230,8 @@ def test_pairs_of_any_metric_show_its_better_direction(
         ("sample/a/speed.json", "dvc repro config/scales/small/dvc.yaml:sample@a"),
         ("train/a_s2/metrics.json", "dvc repro config/scales/small/dvc.yaml:train@a_s2"),
         ("reconstruct/kl/score.json", "dvc repro config/scales/small/dvc.yaml:reconstruct@kl"),
-        ("reference/metrics.json", "dvc repro config/scales/small/dvc.yaml:reference"),
-        ("dataset/metrics.json", "dvc repro config/scales/small/dvc.yaml:dataset"),
+        ("reference/metrics.json", "dvc repro config/scales/small/dvc.yaml:reference@made"),
+        ("dataset/metrics.json", "dvc repro config/scales/small/dvc.yaml:dataset@made"),
     ],
 )
 def test_missing_result_names_file_and_command(

@@ -50,8 +50,8 @@ def read_files(root: Path, scale: str) -> dict[Path, dict[str, Any]]:
     there = sorted(path.parent.name for path in (root / file.parent).glob("*/catalog.yaml"))
     if not isinstance(parts, list) or sorted(map(str, parts)) != there:
         raise ValueError(
-            f"{file}: parts must be the list of its folders that have a catalog, "
-            f"[{', '.join(there)}]; got '{parts}'"
+            f"{file}: parts must be the list of its folders that have a catalog: "
+            f"{listed(there) or 'there are none'}; got '{parts}'"
         )
     files = {file: own}
     for part in parts:
