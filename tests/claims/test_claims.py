@@ -173,6 +173,23 @@ def test_what_this_scale_cannot_test_is_no_verdict(tree: dict[str, Any]) -> None
     assert found(tree, speed).comparisons[0].effect.test == effects.ONE_SEED
 
 
+def test_speeds_of_two_processors_decide_nothing(tree: dict[str, Any]) -> None:
+    speed = claim("above")
+    speed["compare"] = [against("a_bar", "a", metric="images_per_second")]
+    keys = [f"{system}{suffix}" for system in ("a", "a_bar") for suffix in ("", "_s1", "_s2")]
+    for key, value in zip(keys, (64, 70, 67, 91, 98, 93), strict=True):
+        path = Path(f"results/small/sample/{key}/speed.json")
+        write_json(path, read_json(path) | {"images_per_second": value})
+    assert found(tree, speed).verdict == REPRODUCED
+    path = Path("results/small/sample/a_s1/speed.json")  # one seed is enough
+    write_json(path, read_json(path) | {"processor": "slide rule"})
+    finding = found(tree, speed)
+    assert finding.verdict == UNDECIDED and not finding.tested
+    assert "timed on abacus and slide rule" in verdict_text(finding)
+    set_score({"a": [5.0, 6.0, 4.0], "a_bar": [4.0, 5.01, 2.99]})
+    assert found(tree, claim()).verdict == REPRODUCED  # scores do not mind
+
+
 def set_samples(hashes: dict[str, str], images: int = 2000) -> None:
     """What the score stage records of the samples of an evaluation."""
     for key, text in hashes.items():

@@ -11,6 +11,7 @@ from nextbasis.claims.inputs import Claims, claimed_systems, systems_of
 from nextbasis.claims.runs import ANYTHING
 from nextbasis.pipeline.catalog import Catalog, is_awaited
 from nextbasis.scoring.facts import METRICS, SCORES
+from nextbasis.support.words import listed
 from nextbasis.tables.layout import AWAITED
 from nextbasis.tables.measured import collect
 from nextbasis.tables.published import Number, Numbers, look_up
@@ -89,11 +90,16 @@ class Measurements:
         """Why the effect cannot decide, whatever its interval, or waits; empty if it can decide.
 
         A score that fewer images raise, such as FID, can decide between unequal numbers of them
-        only where the side with fewer is the smaller one all the same.
+        only where the side with fewer is the smaller one all the same. Speeds decide on one
+        processor only.
         """
         systems = systems_of(entry)
         if effect is None and any(is_awaited(self._catalog, self._scale, name) for name in systems):
             return AWAITED
+        processors = {name for system in systems for name in self._rows(system)["processor"]}
+        if effect is not None and METRICS[entry["metric"]].varies == "machine":
+            timed = listed(sorted(processors), " and ")
+            return f"timed on {timed}, whose speeds do not compare" if len(processors) > 1 else ""
         counts = [self._images(system) for system in systems]
         if effect is None or len(counts) < 2 or counts[0] == counts[1]:
             return ""

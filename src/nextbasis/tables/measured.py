@@ -15,7 +15,7 @@ from nextbasis.support.files import read_json, result_folder
 from nextbasis.support.words import listed
 
 COLUMNS = ["system", "seed", "metric", "value", "se", "num_images"]
-COLUMNS += ["eval", "family", "budget", "samples"]
+COLUMNS += ["eval", "family", "budget", "samples", "processor"]
 PROTOCOL = ("name", "extractor_sha256", "reference_sha256")  # equal or not comparable
 SEED_SPREAD = "standard deviation over seeds"
 STANDARD_ERROR = "standard error"
@@ -80,8 +80,8 @@ def check_made(scale: str, evals: Evals) -> None:
 def collect(catalog: Catalog, scale: str, systems: Iterable[str]) -> pd.DataFrame:
     """One row per system, seed and metric: value, standard error (NaN if unknown), and its run's.
 
-    These are num_images (sampled), eval, family, budget (of its training) and samples, the hash of
-    what was sampled, empty where the score has none.
+    These are num_images (sampled), eval, family, budget (of its training), samples, the hash of
+    what was sampled, and processor, which timed the sampling; both empty where no file tells.
 
     Raises: FileNotFoundError for a result that the scale has but that was not made;
     ValueError if evaluations differ in protocol, or one system's in number of images, in budget or
@@ -190,6 +190,7 @@ def _rows(
                 "family": part["runs"][run]["family"],
                 "budget": f"{trained['images_seen']:,} images in {trained['steps']:,} steps",
                 "samples": protocol.get("samples_sha256", ""),
+                "processor": results["sample"].get("processor", ""),
             }
         )
     return rows
