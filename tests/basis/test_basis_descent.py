@@ -50,10 +50,10 @@ def test_p9_only_the_regulariser_keeps_the_scale(name: str) -> None:
     def regular(a: Tensor) -> Tensor:
         return loss(a, STRONG) + orthogonality_error(a[None])
 
-    free = descend(lambda a: loss(a, STRONG), EYE, 60)
+    free = descend(lambda a: loss(a, STRONG), EYE, 120)
     soft = descend(lambda a: loss(a, STRONG), EYE, 60, (0.5, 1.5))
     kept = descend(regular, EYE, 60, (0.5, 1.5))
-    assert sigma(free).median() < 0.5 and sigma(free).min() < 0.1  # far below the bound
+    assert sigma(free).median() < 0.5 and sigma(free).min() < 0.05
     assert sigma(soft).median() == pytest.approx(0.5, abs=1e-6)
     assert sigma(kept).min() > 0.85 and sigma(kept).max() < 1.05
     assert loss(free, STRONG) < loss(soft, STRONG) < loss(kept, STRONG)

@@ -98,14 +98,7 @@ def test_git_has_what_dvc_does_not_push(
 
 
 def test_what_follows_a_changed_stage_is_due() -> None:
-    rest = {
-        "scale": "s",
-        "key": "",
-        "address": "",
-        "cmd": "",
-        "params": (),
-        "frozen": False,
-    }
+    rest = {"scale": "s", "key": "", "address": "", "cmd": "", "params": (), "frozen": False}
     reads = {"c": ("b", "x"), "b": ("a",), "a": ()}
     chain = [Stage(kind=out, outs=(out,), deps=deps, **rest) for out, deps in reads.items()]
     assert with_followers(chain, {"a-s"}) == {"a-s", "b-s", "c-s"}

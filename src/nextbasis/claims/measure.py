@@ -96,10 +96,10 @@ class Measurements:
         systems = systems_of(entry)
         if effect is None and any(is_awaited(self._catalog, self._scale, name) for name in systems):
             return AWAITED
-        processors = {name for system in systems for name in self._rows(system)["processor"]}
         if effect is not None and METRICS[entry["metric"]].varies == "machine":
-            timed = listed(sorted(processors), " and ")
-            return f"timed on {timed}, whose speeds do not compare" if len(processors) > 1 else ""
+            timed = sorted({name for system in systems for name in self._rows(system)["processor"]})
+            many = f"timed on {listed(timed, ' and ')}, whose speeds do not compare"
+            return many if len(timed) > 1 else ""
         counts = [self._images(system) for system in systems]
         if effect is None or len(counts) < 2 or counts[0] == counts[1]:
             return ""

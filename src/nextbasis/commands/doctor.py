@@ -17,7 +17,7 @@ from typing import Any
 from nextbasis.commands.arguments import add_scale
 from nextbasis.pipeline.catalog import SCALES, Catalog, load_catalog, section
 from nextbasis.pipeline.schedule import RESOURCES
-from nextbasis.pipeline.stagelist import Stage, load_stages, stage_files
+from nextbasis.pipeline.stagelist import Stage, load_stages, lock_files
 from nextbasis.support.files import sha256
 from nextbasis.support.git import GitError, git
 from nextbasis.support.yamls import read_keys, read_yaml
@@ -196,8 +196,8 @@ def _disk(scale: str, catalog: Catalog) -> Check:
         text += f"; all results and DVC's cache of them take {_gb(planned)}, by the plan"
         advice = "docs/paper-scale.md lists what takes it; a few runs need less"
         return Check("disk", text, advice if free < planned else "", needed=False)
-    locks = [Path(file).with_suffix(".lock") for file in stage_files(catalog, scale)]
-    if recorded := 2 * sum(map(_recorded, locks)):
+    locks = lock_files(catalog, scale)
+    if recorded := 2 * sum(_recorded(Path(lock)) for lock in locks):
         where = f"{locks[0]} records" if len(locks) == 1 else f"the locks of {scale} record"
         text += f"; the results that {where} and DVC's cache of them take {_gb(recorded)}"
         advice = f"free {_gb(recorded - free)}, or clone to another disk"

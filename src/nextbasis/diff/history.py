@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from nextbasis.pipeline.catalog import SCALES
 from nextbasis.support.git import GitError, git
 from nextbasis.support.yamls import parse_yaml
 
 LOCK = "dvc.lock"
-SCALES = "config/scales"  # folders of scales and of their parts; each may have a dvc.lock
 ONE_A_SCALE = ("dataset", "reference")  # stages that DVC names after the scale's data set
 SCALE = re.compile(r"\bscale=(\w+)")  # in a stage's command
 

@@ -15,6 +15,7 @@ from nextbasis.pipeline.catalog import (
     systems_of,
     table_of,
 )
+from nextbasis.pipeline.stagelist import FILE
 from nextbasis.scoring.facts import METRICS
 from nextbasis.support.words import listed, nearest
 from nextbasis.support.yamls import read_keys
@@ -50,7 +51,7 @@ def check_files(scale: str) -> None:
     """
     for file, content in read_files(Path(), scale).items():
         check_shape(content, "catalog", file)
-        link = file.with_name("dvc.yaml")
+        link = file.with_name(FILE)
         if "part" in content and not link.is_file():
             raise ValueError(f"{link} is missing: `ln -s ../../../../dvc.yaml {link}` makes it")
 

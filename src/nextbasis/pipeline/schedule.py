@@ -21,6 +21,7 @@ from nextbasis.pipeline.records import Records
 from nextbasis.pipeline.stagelist import (
     Stage,
     load_stages,
+    lock_files,
     stage_files,
     stage_name,
     with_followers,
@@ -210,7 +211,7 @@ class Stages:
         Raises: RuntimeError with DVC's message when it cannot tell.
         """
         files = stage_files(self.catalog, self.scale, self.root)
-        records = Records(self.root, [str(Path(file).with_suffix(".lock")) for file in files])
+        records = Records(self.root, lock_files(self.catalog, self.scale, self.root))
         status = self._status(files)
         while status.returncode and records.mend(status.stderr):
             status = self._status(files)

@@ -81,6 +81,11 @@ def stage_files(catalog: Catalog, scale: str, root: Path = Path()) -> list[str]:
     return [_file(scale, part, default_scale(root)) for part in parts]
 
 
+def lock_files(catalog: Catalog, scale: str, root: Path = Path()) -> list[str]:
+    """The dvc.lock beside each of `stage_files`, whether it is there or not."""
+    return [str(Path(file).with_suffix(".lock")) for file in stage_files(catalog, scale, root)]
+
+
 def load_stages(
     catalog: Catalog, root: Path = Path(), only: Iterable[str] | None = None
 ) -> list[Stage]:
