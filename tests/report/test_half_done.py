@@ -1,5 +1,6 @@
 """A scale half done: what is asked for of it ends in one line that counts what is missing."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from nextbasis.figures import __main__ as figures
 from nextbasis.report import __main__ as report
 from nextbasis.tables import __main__ as tables
 from nextbasis.tables.sofar import half_done, so_far
-from results_tree import build, small_catalog, small_claims, write_catalog, write_claims
+from results_tree import REPOSITORY, build, small_catalog, small_claims, write_catalog, write_claims
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +21,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(tmp_path, catalog, "small", pictures=True)
     write_catalog(tmp_path, catalog)
     write_claims(tmp_path, small_claims())
+    for name in ("workflow", "docs"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
     monkeypatch.chdir(tmp_path)
     for key in ("a_s1", "a_s2"):
         Path(f"results/small/score/{key}/score.json").unlink()
@@ -60,3 +63,18 @@ def test_what_is_made_on_request_only_is_asked_for_so(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         report.main(["--scale", "small", "--extra"])
     assert "`snakemake --cores 2 --config scale=small extra=true`" in capsys.readouterr().err
+
+
+def test_page_of_half_a_scale_names_the_systems_and_pictures_it_lacks() -> None:
+    claims.main(["--scale", "small", "--so-far"])
+    figures.main(["--scale", "small", "--only", "claims.png"])
+    report.main(["--scale", "small", "--so-far"])
+    page = Path("results/small/report.html").read_text(encoding="utf-8")
+    assert "Half done: 3 of 4 systems of this scale are made" in page
+    (note,) = re.findall(r"<p class=\"note\">Pictures that are not here.*?</p>", page)
+    assert "contact_sheet.png" in note and "claims.png" not in note
+    assert page.count("data:image/webp;base64,") == 1
+    figures.main(["--scale", "small", "--only", "contact_sheet.png"])
+    report.main(["--scale", "small", "--so-far"])
+    page = Path("results/small/report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/webp;base64,") == 2 and "contact_sheet.png" not in page

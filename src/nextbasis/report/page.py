@@ -13,7 +13,7 @@ from PIL import Image
 
 from nextbasis.figures import lines
 from nextbasis.figures.forest import shown_of
-from nextbasis.pipeline.catalog import Catalog, standard_evals
+from nextbasis.pipeline.catalog import Catalog, is_awaited, section, standard_evals
 from nextbasis.report.answer import answers, tiles
 from nextbasis.report.captions import FOREST, SECTIONS, VARIED
 from nextbasis.support.files import read_json, result_folder
@@ -31,6 +31,7 @@ from nextbasis.tables.inputs import (
 from nextbasis.tables.layout import AXES, NOTHING, PUBLISHED_ONLY, Cell, Layout
 from nextbasis.tables.measured import check_made
 
+CLAIMS = "claims.png"  # the forest plot
 GLOSSARY = Path("docs/glossary.md")
 WIDEST = 1_600  # pixels of a picture; wider ones are made smaller
 QUALITY = 85  # of WebP
@@ -60,23 +61,29 @@ class Figures:
 def render(catalog: Catalog, scale: str, extra: bool) -> str:
     """The page as HTML that needs no other file.
 
+    Of a catalog with a scale half done (tables.sofar.so_far) the page names the systems and
+    pictures that are not there.
+
     Raises: FileNotFoundError naming a result that was not made, and what makes it.
     """
     names = tables_of(catalog, scale, extra)
-    evals = standard_evals(catalog, scale)
-    for name in names:
-        evals |= table_evals(catalog, scale, name)
-    check_made(scale, evals)
+    half = "awaited" in section(catalog, scale)
+    if not half:
+        evals = standard_evals(catalog, scale)
+        for name in names:
+            evals |= table_evals(catalog, scale, name)
+        check_made(scale, evals)
     ledger, comparisons = (
         pd.read_csv(_existing(result_folder(scale, "claims") / name, scale))
         for name in ("claims.csv", "comparisons.csv")
     )
     claims: list[dict[str, Any]] = ledger.to_dict("records")  # type: ignore[assignment]
     layouts = [build(catalog, scale, name) for name in names]
-    made = [*FIGURES, *FEATURE_FIGURES, *model_figures_of(catalog, scale)]
-    varied = varying_tables_of(catalog, scale, extra)
-    drawn = {f"{name}.png": lines.caption(catalog, scale, name) for name in varied}
-    sections = SECTIONS | {VARIED: drawn}
+    sections = _sections(catalog, scale, extra)
+    wanted = [name for captions in sections.values() for name in captions]
+    if not shown_of(comparisons).empty:
+        wanted.append(CLAIMS)
+    absent = [name for name in wanted if half and not _path(scale, name).is_file()]
     dataset = read_json(_existing(result_folder(scale, "dataset") / "index.json", scale))
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES / "report"),
@@ -92,11 +99,14 @@ def render(catalog: Catalog, scale: str, extra: bool) -> str:
         subtitle=_subtitle(catalog, scale, layouts),
         answers=answers(claims),
         tiles=tiles(claims),
-        forest=None if shown_of(comparisons).empty else _picture(scale, "claims.png", FOREST),
+        forest=_picture(scale, CLAIMS, FOREST)
+        if CLAIMS in wanted and CLAIMS not in absent
+        else None,
         figures=[
-            Figures(title, list(_pictures(scale, names, [*made, *drawn])))
-            for title, names in sections.items()
+            Figures(title, list(_pictures(scale, captions, absent)))
+            for title, captions in sections.items()
         ],
+        absent=absent,
         tables=[
             (layout, _rows(layout), [_is_shown(layout, name) for name in layout.columns])
             for layout in layouts
@@ -107,9 +117,23 @@ def render(catalog: Catalog, scale: str, extra: bool) -> str:
     )
 
 
+def _sections(catalog: Catalog, scale: str, extra: bool) -> dict[str, dict[str, str]]:
+    """Title of a section -> the figures that the scale has in it, with their captions."""
+    made = [*FIGURES, *FEATURE_FIGURES, *model_figures_of(catalog, scale)]
+    found = {
+        title: {name: caption for name, caption in captions.items() if name in made}
+        for title, captions in SECTIONS.items()
+    }
+    varied = varying_tables_of(catalog, scale, extra)
+    found[VARIED] = {f"{name}.png": lines.caption(catalog, scale, name) for name in varied}
+    return found
+
+
 def _subtitle(catalog: Catalog, scale: str, layouts: Sequence[Layout]) -> str:
     """Sizes, budgets, commit: what a reader must know before a number."""
-    runs = dict.fromkeys(entry["run"] for entry in standard_evals(catalog, scale).values())
+    evals = standard_evals(catalog, scale).values()
+    made = (entry for entry in evals if not is_awaited(catalog, scale, entry["system"]))
+    runs = dict.fromkeys(entry["run"] for entry in made)
     paths = (result_folder(scale, "train", run) / "metrics.json" for run in runs)
     trained = [read_json(_existing(path, scale)) for path in paths]
     facts = dict(layouts[0].header) if layouts else {}
@@ -145,15 +169,20 @@ def _rows(layout: Layout) -> list[list[Cell]]:
     return rows
 
 
-def _pictures(scale: str, names: dict[str, str], made: Sequence[str]) -> Iterator[Picture]:
-    for name, caption in names.items():
-        if name in made:
+def _pictures(scale: str, captions: dict[str, str], absent: Sequence[str]) -> Iterator[Picture]:
+    for name, caption in captions.items():
+        if name not in absent:
             yield _picture(scale, name, caption)
+
+
+def _path(scale: str, name: str) -> Path:
+    """The file of a figure."""
+    return result_folder(scale, "figures") / name
 
 
 def _picture(scale: str, name: str, caption: str) -> Picture:
     """A figure as WebP, at most WIDEST pixels wide."""
-    path = _existing(result_folder(scale, "figures") / name, scale)
+    path = _existing(_path(scale, name), scale)
     with Image.open(path) as image:
         picture = image.convert("RGB")
     if picture.width > WIDEST:
