@@ -122,7 +122,7 @@ def _draw(axis: Axes, panel: Panel, varies: str) -> None:
     axis.set(xlabel=label, ylabel=METRICS[panel.metric].heading)
     if panel.metric == "fid":
         axis.set_ylim(bottom=0)
-    axis.legend()
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)  # above: lines may be anywhere
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
