@@ -24,7 +24,7 @@ from nextbasis.tables.inputs import table_evals
 from nextbasis.tables.layout import AXES
 from nextbasis.tables.measured import check_budgets, collect, estimate, read_score
 
-LOGARITHMIC = ("iterations", "budget")  # axes of what a table varies
+LOGARITHMIC = ("iterations", "cells", "budget")  # axes of what a table varies
 SHOWN = ("fid", "held_out")  # a panel each; the first always, the second where the table has it
 
 
