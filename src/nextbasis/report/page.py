@@ -31,7 +31,6 @@ from nextbasis.tables.inputs import (
 from nextbasis.tables.layout import AXES, NOTHING, PUBLISHED_ONLY, Cell, Layout
 from nextbasis.tables.measured import check_made
 
-CLAIMS = "claims.png"  # the forest plot
 GLOSSARY = Path("docs/glossary.md")
 WIDEST = 1_600  # pixels of a picture; wider ones are made smaller
 QUALITY = 85  # of WebP
@@ -80,9 +79,8 @@ def render(catalog: Catalog, scale: str, extra: bool) -> str:
     claims: list[dict[str, Any]] = ledger.to_dict("records")  # type: ignore[assignment]
     layouts = [build(catalog, scale, name) for name in names]
     sections = _sections(catalog, scale, extra)
-    wanted = [name for captions in sections.values() for name in captions]
-    if not shown_of(comparisons).empty:
-        wanted.append(CLAIMS)
+    forest = {} if shown_of(comparisons).empty else {"claims.png": FOREST}
+    wanted = [name for captions in (forest, *sections.values()) for name in captions]
     absent = [name for name in wanted if half and not _path(scale, name).is_file()]
     dataset = read_json(_existing(result_folder(scale, "dataset") / "index.json", scale))
     environment = Environment(
@@ -99,9 +97,7 @@ def render(catalog: Catalog, scale: str, extra: bool) -> str:
         subtitle=_subtitle(catalog, scale, layouts),
         answers=answers(claims),
         tiles=tiles(claims),
-        forest=_picture(scale, CLAIMS, FOREST)
-        if CLAIMS in wanted and CLAIMS not in absent
-        else None,
+        forest=next(_pictures(scale, forest, absent), None),
         figures=[
             Figures(title, list(_pictures(scale, captions, absent)))
             for title, captions in sections.items()
