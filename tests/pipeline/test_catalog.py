@@ -100,6 +100,15 @@ def test_a_tokenizer_s_entry_says_its_kind(tmp_path: Path) -> None:
         stages.check_configs()
 
 
+def test_a_held_out_loss_of_captions_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    stages = Stages("tiny_text")
+    key, entry = next(iter(stages.section["runs"].items()))
+    stages.section["heldouts"] = {key: entry}
+    stages.root = _root(tmp_path)
+    with pytest.raises(ValueError, match=f"heldouts: {key} read captions 'words', which are words"):
+        stages.check_configs()
+
+
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [

@@ -275,6 +275,17 @@ class Stages:
                     f"{where}: coder is '{given}' but tokenizer "
                     f"'{self.section['tokenizers'][stage.key]['tokenizer']}' is of kind '{kind}'"
                 )
+        if stage.kind == "text" and config.text.kind != "classes":
+            reading = [
+                key
+                for key, entry in self.section["heldouts"].items()
+                if entry["captions"] == stage.key
+            ]
+            if reading:
+                raise ValueError(
+                    f"{stage.scale}: heldouts: {listed(reading)} read captions '{stage.key}', "
+                    f"which are {config.text.kind}; held-out losses are of class labels"
+                )
         if stage.kind in ("train", "rebase"):
             group = "runs" if stage.kind == "train" else "rebased"
             given = self.section[group][stage.key]["construction"]
