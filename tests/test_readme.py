@@ -21,9 +21,9 @@ def git(*arguments: str) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
-def committed(path: str) -> list[dict[str, str]]:
+def committed(path: str, scale: str = "study") -> list[dict[str, str]]:
     """Rows of a committed file of data."""
-    return list(csv.DictReader(io.StringIO(git("show", f"HEAD:results/study/{path}"))))
+    return list(csv.DictReader(io.StringIO(git("show", f"HEAD:results/{scale}/{path}"))))
 
 
 def signed(value: str) -> str:
@@ -46,6 +46,19 @@ def test_the_table_of_the_readme_is_the_committed_one(label: str, claim: str) ->
     interval = f"({signed(said['low_deciding'])} to {signed(said['high_deciding'])})"
     assert f"{label} by {signed(said['effect'])} {interval}" in README
     assert said["verdict"] == "undecided" and "BAR is undecided" in README
+
+
+@pytest.mark.parametrize(("label", "claim"), [("MAR-B", "mar"), ("xAR-B", "xar")])
+def test_what_the_readme_says_of_emoji_is_committed(label: str, claim: str) -> None:
+    table = {
+        row["row"]: float(row["measured"]) for row in committed("tables/bar_128.csv", "emoji128")
+    }
+    rows = committed("claims/claims.csv", "emoji128")
+    (said,) = (row for row in rows if row["claim"] == f"bar_128_{claim}")
+    effect, low, high = (float(said[name]) for name in ("effect", "low_deciding", "high_deciding"))
+    rise = f"from {table[label]:.1f} to {table[f'{label} + BAR']:.1f}, by {effect:.1f}"
+    assert f"{rise} ({low:.1f} to {high:.1f})" in README
+    assert said["verdict"] == "contradicted"
 
 
 def test_pictures_of_the_readme_are_small() -> None:
